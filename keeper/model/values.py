@@ -1,0 +1,100 @@
+"""The values that cross layers: what one pass over one block reads, decides and does."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from keeper.model.units import Address, Amount, Price, Token, Wad, Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A block header: everything of one pass is read at `hash`."""
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp: int
+    base_fee_wei: Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionId:
+    """One account in one market of one chain."""
+
+    chain_id: int
+    market: str
+    account: Address
+
+    def __str__(self) -> str:
+        return f"{self.chain_id}:{self.market}:{self.account}"
+
+
+class PositionState(Protocol):
+    """What every protocol's position can say of itself, in exact integers.
+
+    USD values carry 8 decimals. The rest of a position belongs to its adapter.
+    """
+
+    @property
+    def id(self) -> PositionId: ...
+
+    @property
+    def health(self) -> Wad | None:
+        """The protocol's own health factor to the last unit; None without debt."""
+        ...
+
+    @property
+    def collateral_usd8(self) -> int: ...
+
+    @property
+    def debt_usd8(self) -> int: ...
+
+
+# -- actions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCollateral:
+    """Move `amount` from the reserve into the position as collateral."""
+
+    position: PositionId
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repay:
+    """Pay back `amount` of the position's debt from the reserve."""
+
+    position: PositionId
+    amount: Amount
+
+
+Action = AddCollateral | Repay
+ActionKind = Literal["AddCollateral", "Repay"]
+Cause = Literal["floor", "forecast"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A kind of action that could help a position now, before its size is chosen.
+
+    `available` is the most that makes sense: the reserve's balance, the protocol's caps and, for a
+    repayment, the debt itself. `blocked` says why the protocol would refuse it, or is None.
+    """
+
+    kind: ActionKind
+    token: Token
+    available: Amount
+    price: Price
+    blocked: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One call that a signer's account makes: target, calldata, native value."""
+
+    to: Address
+    data: bytes
+    value_wei: Wei = field(default=Wei(0))
+    purpose: str
+    """`approve`, `reset_approval` or the action's kind: shown to people, kept in the journal."""
