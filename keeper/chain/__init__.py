@@ -1,0 +1,1 @@
+"""The chain's edge: endpoints, one reader, heads, fees, keys and the transaction manager."""

@@ -1,0 +1,121 @@
+"""One JSON-RPC endpoint, over web3's HTTP provider.
+
+A batch is one HTTP POST. Nothing here retries by itself: web3's own retry would post a raw
+transaction five times, so it is switched off, and reads are repeated by `retry_reads` alone.
+Errors never show the URL's path, query or user part: they may hold an API key.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import aiohttp
+import tenacity
+from web3 import AsyncHTTPProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+
+class RpcError(Exception):
+    """The endpoint answered with a JSON-RPC error."""
+
+    def __init__(self, method: str, code: int, message: str, payload: object = None) -> None:
+        super().__init__(f"{method}: {message} (code {code})")
+        self.method = method
+        self.code = code
+        self.message = message
+        self.payload = payload
+
+
+class EndpointUnavailableError(Exception):
+    """No usable answer came back: refused, timed out, HTTP error or malformed JSON. Transient."""
+
+
+retry_reads = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(EndpointUnavailableError),
+    stop=tenacity.stop_after_delay(20),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
+    reraise=True,
+)
+"""The one retry policy of the code base: for reads and preparation, never around a send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One JSON-RPC request of a batch."""
+
+    method: str
+    params: tuple[Any, ...]
+
+
+class Rpc:
+    """JSON-RPC over HTTP. `batch` answers in the order asked; errors stay values there, so that one
+    failed call does not lose the others."""
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        self.name = urlsplit(url).netloc.rpartition("@")[2]
+        self._provider = AsyncHTTPProvider(
+            url,
+            request_kwargs={"timeout": aiohttp.ClientTimeout(timeout_s)},
+            exception_retry_configuration=None,
+        )
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """One request, one POST. Raises `RpcError` or `EndpointUnavailableError`."""
+        try:
+            response = await self._provider.make_request(RPCEndpoint(method), params)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            self._unavailable(error)
+        return self._result(method, response)
+
+    async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]:
+        """Many requests, one POST: a result or an `RpcError` each.
+
+        Raises `EndpointUnavailableError` if the batch as a whole was not answered."""
+        try:
+            responses = await self._provider.make_batch_request(
+                [(RPCEndpoint(request.method), request.params) for request in requests]
+            )
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            self._unavailable(error)
+        if not isinstance(responses, list) or len(responses) != len(requests):
+            raise EndpointUnavailableError(
+                f"{self.name} did not answer a batch of {len(requests)} requests as a batch"
+            )
+        answers: list[Any | RpcError] = []
+        for request, response in zip(requests, responses, strict=True):
+            try:
+                answers.append(self._result(request.method, response))
+            except RpcError as error:
+                answers.append(error)
+        return answers
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._provider.disconnect()
+
+    def _result(self, method: str, response: RPCResponse) -> Any:
+        error = response.get("error")
+        if error is None:
+            if "result" not in response:
+                raise EndpointUnavailableError(
+                    f"{self.name} answered {method} without result or error"
+                )
+            return response["result"]
+        if isinstance(error, str):
+            raise RpcError(method, 0, error)
+        raise RpcError(
+            method, int(error.get("code", 0)), str(error.get("message")), error.get("data")
+        )
+
+    def _unavailable(self, error: Exception) -> NoReturn:
+        # aiohttp puts the whole URL into its messages; the type says enough.
+        reason = (
+            f"HTTP status {error.status}"
+            if isinstance(error, aiohttp.ClientResponseError)
+            else "timed out"
+            if isinstance(error, asyncio.TimeoutError)
+            else type(error).__name__
+        )
+        raise EndpointUnavailableError(f"{self.name} is unavailable: {reason}") from None

@@ -1,0 +1,90 @@
+"""Opening the journal's database: settings that survive a power cut, and migrations."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+
+class DatabaseUnusableError(Exception):
+    """The file cannot serve as the journal: unreadable, not ours, or from a newer keeper."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+
+
+def open_database(path: Path) -> Engine:
+    """Open or create the journal at `path` and bring its schema up to date.
+
+    One connection, used by one thread. Raises `DatabaseUnusableError`."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+    )
+    event.listen(engine, "connect", _durable)
+    try:
+        with engine.begin() as connection:
+            _migrate(connection, path)
+    except DatabaseError as error:
+        engine.dispose()
+        raise DatabaseUnusableError(
+            path, f"cannot be opened as the journal ({error.orig}); move it away or fix its rights"
+        ) from error
+    return engine
+
+
+def open_for_reading(path: Path) -> Engine:
+    """Open an existing journal without changing it. Raises `DatabaseUnusableError`."""
+    if not path.is_file():
+        raise DatabaseUnusableError(path, "nothing recorded yet: start `keeper run` first")
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=StaticPool)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as error:
+        raise DatabaseUnusableError(path, f"cannot be read ({error.orig})") from error
+    newest = _scripts().get_current_head()
+    if found != newest:
+        raise DatabaseUnusableError(
+            path,
+            f"has schema {found}, this keeper reads {newest}; run the same version as the daemon",
+        )
+    return engine
+
+
+def _durable(connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - event signature
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection has no static type
+    # FULL: with NORMAL, a power cut can lose the last commit, and with it a sent transaction.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "keeper.storage:migrations")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _migrate(connection: Connection, path: Path) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise DatabaseUnusableError(
+            path, "was written by a newer keeper; upgrade keeper, or name another [store] path"
+        ) from error

@@ -1,0 +1,241 @@
+"""The journal: every intent is here, durably, before its bytes leave the machine.
+
+Synchronous, for one thread: the daemon calls it through `Store`, which owns that thread.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Engine, Row, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from keeper.model.records import (
+    Attempt,
+    DecisionRecord,
+    Intent,
+    MinedReceipt,
+    Observation,
+    Result,
+    State,
+)
+from keeper.model.units import Address, Wei
+from keeper.model.values import PositionId, Transaction
+from keeper.storage.schema import (
+    attempts,
+    decisions,
+    episodes,
+    intents,
+    nonce_slots,
+    observations,
+    results,
+)
+
+
+class Journal:
+    """What was decided, signed, sent and seen. Each method is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # -- decisions and episodes ------------------------------------------------------------------
+
+    def record_decision(self, record: DecisionRecord) -> int:
+        """Keep a decision and return its id, which `keeper explain` takes."""
+        values = asdict(record)
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                insert(decisions)
+                .values(**values.pop("position"), **values)
+                .returning(decisions.c.id)
+            )
+            return int(row.scalar_one())
+
+    def open_episode(self, position: PositionId, block: int) -> int:
+        """The position's open episode, begun at `block` if there is none."""
+        with self._engine.begin() as connection:
+            found = connection.execute(
+                select(episodes.c.id).where(
+                    *_is(episodes, position), episodes.c.closed_block.is_(None)
+                )
+            ).scalar()
+            if found is None:
+                found = connection.execute(
+                    insert(episodes)
+                    .values(**asdict(position), opened_block=block)
+                    .returning(episodes.c.id)
+                ).scalar_one()
+            return int(found)
+
+    def close_episode(self, position: PositionId, block: int) -> None:
+        """The position is at its target again, or without debt."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(episodes)
+                .where(*_is(episodes, position), episodes.c.closed_block.is_(None))
+                .values(closed_block=block)
+            )
+
+    # -- intents ---------------------------------------------------------------------------------
+
+    def next_step(self, episode: int) -> int:
+        """The number of intents that the episode has had."""
+        with self._engine.connect() as connection:
+            count = select(func.count()).where(intents.c.episode == episode)
+            return int(connection.execute(count).scalar_one())
+
+    def record_intents(self, batch: Sequence[Intent]) -> None:
+        """Make intents durable with their nonce slots and signed bytes: all of them or none.
+
+        Raises sqlalchemy's IntegrityError if a key or a nonce slot is taken: then nothing may be
+        sent."""
+        with self._engine.begin() as connection:
+            for intent in batch:
+                intent_id = connection.execute(
+                    insert(intents)
+                    .values(
+                        key=intent.key,
+                        decision_id=intent.decision_id,
+                        episode=intent.episode,
+                        step=intent.step,
+                        **asdict(intent.position),
+                        signer=intent.signer,
+                        **asdict(intent.transaction),
+                        head_number=intent.head_number,
+                        deadline_block=intent.deadline_block,
+                        state=intent.state,
+                    )
+                    .returning(intents.c.id)
+                ).scalar_one()
+                connection.execute(
+                    insert(nonce_slots).values(
+                        chain_id=intent.position.chain_id,
+                        signer=intent.signer,
+                        nonce=intent.attempt.nonce,
+                        intent_id=intent_id,
+                    )
+                )
+                connection.execute(
+                    insert(attempts).values(intent_id=intent_id, **asdict(intent.attempt))
+                )
+
+    def move(self, keys: Iterable[str], state: State) -> None:
+        """Set the intents' state; an expired intent frees its nonce slot."""
+        chosen = list(keys)
+        with self._engine.begin() as connection:
+            connection.execute(update(intents).where(intents.c.key.in_(chosen)).values(state=state))
+            if state is State.EXPIRED:
+                ids = select(intents.c.id).where(intents.c.key.in_(chosen))
+                connection.execute(delete(nonce_slots).where(nonce_slots.c.intent_id.in_(ids)))
+
+    def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None:
+        """Keep what was mined; a reorg overwrites it."""
+        with self._engine.begin() as connection:
+            for receipt in receipts:
+                values = asdict(receipt)
+                connection.execute(
+                    update(attempts).where(attempts.c.hash == values.pop("hash")).values(**values)
+                )
+
+    def record_result(self, result: Result, states: dict[str, State]) -> None:
+        """The end of a plan: its result and the states of its intents, in one transaction."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                upsert(results)
+                .values(**asdict(result))
+                .on_conflict_do_nothing(index_elements=["decision_id"])
+            )
+            for key, state in states.items():
+                connection.execute(update(intents).where(intents.c.key == key).values(state=state))
+
+    def open_intents(self, chain_id: int) -> list[Intent]:
+        """Intents that may still change the chain, oldest first."""
+        open_states = [state for state in State if state.open]
+        query = (
+            select(intents, attempts)
+            .join(attempts, attempts.c.intent_id == intents.c.id)
+            .where(intents.c.chain_id == chain_id, intents.c.state.in_(open_states))
+            .order_by(intents.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [_intent(row) for row in connection.execute(query)]
+
+    def moved_usd8_since(self, position: PositionId, timestamp: int) -> int:
+        """What approved plans moved for a position since `timestamp` (chain time): open plans and
+        those that succeeded, not expired or reverted ones."""
+        counted = (
+            select(intents.c.decision_id)
+            .where(intents.c.state.not_in([State.EXPIRED, State.REVERTED]))
+            .scalar_subquery()
+        )
+        query = select(decisions.c.moved_usd8).where(
+            *_is(decisions, position),
+            decisions.c.approved,
+            decisions.c.timestamp > timestamp,
+            decisions.c.id.in_(counted),
+        )
+        with self._engine.connect() as connection:
+            return sum(moved for (moved,) in connection.execute(query))
+
+    # -- observations ----------------------------------------------------------------------------
+
+    def observe(self, seen: Sequence[Observation]) -> None:
+        """Replace the last observation of each position."""
+        if not seen:
+            return
+        rows = []
+        for observation in seen:
+            values = asdict(observation)
+            rows.append({**values.pop("position"), **values})
+        statement = upsert(observations)
+        keys = {"chain_id", "market", "account"}
+        statement = statement.on_conflict_do_update(
+            index_elements=sorted(keys),
+            set_={c.name: statement.excluded[c.name] for c in observations.c if c.name not in keys},
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement, rows)
+
+    def disarmed(self, chain_id: int) -> set[PositionId]:
+        """Positions whose forecast trigger waits for the probability to fall first."""
+        query = select(
+            observations.c.chain_id, observations.c.market, observations.c.account
+        ).where(observations.c.chain_id == chain_id, ~observations.c.armed)
+        with self._engine.connect() as connection:
+            return {_position(row) for row in connection.execute(query)}
+
+
+def _is(table: Any, position: PositionId) -> tuple[Any, ...]:
+    return (
+        table.c.chain_id == position.chain_id,
+        table.c.market == position.market,
+        table.c.account == position.account,
+    )
+
+
+def _position(row: Row[Any]) -> PositionId:
+    return PositionId(chain_id=row.chain_id, market=row.market, account=Address(row.account))
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(
+        decision_id=row.decision_id,
+        position=_position(row),
+        episode=row.episode,
+        step=row.step,
+        signer=Address(row.signer),
+        transaction=Transaction(
+            to=Address(row.to), data=row.data, value_wei=Wei(row.value_wei), purpose=row.purpose
+        ),
+        head_number=row.head_number,
+        deadline_block=row.deadline_block,
+        attempt=Attempt(
+            nonce=row.nonce,
+            hash=row.hash,
+            raw=row.raw,
+            gas_limit=row.gas_limit,
+            max_fee_wei=Wei(row.max_fee_wei),
+            priority_fee_wei=Wei(row.priority_fee_wei),
+        ),
+        state=State(row.state),
+    )

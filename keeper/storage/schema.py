@@ -1,0 +1,177 @@
+"""The tables. Chain quantities are decimal text: SQLite's integers end at 64 bits."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class BigInteger(TypeDecorator[int]):
+    """A Python integer of any size, stored as decimal text."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        """To text."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        """From text."""
+        return None if value is None else int(value)
+
+
+metadata = MetaData()
+
+_POSITION = ("chain_id", "market", "account")
+
+
+def _position_columns() -> tuple[Column[Any], ...]:
+    return (
+        Column("chain_id", Integer, nullable=False),
+        Column("market", String, nullable=False),
+        Column("account", String, nullable=False),
+    )
+
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *_position_columns(),
+    Column("opened_block", Integer, nullable=False),
+    Column("closed_block", Integer),
+    Index(
+        "one_open_episode", *_POSITION, unique=True, sqlite_where=Column("closed_block").is_(None)
+    ),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *_position_columns(),
+    Column("label", String, nullable=False),
+    Column("head_number", Integer, nullable=False),
+    Column("head_hash", String, nullable=False),
+    Column("timestamp", Integer, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("kind", String),
+    Column("amount_raw", BigInteger),
+    Column("token_symbol", String),
+    Column("token_decimals", Integer),
+    Column("moved_usd8", BigInteger),
+    Column("health_before", BigInteger, nullable=False),
+    Column("predicted_health", BigInteger),
+    Column("document", JSON, nullable=False),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("decision_id", ForeignKey("decisions.id"), primary_key=True),
+    Column("succeeded", Boolean, nullable=False),
+    Column("block_number", Integer, nullable=False),
+    Column("health_after", BigInteger),
+    Column("differences", JSON, nullable=False),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    Column("decision_id", ForeignKey("decisions.id"), nullable=False),
+    Column("episode", ForeignKey("episodes.id"), nullable=False),
+    Column("step", Integer, nullable=False),
+    *_position_columns(),
+    Column("signer", String, nullable=False),
+    Column("to", String, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("value_wei", BigInteger, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("head_number", Integer, nullable=False),
+    Column("deadline_block", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Index("intents_by_state", "state"),
+)
+
+nonce_slots = Table(
+    "nonce_slots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("chain_id", Integer, nullable=False),
+    Column("signer", String, nullable=False),
+    Column("nonce", Integer, nullable=False),
+    Column("intent_id", ForeignKey("intents.id"), nullable=False),
+    UniqueConstraint("chain_id", "signer", "nonce", name="one_intent_per_nonce"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("intent_id", ForeignKey("intents.id"), nullable=False),
+    Column("nonce", Integer, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+    Column("raw", LargeBinary, nullable=False),
+    Column("gas_limit", Integer, nullable=False),
+    Column("max_fee_wei", BigInteger, nullable=False),
+    Column("priority_fee_wei", BigInteger, nullable=False),
+    Column("block_number", Integer),
+    Column("block_hash", String),
+    Column("succeeded", Boolean),
+    Column("gas_used", Integer),
+    Column("effective_gas_price_wei", BigInteger),
+)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("market", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("label", String, nullable=False),
+    Column("policy", String, nullable=False),
+    Column("head_number", Integer, nullable=False),
+    Column("timestamp", Integer, nullable=False),
+    Column("health", BigInteger),
+    Column("floor", BigInteger, nullable=False),
+    Column("target", BigInteger, nullable=False),
+    Column("breach_probability", Float),
+    Column("distance", Float),
+    Column("volatility_per_year", Float),
+    Column("forecast_model", String, nullable=False),
+    Column("collateral_usd8", BigInteger, nullable=False),
+    Column("debt_usd8", BigInteger, nullable=False),
+    Column("armed", Boolean, nullable=False),
+    Column("note", String, nullable=False),
+)
+
+feed_rounds = Table(
+    "feed_rounds",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("feed", String, primary_key=True),
+    Column("round_id", BigInteger, primary_key=True),
+    Column("answer", BigInteger, nullable=False),
+    Column("decimals", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+    Index("feed_rounds_by_time", "chain_id", "feed", "updated_at"),
+)

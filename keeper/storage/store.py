@@ -1,0 +1,36 @@
+"""The thread that owns the database."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from keeper.storage.database import open_database
+from keeper.storage.journal import Journal
+from keeper.storage.prices import PriceHistory
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Store:
+    """Journal and price history behind one thread. `await store.run(store.journal.method, …)`."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = open_database(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self.journal = Journal(self._engine)
+        self.prices = PriceHistory(self._engine)
+
+    async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a synchronous method on the store's thread and wait for it.
+
+        A write that has begun is finished even when the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))
+
+    def close(self) -> None:
+        """Finish what is queued and close the file."""
+        self._thread.shutdown(wait=True)
+        self._engine.dispose()
