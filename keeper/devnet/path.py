@@ -1,0 +1,119 @@
+"""A scenario's path: one time, one price per asset and one gas price per block, from a seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.devnet.scenario import AssetPath, Scenario
+from keeper.model.units import SECONDS_PER_YEAR
+
+FEED_DECIMALS = 8
+DEVIATION = 0.005
+"""A round is due when the market stands this far from the last answer: Chainlink's ETH/USD and
+BTC/USD feeds on Ethereum mainnet publish at 0.5 %."""
+HEARTBEAT_S = 3600
+"""... or when the last round is this old: the same feeds' heartbeat."""
+PAST_STEP_S = 300
+"""How finely the time before the start is sampled for the rounds that a feed is born with."""
+GWEI = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one block stands for."""
+
+    timestamp: int
+    prices: Mapping[str, float]
+    """USD per whole token, by symbol."""
+    gas_price_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRound:
+    """A round that a feed had published before the scenario starts."""
+
+    updated_at: int
+    answer: int
+    """USD with `FEED_DECIMALS` decimals."""
+
+
+def block_times(scenario: Scenario) -> tuple[int, ...]:
+    """The blocks' times, from `start` to the last that is not later than `end`.
+
+    A block never jumps over the moment at which the spacing changes.
+    """
+    times = [scenario.start]
+    steps = [*scenario.block_seconds, (scenario.end + 1, 1)]
+    for (begin, spacing), (until, _) in pairwise(steps):
+        if times[-1] < begin <= scenario.end:
+            times.append(begin)
+        times.extend(range(times[-1] + spacing, min(until, scenario.end + 1), spacing))
+    return tuple(times)
+
+
+def ticks(scenario: Scenario) -> tuple[Tick, ...]:
+    """The scenario block by block; the same scenario always gives the same ticks."""
+    times = block_times(scenario)
+    prices = {symbol: _prices(scenario, symbol, times) for symbol in scenario.assets}
+    gas_times, gas_gwei = zip(*scenario.gas.knots, strict=True)
+    gas = np.interp(times, gas_times, gas_gwei)
+    return tuple(
+        Tick(
+            timestamp=at,
+            prices={symbol: float(path[i]) for symbol, path in prices.items()},
+            gas_price_wei=round(gas[i] * GWEI),
+        )
+        for i, at in enumerate(times)
+    )
+
+
+def past_rounds(scenario: Scenario, symbol: str) -> tuple[PastRound, ...]:
+    """The rounds that an asset's feed published from its first knot to the scenario's start."""
+    first = scenario.assets[symbol].knots[0][0]
+    times = tuple(range(first, scenario.start + 1, PAST_STEP_S))
+    rounds: list[PastRound] = []
+    for at, price in zip(times, _prices(scenario, symbol, times), strict=True):
+        answer = feed_answer(float(price))
+        if not rounds or round_due(rounds[-1].answer, rounds[-1].updated_at, answer, at):
+            rounds.append(PastRound(updated_at=at, answer=answer))
+    return tuple(rounds)
+
+
+def feed_answer(price: float) -> int:
+    """A price as a feed publishes it."""
+    return round(price * 10**FEED_DECIMALS)
+
+
+def round_due(last_answer: int, last_at: int, answer: int, now: int) -> bool:
+    """Whether a feed has to publish: the market moved by `DEVIATION`, or `HEARTBEAT_S` passed."""
+    return now - last_at >= HEARTBEAT_S or abs(answer - last_answer) >= DEVIATION * last_answer
+
+
+def _prices(scenario: Scenario, symbol: str, times: tuple[int, ...]) -> NDArray[np.float64]:
+    """The price at each of `times`: the knots joined by a Brownian bridge of the log price.
+
+    With B a Brownian motion of the given volatility and ~B the straight line through B at the
+    knots, log p(t) = line through the knots' log prices + B(t) - ~B(t). Each stretch of the past
+    and of the scenario has noise of its own, so that more past does not change the scenario.
+    """
+    asset = scenario.assets[symbol]
+    knot_times = np.array([at for at, _ in asset.knots])
+    logs = np.log([price for _, price in asset.knots])
+    grid = np.union1d(knot_times, times)
+    seeds = (scenario.seed, crc32(symbol.encode()), times[0])
+    steps = np.random.default_rng(seeds).standard_normal(len(grid) - 1)
+    spread = _volatility(asset, grid[:-1]) * np.sqrt(np.diff(grid) / SECONDS_PER_YEAR)
+    walk = np.concatenate(([0.0], np.cumsum(spread * steps)))
+    at_knots = walk[np.searchsorted(grid, knot_times)]
+    bridge = walk - np.interp(grid, knot_times, at_knots)
+    path = np.exp(np.interp(grid, knot_times, logs) + bridge)
+    return np.asarray(path[np.searchsorted(grid, times)], dtype=np.float64)
+
+
+def _volatility(asset: AssetPath, times: NDArray[np.int64]) -> NDArray[np.float64]:
+    begins, values = zip(*asset.volatility_per_year, strict=True)
+    return np.asarray(values)[np.searchsorted(begins, times, side="right") - 1]
