@@ -1,0 +1,5 @@
+"""TOML and environment in, frozen settings out; every mistake is found and explained here."""
+
+from keeper.config.settings import MarketSettings, PositionSettings, Settings
+
+__all__ = ["MarketSettings", "PositionSettings", "Settings"]

@@ -1,0 +1,133 @@
+"""The configuration file as text: read, parsed, and asked on which line something stands."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from keeper.model.errors import ConfigurationError, Problem
+
+KeyPath = Sequence[str | int]
+
+PRIVATE_KEY = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
+"""What a private key looks like: nothing else in a configuration has 64 hexadecimal digits."""
+
+MNEMONIC_LENGTHS = (12, 15, 18, 21, 24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A TOML file. Numbers with a point are `Decimal`s: health and money are never floats."""
+
+    path: Path
+    text: str = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+    """The KEEPER_ variables, which win over the file."""
+
+    def where(self, path: KeyPath) -> str:
+        """`file:line: key`, or the environment variable that overrides the key."""
+        variable = "KEEPER_" + "__".join(str(key) for key in path).upper()
+        if variable in self.environ:
+            return f"environment variable {variable}"
+        key = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path).lstrip(".")
+        return f"{self.path}:{self.line(path)}: {key}" if key else f"{self.path}"
+
+    def line(self, path: KeyPath) -> int:
+        """The line on which the value at `path` starts, or that of its nearest parent.
+
+        tomllib keeps no positions, so the file is parsed line by line: the statement that makes
+        the key appear is the one that sets it. Quadratic, on small files, on the way to an error.
+        """
+        lines = self.text.splitlines(keepends=True)
+        statement, found, deepest = 1, 1, 0
+        for number in range(1, len(lines) + 1):
+            try:
+                values = tomllib.loads("".join(lines[:number]))
+            except tomllib.TOMLDecodeError:
+                continue  # inside a value of several lines
+            depth = _depth(values, path)
+            if depth > deepest:
+                deepest, found = depth, statement
+            statement = number + 1
+        return found
+
+
+def read_document(path: Path, environ: Mapping[str, str]) -> Document:
+    """Read and parse; raises `ConfigurationError` for what is no TOML or holds a key."""
+    text = _read(path)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if PRIVATE_KEY.search(line):
+            raise ConfigurationError(secret_problem(f"{path}:{number}", "a private key"))
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
+        line = place[1] if place and place[1] else len(text.splitlines())
+        what = str(error).replace(place[0], "") if place else str(error)
+        raise ConfigurationError(
+            Problem(
+                where=f"{path}:{line}",
+                what=f"this is not TOML: {what}",
+                why="the file cannot be read past this point",
+                fix='write `key = value`, text in "double quotes", each key and section once',
+            )
+        ) from None
+    return Document(
+        path=path,
+        text=text,
+        values=values,
+        environ={name: value for name, value in environ.items() if name.startswith("KEEPER_")},
+    )
+
+
+def is_mnemonic(text: str) -> bool:
+    """Whether a text is as many words of the BIP-39 list as a seed phrase has."""
+    words = text.split()
+    if len(words) not in MNEMONIC_LENGTHS:
+        return False
+    from eth_account.hdaccount.mnemonic import Mnemonic  # noqa: PLC0415 - 0.9 s, seldom needed
+
+    return all(Mnemonic("english").wordlist.count(word) for word in words)
+
+
+def secret_problem(where: str, what: str) -> Problem:
+    """A secret stands where it can be read by others."""
+    return Problem(
+        where=where,
+        what=f"{what} stands in plain sight",
+        why="files are copied, committed and backed up; command lines are seen by every process",
+        fix="take it away, move the funds to a new key if others may have seen it, and give the "
+        "key by a keystore file with KEEPER_KEYSTORE_PASSWORD, or by KEEPER_PRIVATE_KEY",
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        what, fix = "there is no such file", "name one with --config, or copy the example: "
+        fix += "config/keeper.example.toml in the source, `keeper devnet up` prints a ready one"
+    except UnicodeDecodeError:
+        what, fix = "this is not UTF-8 text", "save the file as UTF-8"
+    except OSError as error:
+        what, fix = f"it cannot be read: {error.strerror}", "let the user who runs keeper read it"
+    raise ConfigurationError(
+        Problem(where=str(path), what=what, why="keeper does nothing without its settings", fix=fix)
+    )
+
+
+def _depth(values: Any, path: KeyPath) -> int:
+    """How many keys of the path exist."""
+    for depth, key in enumerate(path):
+        match values, key:
+            case dict(), str() if key in values:
+                values = values[key]
+            case list(), int() if key < len(values):
+                values = values[key]
+            case _:
+                return depth
+    return len(path)

@@ -1,0 +1,55 @@
+"""The settings as the composition root receives them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
+from keeper.config.document import Document
+from keeper.model.errors import ConfigurationError, Problem
+from keeper.model.units import Address
+from keeper.policy.settings import Policy
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketSettings:
+    """One deployment of a lending protocol."""
+
+    name: str
+    protocol: Literal["aave_v3"]
+    pool_addresses_provider: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionSettings:
+    """One account in one market, with the policy and the signer that protect it."""
+
+    label: str
+    market: str
+    account: Address
+    policy: str
+    signer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the owner chose. Names refer to each other and are known to exist."""
+
+    chain: ChainSettings
+    store_path: Path
+    fees: FeeSettings
+    log_level: LogLevel
+    policies: Mapping[str, Policy]
+    markets: Mapping[str, MarketSettings]
+    signers: Mapping[str, SignerSettings]
+    positions: tuple[PositionSettings, ...]
+    document: Document = field(repr=False)
+
+    def error(self, *path: str | int, what: str, why: str, fix: str) -> ConfigurationError:
+        """The error to raise when the chain contradicts the setting at `path`, with its line."""
+        return ConfigurationError(
+            Problem(where=self.document.where(path), what=what, why=why, fix=fix)
+        )

@@ -1,0 +1,1 @@
+"""Deciding: when to act, by how much, within which limits."""

@@ -1,0 +1,25 @@
+"""What the owner asks for, per policy."""
+
+from dataclasses import dataclass
+
+from keeper.model.units import Wad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When to act, how far to go, and how much may be moved.
+
+    Holds 1 < floor < target and floor <= max_health_to_act. USD limits carry 8 decimals and
+    count the value moved, not its cost; caps written with more decimals are rounded down.
+    """
+
+    name: str
+    floor: Wad
+    trigger_probability: float | None
+    """Breach probability within `horizon_s` that acts; None: only the floor acts."""
+    horizon_s: int
+    target: Wad
+    max_health_to_act: Wad
+    max_per_action_usd8: int
+    max_per_day_usd8: int
+    min_action_usd8: int
