@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from keeper.devnet.scenario import AssetPath, Scenario
 from keeper.model.units import SECONDS_PER_YEAR
 
-FEED_DECIMALS = 8
+FEED_UNIT = 10**8
+"""Feeds answer USD with 8 decimals."""
 DEVIATION = 0.005
 """A round is due when the market stands this far from the last answer: Chainlink's ETH/USD and
 BTC/USD feeds on Ethereum mainnet publish at 0.5 %."""
@@ -38,7 +39,7 @@ class PastRound:
 
     updated_at: int
     answer: int
-    """USD with `FEED_DECIMALS` decimals."""
+    """USD in `FEED_UNIT`ths."""
 
 
 def block_times(scenario: Scenario) -> tuple[int, ...]:
@@ -85,7 +86,7 @@ def past_rounds(scenario: Scenario, symbol: str) -> tuple[PastRound, ...]:
 
 def feed_answer(price: float) -> int:
     """A price as a feed publishes it."""
-    return round(price * 10**FEED_DECIMALS)
+    return round(price * FEED_UNIT)
 
 
 def round_due(last_answer: int, last_at: int, answer: int, now: int) -> bool:
@@ -97,8 +98,7 @@ def _prices(scenario: Scenario, symbol: str, times: tuple[int, ...]) -> NDArray[
     """The price at each of `times`: the knots joined by a Brownian bridge of the log price.
 
     With B a Brownian motion of the given volatility and ~B the straight line through B at the
-    knots, log p(t) = line through the knots' log prices + B(t) - ~B(t). Each stretch of the past
-    and of the scenario has noise of its own, so that more past does not change the scenario.
+    knots, log p(t) = line through the knots' log prices + B(t) - ~B(t).
     """
     asset = scenario.assets[symbol]
     knot_times = np.array([at for at, _ in asset.knots])

@@ -7,10 +7,12 @@ The file holds facts (a price at a time, with its source) and how to fill the ga
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +23,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from keeper.resources import resource
 
 HISTORY_S = 30 * 24 * 3600
 """The least past a feed is born with: what a volatility estimate of a new keeper can rest on."""
@@ -44,39 +48,28 @@ def _unix_seconds(value: object) -> int:
 
 
 UnixSeconds = Annotated[int, BeforeValidator(_unix_seconds)]
-Knot = tuple[UnixSeconds, PositiveFloat]
-"""A value at a time; between two knots the value is interpolated."""
-Step = tuple[UnixSeconds, PositiveFloat]
-"""A value that holds from a time on."""
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 def _in_time_order(points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-    for (earlier, _), (later, _) in zip(points, points[1:], strict=False):
+    for (earlier, _), (later, _) in pairwise(points):
         if later <= earlier:
-            at = datetime.fromtimestamp(later, UTC)
             raise ValueError(
-                f"times must rise, {at:%Y-%m-%dT%H:%M:%SZ} does not follow its forerunner"
+                f"times must rise: {datetime.fromtimestamp(later, UTC):%Y-%m-%dT%H:%M:%SZ} does not"
             )
     return points
 
 
-Knots = Annotated[tuple[Knot, ...], Field(min_length=1), BeforeValidator(tuple)]
-Steps = Annotated[tuple[Step, ...], Field(min_length=1), BeforeValidator(tuple)]
+InTimeOrder = (Field(min_length=1), AfterValidator(_in_time_order))
+Knots = Annotated[tuple[tuple[UnixSeconds, PositiveFloat], ...], *InTimeOrder]
+"""Values at times; between two knots the value is interpolated."""
+Steps = Annotated[tuple[tuple[UnixSeconds, PositiveFloat], ...], *InTimeOrder]
+"""Values that each hold from a time on."""
+WholeSteps = Annotated[tuple[tuple[UnixSeconds, PositiveInt], ...], *InTimeOrder]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-    @model_validator(mode="after")
-    def _times_rise(self) -> Self:
-        for name in ("knots", "block_seconds", "volatility_per_year"):
-            if points := getattr(self, name, None):
-                try:
-                    _in_time_order(points)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
-        return self
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class GasPath(_Part):
@@ -102,7 +95,7 @@ class Scenario(_Part):
     start: UnixSeconds
     end: UnixSeconds
     seed: Annotated[int, Field(ge=0)]
-    block_seconds: Annotated[tuple[tuple[UnixSeconds, PositiveInt], ...], Field(min_length=1)]
+    block_seconds: WholeSteps
     wall_seconds: PositiveFloat
     gas: GasPath
     assets: Annotated[Mapping[str, AssetPath], Field(min_length=1)]
@@ -150,3 +143,20 @@ def read_scenario(path: Path) -> Scenario:
 
 def _reason(message: str) -> str:
     return message.removeprefix("Value error, ")
+
+
+class UnknownScenarioError(Exception):
+    """No packaged scenario has this name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no scenario {name!r}; there are: {', '.join(known)}")
+        self.name = name
+        self.known = known
+
+
+def packaged_scenario(name: str) -> Scenario:
+    """The scenario of this name that ships with keeper; raises `UnknownScenarioError`."""
+    files = {path.stem: path for path in resource("config", "scenarios").glob("*.toml")}
+    if name not in files:
+        raise UnknownScenarioError(name, sorted(files))
+    return read_scenario(files[name])
