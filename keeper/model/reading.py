@@ -15,6 +15,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keeper.model.units import Address
 
 T = TypeVar("T")
@@ -54,6 +57,14 @@ class Returns(Protocol):
     def word(self, index: int) -> int:
         """The return data's first 32 bytes as an unsigned integer; raises `CallFailedError` if the
         call reverted or returned less."""
+        ...
+
+    def words(self) -> NDArray[np.uint8]:
+        """The first word of every return, (calls, 32), big-endian; zero where `has_word` is not."""
+        ...
+
+    def has_word(self) -> NDArray[np.bool_]:
+        """Which calls succeeded with at least 32 bytes, (calls,)."""
         ...
 
 

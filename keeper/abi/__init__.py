@@ -1,0 +1,1 @@
+"""Calls encoded and answers decoded, without I/O."""
