@@ -213,11 +213,11 @@ def _is(table: Any, position: PositionId) -> tuple[Any, ...]:
     )
 
 
-def _position(row: Row[Any]) -> PositionId:
+def _position(row: Row[Any, Any, Any]) -> PositionId:
     return PositionId(chain_id=row.chain_id, market=row.market, account=Address(row.account))
 
 
-def _intent(row: Row[Any]) -> Intent:
+def _intent(row: Row[Any, Any, Any]) -> Intent:
     return Intent(
         decision_id=row.decision_id,
         position=_position(row),
