@@ -1,0 +1,156 @@
+"""Starts and stops an Anvil node as a child of this process."""
+
+import http.client
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import getpid
+from pathlib import Path
+
+from keeper.devnet.rpc import Rpc
+
+_LOOPBACK = "127.0.0.1"
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 5.0
+_POLL_S = 0.01
+_PORT_ATTEMPTS = 5
+
+# Runs between fork and exec in a process of its own: a preexec_fn may deadlock in a program with
+# threads. 1 = PR_SET_PDEATHSIG, 9 = SIGKILL: the node must not outlive a parent that was killed.
+_LAUNCHER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class AnvilError(Exception):
+    """Anvil could not be started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnvilOptions:
+    """How a node starts. Blocks are mined on request only."""
+
+    program: Path
+    chain_id: int = 31337
+    timestamp: int | None = None
+    """Unix seconds of the genesis block; None for a fork, which continues its origin's time."""
+    base_fee_wei: int = 10**9
+    """Base fee of the first block; later blocks follow EIP-1559 unless set one by one."""
+    gas_limit: int = 30_000_000
+    fork_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anvil:
+    """A running node."""
+
+    pid: int
+    port: int
+
+    @property
+    def rpc_url(self) -> str:
+        """HTTP endpoint."""
+        return f"http://{_LOOPBACK}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """WebSocket endpoint."""
+        return f"ws://{_LOOPBACK}:{self.port}"
+
+
+@contextmanager
+def running_anvil(options: AnvilOptions) -> Iterator[Anvil]:
+    """A node on a free loopback port, stopped on leaving.
+
+    The kernel kills it when the thread that entered this context ends, however it ends: enter it
+    from a thread that lives as long as the chain is needed. Raises `AnvilError`.
+    """
+    with tempfile.TemporaryDirectory(prefix="keeper-anvil-") as scratch:
+        process, port = _start(options, Path(scratch))
+        try:
+            yield Anvil(pid=process.pid, port=port)
+        finally:
+            _stop(process)
+
+
+def _start(options: AnvilOptions, scratch: Path) -> tuple[subprocess.Popen[bytes], int]:
+    log = scratch / "anvil.log"
+    for _ in range(_PORT_ATTEMPTS):
+        port = _free_port()
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(getpid())]
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own launcher and a program we located
+                [*launcher, *_command(options, port, scratch)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if _answers(process, port):
+            return process, port
+        _stop(process)
+        if "Address already in use" not in log.read_text(errors="replace"):
+            break
+    raise AnvilError(
+        f"{options.program} did not start: {log.read_text(errors='replace')[-2000:].strip()}"
+    )
+
+
+def _command(options: AnvilOptions, port: int, scratch: Path) -> list[str]:
+    command = [
+        str(options.program),
+        "--quiet",
+        *("--host", _LOOPBACK),
+        *("--port", str(port)),
+        *("--chain-id", str(options.chain_id)),
+        *("--accounts", "1"),
+        *("--order", "fees"),
+        *("--gas-limit", str(options.gas_limit)),
+        *("--cache-path", str(scratch)),
+        "--no-mining",
+        "--auto-impersonate",
+        "--no-request-size-limit",
+    ]
+    if options.fork_url is not None:
+        return [*command, "--fork-url", options.fork_url, "--no-storage-caching"]
+    command += ["--block-base-fee-per-gas", str(options.base_fee_wei)]
+    if options.timestamp is not None:
+        command += ["--timestamp", str(options.timestamp)]
+    return command
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the node answers; False if it ended or stayed silent too long."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with Rpc(f"http://{_LOOPBACK}:{port}") as rpc:
+                rpc.call("anvil_nodeInfo")
+        except (OSError, http.client.HTTPException):
+            time.sleep(_POLL_S)
+        else:
+            return process.poll() is None
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

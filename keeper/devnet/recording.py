@@ -1,0 +1,121 @@
+"""What a proxy between a client and its node saw, and the figures that follow from it.
+
+The client is judged from outside: nothing here knows how it works.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+Json = dict[str, Any]
+SEND = "eth_sendRawTransaction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One HTTP POST: one round trip, whatever the number of requests in it."""
+
+    at_s: float
+    """Monotonic clock, when it had arrived."""
+    methods: tuple[str, ...]
+    read_at: frozenset[str]
+    """The hashes of the blocks at whose state it makes plain view calls."""
+    sent: tuple[str, ...]
+    """The hashes of the transactions that it broadcasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncedHead:
+    """One newHeads frame."""
+
+    at_s: float
+    """Monotonic clock, before it was passed on."""
+    number: int
+    hash: str
+    timestamp: int
+
+
+@dataclass(slots=True)
+class Recording:
+    """Every POST and every announced head, in the order seen."""
+
+    posts: list[Post] = field(default_factory=list)
+    heads: list[AnnouncedHead] = field(default_factory=list)
+
+    def post(self, at_s: float, requests: list[Json]) -> None:
+        """Note one POST with its requests."""
+        self.posts.append(
+            Post(
+                at_s=at_s,
+                methods=tuple(str(request.get("method")) for request in requests),
+                read_at=frozenset(_read_at(requests)),
+                sent=tuple(_sent(requests)),
+            )
+        )
+
+    def frame(self, at_s: float, text: str) -> None:
+        """Note one WebSocket frame from the node, if it announces a head."""
+        message = json.loads(text)
+        header = message.get("params", {}).get("result") if isinstance(message, dict) else None
+        if isinstance(header, dict) and "parentHash" in header:
+            self.heads.append(
+                AnnouncedHead(
+                    at_s=at_s,
+                    number=int(header["number"], 16),
+                    hash=header["hash"],
+                    timestamp=int(header["timestamp"], 16),
+                )
+            )
+
+    def reads_per_block(self) -> int:
+        """The most round trips that read any one block's state, from its announcement until the
+        next block's or, if that comes first, until a transaction is sent."""
+        most = 0
+        for begin, end, head in self._spans():
+            reads = 0
+            for post in self.posts:
+                if not begin <= post.at_s < end:
+                    continue
+                if post.sent:
+                    break
+                reads += head.hash in post.read_at
+            most = max(most, reads)
+        return most
+
+    def head_to_broadcast_ms(self, decided_at: Mapping[str, int]) -> list[float]:
+        """Per sent transaction: from its head's announcement to its first broadcast.
+
+        `decided_at` gives the number of the head that a transaction, by its hash, was decided on;
+        transactions or heads that were not seen here are left out."""
+        announced = {head.number: head.at_s for head in self.heads}
+        first: dict[str, float] = {}
+        for post in self.posts:
+            for transaction in post.sent:
+                first.setdefault(transaction, post.at_s)
+        return [
+            (at_s - announced[decided_at[transaction]]) * 1000
+            for transaction, at_s in first.items()
+            if decided_at.get(transaction) in announced
+        ]
+
+    def _spans(self) -> Iterator[tuple[float, float, AnnouncedHead]]:
+        for i, head in enumerate(self.heads):
+            end = self.heads[i + 1].at_s if i + 1 < len(self.heads) else float("inf")
+            yield head.at_s, end, head
+
+
+def _read_at(requests: list[Json]) -> Iterator[str]:
+    for request in requests:
+        params = request.get("params") or []
+        # A third parameter overrides the state: a simulation, not a reading of the chain.
+        if request.get("method") == "eth_call" and len(params) == 2 and isinstance(params[1], dict):
+            yield params[1]["blockHash"]
+
+
+def _sent(requests: list[Json]) -> Iterator[str]:
+    for request in requests:
+        if request.get("method") == SEND:
+            yield "0x" + keccak(hexstr=request["params"][0]).hex()
