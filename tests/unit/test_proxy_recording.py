@@ -1,0 +1,95 @@
+"""The figures that a recording gives, worked by hand."""
+
+import json
+from typing import Any
+
+import pytest
+from eth_utils.crypto import keccak
+
+from keeper.devnet.recording import Recording
+
+RAW = "0x02aabb"
+SENT = "0x" + keccak(hexstr=RAW).hex()
+
+
+def block_hash(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+def head(number: int) -> str:
+    header = {
+        "number": hex(number),
+        "hash": block_hash(number),
+        "parentHash": block_hash(number - 1),
+        "timestamp": hex(1000 + number),
+    }
+    return json.dumps(
+        {"method": "eth_subscription", "params": {"subscription": "0x1", "result": header}}
+    )
+
+
+def read(number: int, *override: Any) -> dict[str, Any]:
+    return {"method": "eth_call", "params": [{}, {"blockHash": block_hash(number)}, *override]}
+
+
+def send() -> dict[str, Any]:
+    return {"method": "eth_sendRawTransaction", "params": [RAW]}
+
+
+def test_reads_per_block__batches_and_single_calls__counts_round_trips() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read(1), read(1), read(1)])
+    recording.frame(1.0, head(2))
+    recording.post(1.1, [read(2)])
+    recording.post(1.2, [read(2)])
+    recording.frame(2.0, head(3))
+    assert recording.reads_per_block() == 2
+
+
+def test_reads_per_block__simulations_sends_and_polls__are_not_readings() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read(1)])
+    recording.post(0.2, [read(1, {"0xabc": {"balance": "0x1"}})])
+    recording.post(0.3, [{"method": "eth_feeHistory", "params": []}])
+    recording.post(0.4, [send()])
+    recording.post(0.5, [{"method": "eth_getTransactionReceipt", "params": ["0x"]}])
+    assert recording.reads_per_block() == 1
+
+
+def test_reads_per_block__outcome_read_after_the_send__is_not_part_of_the_decision() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read(1)])
+    recording.post(0.2, [send()])
+    recording.post(0.3, [read(1)])
+    assert recording.reads_per_block() == 1
+
+
+def test_reads_per_block__nothing_seen__is_zero() -> None:
+    assert Recording().reads_per_block() == 0
+
+
+def test_head_to_broadcast__decided_two_heads_ago__counts_from_that_head() -> None:
+    # Announced at 10.0 s, broadcast at 10.75 s: 750 ms, although a newer head came between.
+    recording = Recording()
+    recording.frame(10.0, head(1))
+    recording.frame(10.5, head(2))
+    recording.post(10.75, [send()])
+    recording.post(11.0, [send()])
+    assert recording.head_to_broadcast_ms({SENT: 1}) == [pytest.approx(750.0)]
+
+
+def test_head_to_broadcast__transaction_or_head_unknown__is_left_out() -> None:
+    recording = Recording()
+    recording.frame(10.0, head(1))
+    recording.post(10.1, [send()])
+    assert recording.head_to_broadcast_ms({}) == []
+    assert recording.head_to_broadcast_ms({SENT: 7}) == []
+
+
+def test_frame__not_a_head__is_ignored() -> None:
+    recording = Recording()
+    recording.frame(0.0, '{"jsonrpc": "2.0", "id": 1, "result": "0x1"}')
+    assert recording.heads == []
