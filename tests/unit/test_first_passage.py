@@ -1,0 +1,213 @@
+"""First passage against values worked by hand, simulation and the properties it must have."""
+
+from math import erfc, exp, log, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.forecast.first_passage import first_passage, forecast
+from keeper.forecast.volatility import DAY_S, Covariance
+from keeper.model.book import QUOTE, Book, Column, Floats
+from keeper.model.units import SECONDS_PER_YEAR, Address
+
+ETH = Column(source=Address("0x0000000000000000000000000000000000000001"), label="ETH / USD")
+BTC = Column(source=Address("0x0000000000000000000000000000000000000002"), label="BTC / USD")
+
+
+def covariance_of(eth: float, btc: float, rho: float, *, cold_btc: bool = False) -> Covariance:
+    """From volatilities per year and their correlation."""
+    sigma = np.diag([0.0, eth, btc]) / sqrt(SECONDS_PER_YEAR)
+    mixed = np.array([[1, 0, 0], [0, 1, rho], [0, rho, 1]], dtype=np.float64)
+    return Covariance(
+        per_second=sigma @ mixed @ sigma, reasons=(None, None, "unread" if cold_btc else None)
+    )
+
+
+def book_of(*rows: tuple[list[float], list[float]]) -> Book:
+    return Book(
+        C=np.array([row[0] for row in rows], dtype=np.float64),
+        D=np.array([row[1] for row in rows], dtype=np.float64),
+        p=np.array([1.0, 2000.0, 40000.0]),
+        columns=(QUOTE, ETH, BTC),
+    )
+
+
+def loan(health: float) -> tuple[list[float], list[float]]:
+    return [0.0, 0.8, 0.0], [1600.0 / health, 0.0, 0.0]
+
+
+PERP_LONG = ([200.0 - 2000.0, 1.0, 0.0], [0.0, 0.05, 0.0])
+PERP_SHORT = ([200.0 + 2000.0, -1.0, 0.0], [0.0, 0.05, 0.0])
+NO_DEBT = ([0.0, 0.8, 0.0], [0.0, 0.0, 0.0])
+BITCOIN_DEBT = ([0.0, 8.0, 0.0], [0.0, 0.0, 0.25])
+BASKET = ([0.0, 4.0, 0.2], [13_500.0, 0.0, 0.0])
+
+
+def normal_cdf(z: float) -> float:
+    return 0.5 * erfc(-z / sqrt(2))
+
+
+def by_hand(barrier: float, per_year: float, drift_sign: float, days: float) -> float:
+    """The textbook formula with drift ±σ²/2."""
+    t = days / 365
+    drift = drift_sign * per_year**2 / 2
+    spread = per_year * sqrt(t)
+    return normal_cdf((-barrier - drift * t) / spread) + exp(
+        -2 * drift * barrier / per_year**2
+    ) * normal_cdf((-barrier + drift * t) / spread)
+
+
+def test_forecast__loan__is_the_first_passage_of_the_price() -> None:
+    found = forecast(
+        book_of(loan(1.1)), covariance_of(0.9, 0.5, 0.6), horizon_s=DAY_S, monitored_every_s=0
+    )
+    assert found.distance == pytest.approx([log(1.1)])
+    assert found.volatility_per_year == pytest.approx([0.9])
+    assert found.probability == pytest.approx([by_hand(log(1.1), 0.9, -1, 1)], rel=1e-9)
+    assert found.model == "closed_form_uncalibrated"
+
+
+def test_forecast__perps__use_the_move_of_their_price_not_ln_health() -> None:
+    found = forecast(
+        book_of(PERP_LONG, PERP_SHORT),
+        covariance_of(0.9, 0.5, 0.6),
+        horizon_s=DAY_S,
+        monitored_every_s=0,
+    )
+    fall, rise = -log(0.9 / 0.95), log(1.1 / 1.05)
+    assert found.distance == pytest.approx([fall, rise])
+    assert found.volatility_per_year == pytest.approx([0.9, 0.9])
+    # A log price drifts by −σ²/2: towards the long's boundary, away from the short's.
+    expected = [by_hand(fall, 0.9, -1, 1), by_hand(rise, 0.9, 1, 1)]
+    assert found.probability == pytest.approx(expected, rel=1e-9)
+
+
+def test_forecast__debt_in_bitcoin__sees_the_ratio_of_the_prices() -> None:
+    # Health 16,000 / 10,000; the ratio's variance is 0.9² + 0.5² − 2 × 0.6 × 0.9 × 0.5 = 0.52.
+    found = forecast(
+        book_of(BITCOIN_DEBT), covariance_of(0.9, 0.5, 0.6), horizon_s=DAY_S, monitored_every_s=0
+    )
+    assert found.distance == pytest.approx([log(1.6)])
+    assert found.volatility_per_year == pytest.approx([sqrt(0.52)])
+
+
+def test_forecast__looked_at_every_hour__moves_the_barrier_away() -> None:
+    found = forecast(
+        book_of(loan(1.1)), covariance_of(0.9, 0.5, 0.6), horizon_s=DAY_S, monitored_every_s=3600
+    )
+    shifted = log(1.1) + 0.5826 * 0.9 * sqrt(1 / 8760)
+    assert found.probability == pytest.approx([by_hand(shifted, 0.9, -1, 1)], rel=1e-9)
+
+
+def simulated(book: Book, covariance: Covariance, *, steps: int, step_s: int, paths: int) -> Floats:
+    rng = np.random.default_rng(19970716)
+    root = np.linalg.cholesky(covariance.per_second[1:, 1:] + 1e-30 * np.eye(2)) * sqrt(step_s)
+    drift = -0.5 * np.diag(covariance.per_second)[1:] * step_s
+    moves = np.zeros((paths, 2))
+    breached = np.zeros((paths, len(book.C)), dtype=np.bool_)
+    for _ in range(steps):
+        moves += drift + rng.normal(size=(paths, 2)) @ root.T
+        prices = np.column_stack((np.ones(paths), book.p[1:] * np.exp(moves)))
+        breached |= prices @ (book.C - book.D).T < 0.0
+    return np.asarray(breached.mean(axis=0), dtype=np.float64)
+
+
+def test_forecast__against_simulated_prices__agrees() -> None:
+    bitcoin_debt = ([0.0, 5.6, 0.0], [0.0, 0.0, 0.25])
+    book = book_of(loan(1.1), PERP_LONG, PERP_SHORT, bitcoin_debt, BASKET)
+    covariance = covariance_of(1.2, 0.9, 0.7)
+    horizon_s, paths = 5 * DAY_S, 20_000
+    found = forecast(book, covariance, horizon_s=horizon_s, monitored_every_s=3600)
+    seen = simulated(book, covariance, steps=120, step_s=3600, paths=paths)
+    # Four standard errors; the last row's boundary is curved, of which the formula knows the
+    # nearest point only.
+    errors = 4 * np.sqrt(seen * (1 - seen) / paths) + [0.0, 0.0, 0.0, 0.0, 0.01]
+    assert (abs(found.probability - seen) <= errors).all()
+    assert seen.min() > 0.001
+
+
+def test_forecast__breached_no_debt_and_still_rows__are_certain() -> None:
+    still = ([150.0, 0.0, 0.0], [100.0, 0.0, 0.0])
+    book = book_of(loan(1.0), loan(0.7), ([-50.0, 0.0, 0.0], [1.0, 0.0, 0.0]), NO_DEBT, still)
+    found = forecast(book, covariance_of(0.9, 0.5, 0.6), horizon_s=DAY_S, monitored_every_s=0)
+    assert found.probability.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert found.distance.tolist() == [0.0, 0.0, 0.0, np.inf, np.inf]
+    assert not found.cold.any()
+
+
+def test_forecast__cold_column__makes_only_the_rows_that_use_it_cold() -> None:
+    hopeless = ([0.0, 0.4, 0.0], [1_000.0, 0.0, 0.1])
+    unused = ([0.0, 0.8, 1.0], [0.0, 0.0, 0.0])
+    found = forecast(
+        book_of(loan(1.1), BITCOIN_DEBT, BASKET, hopeless, unused),
+        covariance_of(0.9, 0.0, 0.0, cold_btc=True),
+        horizon_s=DAY_S,
+        monitored_every_s=0,
+    )
+    assert found.cold.tolist() == [False, True, True, True, False]
+    assert np.isnan(found.probability).tolist() == [False, True, True, False, False]
+    assert np.isnan(found.distance).tolist() == [False, True, True, False, False]
+    assert np.isnan(found.volatility_per_year).tolist() == [False, True, True, True, False]
+    assert found.probability[3:].tolist() == [1.0, 0.0]
+
+
+def test_forecast__horizon_towards_zero__has_no_risk_left() -> None:
+    found = forecast(
+        book_of(loan(1.02), PERP_LONG),
+        covariance_of(0.9, 0.5, 0.6),
+        horizon_s=1,
+        monitored_every_s=0,
+    )
+    assert found.probability.tolist() == [0.0, 0.0]
+
+
+def test_forecast__rows_alone_or_together__are_the_same() -> None:
+    rows = (loan(1.1), PERP_LONG, BITCOIN_DEBT, NO_DEBT, BASKET)
+    covariance = covariance_of(1.2, 0.9, 0.7)
+    together = forecast(book_of(*rows), covariance, horizon_s=DAY_S, monitored_every_s=12)
+    for n, row in enumerate(rows):
+        alone = forecast(book_of(row), covariance, horizon_s=DAY_S, monitored_every_s=12)
+        assert alone.probability[0] == pytest.approx(together.probability[n], rel=1e-12)
+
+
+probability_of = {
+    "barrier": st.floats(0.001, 3.0),
+    "per_year": st.floats(0.02, 8.0),
+    "drift": st.floats(-3.0, 3.0),
+    "horizon_s": st.floats(60.0, 30.0 * DAY_S),
+    "every_s": st.floats(0.0, 3600.0),
+}
+
+
+def one(barrier: float, per_year: float, drift: float, horizon_s: float, every_s: float) -> float:
+    found = first_passage(
+        np.array([barrier]),
+        np.array([per_year / sqrt(SECONDS_PER_YEAR)]),
+        np.array([drift / SECONDS_PER_YEAR]),
+        horizon_s=horizon_s,
+        monitored_every_s=every_s,
+    )
+    return float(found[0])
+
+
+@given(more=st.floats(1.0, 3.0), **probability_of)
+def test_first_passage__any_row__is_a_probability_that_moves_the_right_way(
+    more: float, barrier: float, per_year: float, drift: float, horizon_s: float, every_s: float
+) -> None:
+    here = one(barrier, per_year, drift, horizon_s, every_s)
+    least = here * (1 - 1e-9) - 1e-300
+    assert 0.0 <= here <= 1.0
+    assert one(barrier / more, per_year, drift, horizon_s, every_s) >= least
+    assert one(barrier, per_year, drift, horizon_s * more, every_s) >= least
+    assert one(barrier, per_year, drift - (more - 1), horizon_s, every_s) >= least
+    assert one(barrier, per_year, drift, horizon_s, every_s / more) >= least
+
+
+@given(more=st.floats(1.0, 3.0), **probability_of)
+def test_first_passage__more_volatility__is_more_risk_when_continuously_watched(
+    more: float, barrier: float, per_year: float, drift: float, horizon_s: float, every_s: float
+) -> None:
+    here = one(barrier, per_year, abs(drift), horizon_s, 0.0)
+    assert one(barrier, per_year * more, abs(drift), horizon_s, 0.0) >= here * (1 - 1e-9) - 1e-300
