@@ -1,0 +1,284 @@
+"""The transaction manager: the only code that signs and sends.
+
+An intent with its nonce, raw bytes and hash is in the journal before the bytes leave. It is sent
+once; afterwards its receipt is asked for at every head until it is deep enough. A reorg that takes
+the receipt back re-opens it by itself, since nothing is believed but the newest answer.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+import structlog
+
+from keeper.chain.fees import Fees
+from keeper.chain.prepare import Prepared
+from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
+from keeper.chain.settings import FeeSettings
+from keeper.chain.signer import Signer
+from keeper.model.records import Attempt, Intent, MinedReceipt, State
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head, PositionId, Transaction
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+GAS_HEADROOM_PERCENT = 150
+"""gasUsed is after refunds (at most a fifth, EIP-3529) and state moves until inclusion."""
+
+
+class IntentJournal(Protocol):
+    """What the manager needs of the journal; synchronous, called on the store's thread."""
+
+    def record_intents(self, batch: Sequence[Intent]) -> None: ...
+    def move(self, keys: Iterable[str], state: State) -> None: ...
+    def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None: ...
+    def open_intents(self, chain_id: int) -> list[Intent]: ...
+    def next_step(self, episode: int) -> int: ...
+
+
+class RunOnStore(Protocol):
+    """Runs a synchronous store method on the store's own thread."""
+
+    async def __call__(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A plan whose transactions are all mined deep enough, or will never be."""
+
+    decision_id: int
+    intents: tuple[Intent, ...]
+    receipt: MinedReceipt | None
+    """Of the last transaction, the action itself; None if it was never mined."""
+
+
+class TransactionManager:
+    """One chain's outgoing transactions."""
+
+    def __init__(
+        self,
+        *,
+        rpc: Rpc,
+        chain_id: int,
+        signers: dict[Address, Signer],
+        fees: FeeSettings,
+        confirmations: int,
+        journal: IntentJournal,
+        run: RunOnStore,
+    ) -> None:
+        self._rpc = rpc
+        self._chain_id = chain_id
+        self._signers = signers
+        self._fees = fees
+        self._confirmations = confirmations
+        self._journal = journal
+        self._run = run
+        self._open: dict[int, list[Intent]] = {}
+
+    # -- what is under way -----------------------------------------------------------------------
+
+    async def recover(self, head: Head) -> None:
+        """Take up what an earlier run left open: adopt what the node knows, send the identical
+        bytes again where it does not and the deadline allows."""
+        for intent in await self._run(self._journal.open_intents, self._chain_id):
+            self._open.setdefault(intent.decision_id, []).append(intent)
+        intents = self._all_open()
+        if not intents:
+            return
+        answers = await self._known(intents)
+        for intent, known in zip(intents, answers, strict=True):
+            log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash, known=known)
+            if not known and head.number <= intent.deadline_block:
+                await self._send(intent)
+
+    def busy(self, position: PositionId) -> bool:
+        """Whether a plan for the position is still open."""
+        return any(intent.position == position for intent in self._all_open())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open."""
+        return not self._open
+
+    def receipt_requests(self) -> list[Request]:
+        """To ride along with the reads of a pass; the answers go to `settle`."""
+        return [
+            Request(method="eth_getTransactionReceipt", params=(intent.attempt.hash,))
+            for intent in self._all_open()
+        ]
+
+    async def settle(self, head: Head, answers: Sequence[Any | RpcError]) -> list[Settled]:
+        """Note receipts and return the plans that are over. They stay open until `close`."""
+        receipts: dict[str, MinedReceipt] = {}
+        for answer in answers:
+            if isinstance(answer, dict):
+                receipt = _receipt(answer)
+                receipts[receipt.hash] = receipt
+        await self._note(receipts)
+        overdue = [
+            intent
+            for intent in self._all_open()
+            if intent.attempt.hash not in receipts and head.number > intent.deadline_block
+        ]
+        expired: set[str] = set()
+        if overdue:
+            for intent, known in zip(overdue, await self._known(overdue), strict=True):
+                log.warning("intent.overdue", key=intent.key, tx_hash=intent.attempt.hash)
+                if not known:
+                    expired.add(intent.key)
+        settled = []
+        for decision_id, intents in self._open.items():
+            ends = [self._ended(intent, receipts, expired, head) for intent in intents]
+            if all(state is not None for state in ends):
+                settled.append(
+                    Settled(
+                        decision_id=decision_id,
+                        intents=tuple(
+                            replace(intent, state=state)
+                            for intent, state in zip(intents, ends, strict=True)
+                            if state is not None
+                        ),
+                        receipt=receipts.get(intents[-1].attempt.hash),
+                    )
+                )
+        return settled
+
+    def close(self, settled: Settled) -> None:
+        """The plan's result is in the journal."""
+        del self._open[settled.decision_id]
+
+    def _ended(
+        self, intent: Intent, receipts: dict[str, MinedReceipt], expired: set[str], head: Head
+    ) -> State | None:
+        receipt = receipts.get(intent.attempt.hash)
+        if receipt is None:
+            return State.EXPIRED if intent.key in expired else None
+        if head.number - receipt.block_number + 1 < self._confirmations:
+            return None
+        return State.CONFIRMED if receipt.succeeded else State.REVERTED
+
+    async def _note(self, receipts: dict[str, MinedReceipt]) -> None:
+        """Keep in the journal which intents are mined now, and which are not any more."""
+        changed: dict[State, list[str]] = {}
+        for intents in self._open.values():
+            for index, intent in enumerate(intents):
+                mined = intent.attempt.hash in receipts
+                if mined == (intent.state is State.MINED):
+                    continue
+                state = State.MINED if mined else State.BROADCAST
+                intents[index] = replace(intent, state=state)
+                changed.setdefault(state, []).append(intent.key)
+        # An intent that was signed but not yet sent stays so until the node has it.
+        for state, keys in changed.items():
+            await self._run(self._journal.move, keys, state)
+        if receipts:
+            await self._run(self._journal.record_receipts, list(receipts.values()))
+
+    @retry_reads
+    async def _known(self, intents: Sequence[Intent]) -> list[bool]:
+        answers = await self._rpc.batch(
+            [
+                Request(method="eth_getTransactionByHash", params=(intent.attempt.hash,))
+                for intent in intents
+            ]
+        )
+        # An error is not a "no": only a clear null says that the node does not have it.
+        return [answer is not None for answer in answers]
+
+    def _all_open(self) -> list[Intent]:
+        return [intent for intents in self._open.values() for intent in intents]
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    async def submit(
+        self, prepared: Prepared, *, decision_id: int, episode: int, head: Head
+    ) -> list[Intent]:
+        """Sign, journal, then send once. From the journal's commit on, the plan is open."""
+        proposal = prepared.proposal
+        signer = self._signers[proposal.signer]
+        taken = [i.attempt.nonce for i in self._all_open() if i.signer == proposal.signer]
+        nonce = max([prepared.chain_nonce, *(used + 1 for used in taken)])
+        step = await self._run(self._journal.next_step, episode)
+        intents = []
+        for offset, (transaction, gas_used) in enumerate(
+            zip(proposal.transactions, prepared.simulation.gas_used, strict=True)
+        ):
+            intents.append(
+                Intent(
+                    decision_id=decision_id,
+                    position=proposal.position,
+                    episode=episode,
+                    step=step + offset,
+                    signer=proposal.signer,
+                    transaction=transaction,
+                    head_number=head.number,
+                    deadline_block=head.number + self._fees.deadline_blocks,
+                    attempt=self._sign(
+                        signer, transaction, nonce + offset, gas_used, prepared.fees
+                    ),
+                    state=State.SIGNED,
+                )
+            )
+        await self._run(self._journal.record_intents, intents)
+        self._open[decision_id] = intents
+        for intent in tuple(intents):
+            await self._send(intent)
+        return intents
+
+    def _sign(
+        self, signer: Signer, transaction: Transaction, nonce: int, gas_used: int, fees: Fees
+    ) -> Attempt:
+        gas_limit = gas_used * GAS_HEADROOM_PERCENT // 100
+        raw, tx_hash = signer.sign(
+            {
+                "type": 2,
+                "chainId": self._chain_id,
+                "nonce": nonce,
+                "to": transaction.to,
+                "data": transaction.data,
+                "value": transaction.value_wei,
+                "gas": gas_limit,
+                "maxFeePerGas": fees.max_fee_wei,
+                "maxPriorityFeePerGas": fees.priority_fee_wei,
+            }
+        )
+        return Attempt(
+            nonce=nonce,
+            hash=tx_hash,
+            raw=raw,
+            gas_limit=gas_limit,
+            max_fee_wei=fees.max_fee_wei,
+            priority_fee_wei=fees.priority_fee_wei,
+        )
+
+    async def _send(self, intent: Intent) -> None:
+        """One POST, never repeated here: a lost answer is resolved by asking for the receipt."""
+        fields = {
+            "key": intent.key,
+            "purpose": intent.transaction.purpose,
+            "tx_hash": intent.attempt.hash,
+            "nonce": intent.attempt.nonce,
+        }
+        try:
+            await self._rpc.call("eth_sendRawTransaction", "0x" + intent.attempt.raw.hex())
+        except (RpcError, EndpointUnavailableError) as error:
+            log.error("transaction.send_failed", reason=str(error), **fields)  # noqa: TRY400 - expected failure, no traceback wanted
+            return
+        intents = self._open[intent.decision_id]
+        intents[intents.index(intent)] = replace(intent, state=State.BROADCAST)
+        await self._run(self._journal.move, [intent.key], State.BROADCAST)
+        log.info("transaction.sent", **fields)
+
+
+def _receipt(answer: dict[str, Any]) -> MinedReceipt:
+    return MinedReceipt(
+        hash=answer["transactionHash"],
+        block_number=int(answer["blockNumber"], 16),
+        block_hash=answer["blockHash"],
+        succeeded=int(answer["status"], 16) == 1,
+        gas_used=int(answer["gasUsed"], 16),
+        effective_gas_price_wei=Wei(int(answer["effectiveGasPrice"], 16)),
+    )
