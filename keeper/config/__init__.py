@@ -1,5 +1,13 @@
 """TOML and environment in, frozen settings out; every mistake is found and explained here."""
 
+from keeper.config.load import debugging, default_path, load_settings
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 
-__all__ = ["MarketSettings", "PositionSettings", "Settings"]
+__all__ = [
+    "MarketSettings",
+    "PositionSettings",
+    "Settings",
+    "debugging",
+    "default_path",
+    "load_settings",
+]

@@ -66,11 +66,11 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
         values = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        line = place[1] if place and place[1] else len(text.splitlines())
+        last = int(place[1]) if place and place[1] else len(text.splitlines())
         what = str(error).replace(place[0], "") if place else str(error)
         raise ConfigurationError(
             Problem(
-                where=f"{path}:{line}",
+                where=f"{path}:{last}",
                 what=f"this is not TOML: {what}",
                 why="the file cannot be read past this point",
                 fix='write `key = value`, text in "double quotes", each key and section once',
@@ -89,9 +89,11 @@ def is_mnemonic(text: str) -> bool:
     words = text.split()
     if len(words) not in MNEMONIC_LENGTHS:
         return False
-    from eth_account.hdaccount.mnemonic import Mnemonic  # noqa: PLC0415 - 0.9 s, seldom needed
+    # Imported here because it takes most of a second and is seldom needed.
+    from eth_account.hdaccount.mnemonic import Mnemonic
+    from eth_account.types import Language
 
-    return all(Mnemonic("english").wordlist.count(word) for word in words)
+    return set(words) <= set(Mnemonic(Language.ENGLISH).wordlist)
 
 
 def secret_problem(where: str, what: str) -> Problem:

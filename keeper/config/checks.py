@@ -1,0 +1,98 @@
+"""What only a chain can contradict. The composition root asks the chain; the verdicts are here.
+
+Each check raises `ConfigurationError` at the line of the setting that is wrong.
+"""
+
+from collections.abc import Mapping
+
+from keeper.config.document import KeyPath
+from keeper.config.settings import PositionSettings, Settings
+from keeper.model.units import Address
+
+PUBLIC_ADDRESSES = frozenset(
+    Address(address)
+    for address in (
+        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+        "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+        "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65",
+        "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
+        "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
+        "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
+        "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
+        "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
+        "0xBcd4042DE499D14e55001CcbB24a551F3b954096",
+        "0x71bE63f3384f5fb98995898A86B02Fb2426c5788",
+        "0xFABB0ac9d68B0B445fB7357272Ff202C5651694a",
+        "0x1CBd3b2770909D4e10f157cABC84C7264073C9Ec",
+        "0xdF3e18d64BC6A983f673Ab319CCaE4f1a57C7097",
+        "0xcd3B766CCDd6AE721141F452C550Ca635964ce71",
+        "0x2546BcD3c84621e976D8185a91A922aE77ECEc30",
+        "0xbDA5747bFD65F08deb54cb465eB87D40e51B197E",
+        "0xdD2FD4581271e230360230F9337D5c0430Bf44C0",
+        "0x8626f6940E2eb28930eFb4CeF49B2d1F2C9C1199",
+    )
+)
+"""Accounts 0 to 19 of the mnemonic that Anvil and Hardhat print at start: `test … test junk`."""
+
+
+def check_chain_id(settings: Settings, answered: int) -> None:
+    """The node must serve the chain that is configured."""
+    if answered != settings.chain.chain_id:
+        raise settings.error(
+            "chain",
+            "id",
+            what=f"the node answers for chain {answered}, not {settings.chain.chain_id}",
+            why="positions, prices and signatures belong to one chain",
+            fix=f"write id = {answered}, or point rpc_url to a node of chain "
+            f"{settings.chain.chain_id}",
+        )
+
+
+def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
+    """Each configured address that must be a contract, by the path of its setting."""
+    return {
+        ("chain", "multicall"): settings.chain.multicall,
+        **{
+            ("markets", market.name, "pool_addresses_provider"): market.pool_addresses_provider
+            for market in settings.markets.values()
+        },
+    }
+
+
+def check_code(settings: Settings, path: KeyPath, code: bytes) -> None:
+    """What `eth_getCode` answered for one of `contracts` must not be empty."""
+    if not code:
+        raise settings.error(
+            *path,
+            what=f"there is no contract at {contracts(settings)[tuple(path)]} on chain "
+            f"{settings.chain.chain_id}",
+            why="a call to an address without code succeeds and says nothing",
+            fix="copy the address for this chain from the protocol's documentation",
+        )
+
+
+def check_signer(
+    settings: Settings, position: PositionSettings, address: Address, *, local: bool
+) -> None:
+    """The signer must own the position, with a key that is not public knowledge.
+
+    `local`: the node answers `anvil_nodeInfo`.
+    """
+    path = ("positions", settings.positions.index(position), "signer")
+    if address in PUBLIC_ADDRESSES and not local:
+        raise settings.error(
+            *path,
+            what=f'the key of "{position.signer}" ({address}) is one that Anvil and Hardhat print',
+            why="everybody has it: whatever this account holds on a real chain is taken at once",
+            fix="make a new key, move the position to it, and never fund this account",
+        )
+    if address != position.account:
+        raise settings.error(
+            *path,
+            what=f'the key of "{position.signer}" belongs to {address}, not to the position\'s '
+            f"account {position.account}",
+            why="the reserve is the account's own wallet, and only its owner can spend from it",
+            fix="give the key of the position's account, or correct `account`",
+        )

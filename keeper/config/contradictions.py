@@ -1,0 +1,144 @@
+"""Values that are fine alone and cannot be meant together."""
+
+import re
+from collections.abc import Iterator
+
+from keeper.config.document import KeyPath
+from keeper.config.fields import WrongValueError, closest
+from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
+
+NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
+Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
+
+
+def contradictions(tables: Tables) -> Contradictions:
+    """Every place where two settings exclude each other, or name what does not exist."""
+    for section in ("policies", "markets", "signers"):
+        for name in getattr(tables, section):
+            if not NAME.fullmatch(name):
+                yield (
+                    (section, name),
+                    WrongValueError(
+                        f'"{name}" cannot be a name',
+                        "names also appear in environment variables and logs",
+                        "use lower-case letters and digits, joined by single _ or -",
+                    ),
+                )
+    if tables.fees.min_priority_fee_gwei > tables.fees.max_fee_gwei:
+        yield (
+            ("fees", "min_priority_fee_gwei"),
+            WrongValueError(
+                "the smallest priority fee is above max_fee_gwei",
+                "the priority fee is part of the whole fee, so nothing could be sent",
+                "raise max_fee_gwei or lower min_priority_fee_gwei",
+            ),
+        )
+    for name, policy in tables.policies.items():
+        yield from _policy_contradictions(("policies", name), policy)
+    for name, signer in tables.signers.items():
+        yield from _signer_contradictions(("signers", name), signer)
+    yield from _position_contradictions(tables)
+
+
+def _policy_contradictions(path: tuple[str, ...], policy: PolicyTable) -> Contradictions:
+    if policy.target <= policy.floor:
+        yield (
+            (*path, "target"),
+            WrongValueError(
+                "target is not above floor",
+                "an action would end where the next one starts",
+                "write a target above the floor, such as 1.40 over 1.15",
+            ),
+        )
+    if policy.max_health_to_act is not None and policy.max_health_to_act < policy.floor:
+        yield (
+            (*path, "max_health_to_act"),
+            WrongValueError(
+                "max_health_to_act is below floor",
+                "the keeper would have to act at the floor and not be allowed to",
+                "write at least the floor, or leave the key out: then it is the target",
+            ),
+        )
+    if policy.max_per_day_usd < policy.max_per_action_usd:
+        yield (
+            (*path, "max_per_day_usd"),
+            WrongValueError(
+                "max_per_day_usd is below max_per_action_usd",
+                "the first action of a day could already be refused",
+                "raise the daily cap or lower the cap per action",
+            ),
+        )
+    if policy.min_action_usd > policy.max_per_action_usd:
+        yield (
+            (*path, "min_action_usd"),
+            WrongValueError(
+                "min_action_usd is above max_per_action_usd",
+                "no action could be large enough and small enough",
+                "lower min_action_usd",
+            ),
+        )
+
+
+def _signer_contradictions(path: tuple[str, ...], signer: SignerTable) -> Contradictions:
+    if signer.keystore and signer.private_key:
+        yield (
+            path,
+            WrongValueError(
+                "this signer has a keystore and a private key",
+                "it is not clear which of them is meant",
+                f"take the key `keystore` out, or unset KEEPER_SIGNERS__{path[-1].upper()}"
+                "__PRIVATE_KEY",
+            ),
+        )
+
+
+def _position_contradictions(tables: Tables) -> Contradictions:
+    if not tables.positions:
+        yield (
+            ("positions",),
+            WrongValueError("no position is named", "there is nothing to protect", "add one"),
+        )
+    labels: set[str] = set()
+    accounts: dict[tuple[str, str], str] = {}
+    for index, position in enumerate(tables.positions):
+        path = ("positions", index)
+        yield from _unknown_references(path, position, tables)
+        if position.label in labels:
+            yield (
+                (*path, "label"),
+                WrongValueError(
+                    f'the label "{position.label}" is taken',
+                    "status and history show positions by their labels",
+                    "give each position a label of its own",
+                ),
+            )
+        market = tables.markets.get(position.market)
+        key = (market.pool_addresses_provider if market else position.market, position.account)
+        if key in accounts:
+            yield (
+                (*path, "account"),
+                WrongValueError(
+                    f'"{accounts[key]}" is already this account in this market',
+                    "two entries would protect one position twice and spend twice the limits",
+                    "take one of them away",
+                ),
+            )
+        accounts.setdefault(key, position.label)
+        labels.add(position.label)
+
+
+def _unknown_references(
+    path: tuple[str, int], position: PositionTable, tables: Tables
+) -> Contradictions:
+    for key, section in (("market", "markets"), ("policy", "policies"), ("signer", "signers")):
+        name, known = getattr(position, key), list(getattr(tables, section))
+        if name not in known:
+            meant = closest(name, known)
+            yield (
+                (*path, key),
+                WrongValueError(
+                    f"there is no [{section}.{name}]",
+                    f"a position needs its {key}",
+                    f'write "{meant}"' if meant else f"add the section [{section}.{name}]",
+                ),
+            )

@@ -1,0 +1,289 @@
+"""One value of the configuration: from what TOML or an environment variable gives to exact units.
+
+Every parser raises `WrongValueError`, which says what is wrong, why that matters and what to write.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from eth_utils.address import is_checksum_address, to_checksum_address
+from pydantic import SecretStr
+
+from keeper.config.document import PRIVATE_KEY
+from keeper.model.units import Address, Wad, Wei, wad_from_fraction_up
+
+MAX_HEALTH = 10
+MAX_HORIZON_S = 365 * 24 * 3600
+MAX_FEE_GWEI = 1_000_000
+SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+
+
+class WrongValueError(ValueError):
+    """A value that cannot be meant."""
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+
+class EnvironmentText(str):
+    """A value from the environment: text, whatever it stands for."""
+
+    __slots__ = ()
+
+
+def number(value: Any) -> Decimal:
+    """A finite number, exactly as written."""
+    if isinstance(value, EnvironmentText):
+        try:
+            value = Decimal(value)
+        except InvalidOperation:
+            raise WrongValueError(
+                f"{value!r} is not a number", "a number is expected here", "write digits, like 1.5"
+            ) from None
+    if isinstance(value, str):
+        bare = value.strip().rstrip("%")
+        numeric = re.fullmatch(r"[+-]?[\d_]+(\.\d+)?", bare)
+        raise WrongValueError(
+            f'"{value}" is text, not a number',
+            "a number in quotes would be guessed at, and amounts are never guessed",
+            f"write it without quotes: {bare}" if numeric else "write a number without quotes",
+        )
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise WrongValueError(
+            f"{_shown(value)} is not a number", "a number is expected here", "write a number"
+        )
+    if not Decimal(value).is_finite():
+        raise WrongValueError(
+            f"{value} is not a finite number",
+            "nothing can be compared with it, so no limit would hold",
+            "write a number; leave an optional key out to switch it off",
+        )
+    return Decimal(value)
+
+
+def positive(value: Any) -> Decimal:
+    """A number above zero."""
+    parsed = number(value)
+    if parsed <= 0:
+        raise WrongValueError(
+            f"{parsed} is not above zero",
+            "zero or less has no meaning here and would switch the protection off",
+            "write a number above zero",
+        )
+    return parsed
+
+
+def count(value: Any) -> int:
+    """A whole number above zero."""
+    parsed = positive(value)
+    if parsed != parsed.to_integral_value():
+        raise WrongValueError(
+            f"{parsed} is not a whole number", "this counts things", "write a whole number"
+        )
+    return int(parsed)
+
+
+def seconds(value: Any) -> float:
+    """Seconds of a clock, not of an amount: a float will do."""
+    return float(positive(value))
+
+
+def health(value: Any) -> Wad:
+    """A health factor above 1, rounded up to 18 decimals: acting sooner, restoring more."""
+    parsed = number(value)
+    if parsed >= 100:
+        raise WrongValueError(
+            f"{parsed} is a percentage",
+            "health is a fraction: 1.0 is where liquidation starts",
+            f"write {_plain(parsed / 100)}",
+        )
+    if parsed <= 1:
+        raise WrongValueError(
+            f"{parsed} is not above 1.0",
+            "a position is liquidatable when its health falls below 1.0, so this acts too late",
+            "write a health above 1, such as 1.15",
+        )
+    if parsed > MAX_HEALTH:
+        raise WrongValueError(
+            f"{parsed} is too much for a health",
+            f"more than {MAX_HEALTH} times the debt would be locked as collateral",
+            f"write a health between 1 and {MAX_HEALTH}, such as 1.15",
+        )
+    return wad_from_fraction_up(Fraction(parsed))
+
+
+def probability(value: Any) -> float:
+    """A probability strictly between 0 and 1. It ranks and triggers; no amount depends on it."""
+    parsed = number(value)
+    if 1 < parsed < 100:
+        raise WrongValueError(
+            f"{parsed} is a percentage",
+            "a probability is a fraction between 0 and 1",
+            f"write {_plain(parsed / 100)}",
+        )
+    if not 0 < parsed < 1:
+        raise WrongValueError(
+            f"{parsed} is not between 0 and 1",
+            "0 would always act and 1 never",
+            "write a fraction such as 0.05, or leave the key out so that only the floor acts",
+        )
+    return float(parsed)
+
+
+def usd8(value: Any) -> int:
+    """US dollars above zero with 8 decimals, rounded down: a limit never grows."""
+    parsed = positive(value)
+    if parsed >= 10**15:
+        raise WrongValueError(
+            f"{parsed} US dollars cannot be meant",
+            "the amount is in dollars, not in a token's smallest unit",
+            "write dollars, such as 50_000",
+        )
+    rounded = int(parsed.scaleb(8).to_integral_value(ROUND_DOWN))
+    if rounded == 0:
+        raise WrongValueError(
+            f"{parsed} US dollars round to nothing",
+            "oracle prices have 8 decimals",
+            "write at least 0.00000001",
+        )
+    return rounded
+
+
+def gwei(value: Any) -> Wei:
+    """Gwei above zero as wei, rounded down."""
+    parsed = positive(value)
+    if parsed > MAX_FEE_GWEI:
+        raise WrongValueError(
+            f"{parsed} gwei cannot be meant",
+            "fees are in gwei, a billion wei",
+            "write gwei, such as 500",
+        )
+    wei = int(parsed.scaleb(9).to_integral_value(ROUND_DOWN))
+    if wei == 0:
+        raise WrongValueError(f"{parsed} gwei is less than one wei", "fees are paid in wei", "1e-9")
+    return Wei(wei)
+
+
+def duration_s(value: Any) -> int:
+    """A span of time with its unit, such as "24h"."""
+    found = re.fullmatch(r"(\d+)\s*([smhd])", text(value).strip())
+    if found is None:
+        raise WrongValueError(
+            f'"{value}" is not a span of time',
+            "a span needs a whole number and a unit: s, m, h or d",
+            'write it like "24h"',
+        )
+    span_s = int(found[1]) * SECONDS_PER[found[2]]
+    if not 0 < span_s <= MAX_HORIZON_S:
+        raise WrongValueError(
+            f'"{value}" is not between one second and a year',
+            "volatility of the last weeks says nothing about such a span",
+            'write a span like "24h"',
+        )
+    return span_s
+
+
+def text(value: Any) -> str:
+    """Text that is not blank."""
+    if isinstance(value, str) and value.strip():
+        return str(value)
+    if value == "" or isinstance(value, str):
+        raise WrongValueError("the text is empty", "it names something", "write it")
+    raise WrongValueError(
+        f"{_shown(value)} is not text", "text is expected here", 'write it in "double quotes"'
+    )
+
+
+def address(value: Any) -> Address:
+    """An EIP-55 checksummed address other than zero."""
+    written = text(value)
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", written):
+        raise WrongValueError(
+            f'"{written}" is not an address',
+            "an address is 0x and 40 hexadecimal digits",
+            "copy it from the protocol's or your wallet's address page",
+        )
+    if int(written, 16) == 0:
+        raise WrongValueError(
+            "this is the zero address", "nobody owns it", "write the address that is meant"
+        )
+    if not is_checksum_address(written):
+        cased = written[2:].lower() != written[2:] and written[2:].upper() != written[2:]
+        raise WrongValueError(
+            f"{written} {'has a wrong checksum' if cased else 'has no checksum'}",
+            "upper and lower case guard against typing errors (EIP-55), and this was typed wrong"
+            if cased
+            else "without upper and lower case (EIP-55) a typing error goes unnoticed",
+            "copy it again from its source"
+            if cased
+            else f"compare with its source, then write {to_checksum_address(written)}",
+        )
+    return Address(written)
+
+
+def path(value: Any) -> Path:
+    """A file's path; the caller resolves it against the configuration file's folder."""
+    return Path(text(value)).expanduser()
+
+
+def private_key(value: Any) -> SecretStr:
+    """A private key from the environment; what is wrong with it is said without showing it."""
+    if not PRIVATE_KEY.fullmatch(text(value).strip()):
+        raise WrongValueError(
+            "this is not a private key",
+            "a private key is 64 hexadecimal digits, with or without 0x",
+            "export it again from the wallet, or use a keystore file",
+        )
+    return SecretStr(value.strip())
+
+
+def secret(value: Any) -> SecretStr:
+    """A password from the environment."""
+    return SecretStr(text(value))
+
+
+def one_of(*known: str) -> Callable[[Any], str]:
+    """One of a few words."""
+
+    def parse(value: Any) -> str:
+        word = text(value)
+        if word not in known:
+            raise WrongValueError(
+                f'"{word}" is not known here',
+                f"known are {', '.join(known)}",
+                f'write "{closest(word, known) or known[0]}"',
+            )
+        return word
+
+    return parse
+
+
+def closest(word: str, known: tuple[str, ...] | list[str]) -> str | None:
+    """The known word that was most likely meant."""
+    import difflib
+
+    matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a section"
+        case list():
+            return "a list"
+        case _:
+            return str(value)
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value.normalize():f}"

@@ -1,0 +1,145 @@
+"""From a path to settings: read, refuse what cannot be meant, build the layers' values."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
+from keeper.config import problems, urls
+from keeper.config.contradictions import contradictions
+from keeper.config.document import Document, read_document
+from keeper.config.fields import WrongValueError
+from keeper.config.schema import PolicyTable, SignerTable, Tables, merge
+from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
+from keeper.model.errors import ConfigurationError, Problem
+from keeper.policy.settings import Policy
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the file at `path`, with KEEPER_ variables of the environment over it.
+
+    Raises `ConfigurationError` with every mistake that can be seen without a chain.
+    """
+    environ = os.environ if environ is None else environ
+    document = read_document(path, environ)
+    _raise(*problems.written_secrets(document), *problems.unknown_variables(document))
+    try:
+        values = _with_urls_expanded(document, environ)
+        tables = merge(values, document.environ)
+    except ValidationError as error:
+        raise ConfigurationError(*problems.from_validation(document, error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(
+            Problem(
+                where="environment",
+                what=str(error.__cause__ or error),
+                why="a section's keys have variables of their own",
+                fix="set for instance KEEPER_CHAIN__ID, not KEEPER_CHAIN",
+            )
+        ) from None
+    _raise(*(problems.problem(document, path, wrong) for path, wrong in contradictions(tables)))
+    return _build(document, tables)
+
+
+def default_path(environ: Mapping[str, str] | None = None) -> Path:
+    """./keeper.toml, else the user's own: $XDG_CONFIG_HOME/keeper/keeper.toml."""
+    environ = os.environ if environ is None else environ
+    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    here, own = Path("keeper.toml"), home / "keeper" / "keeper.toml"
+    return own if own.exists() and not here.exists() else here
+
+
+def debugging(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether KEEPER_DEBUG asks for tracebacks."""
+    environ = os.environ if environ is None else environ
+    return environ.get("KEEPER_DEBUG", "") not in {"", "0"}
+
+
+def _raise(*found: Problem) -> None:
+    if found:
+        raise ConfigurationError(*found)
+
+
+def _with_urls_expanded(document: Document, environ: Mapping[str, str]) -> Mapping[str, Any]:
+    chain = document.values.get("chain")
+    if not isinstance(chain, dict):
+        return document.values
+    expanded, found = dict(chain), []
+    for key in {"rpc_url", "ws_url"} & chain.keys():
+        if f"KEEPER_CHAIN__{key.upper()}" in document.environ:
+            continue
+        try:
+            expanded[key] = urls.expand(chain[key], environ)
+        except WrongValueError as wrong:
+            found.append(problems.problem(document, ("chain", key), wrong))
+    _raise(*found)
+    return {**document.values, "chain": expanded}
+
+
+def _build(document: Document, tables: Tables) -> Settings:
+    folder = document.path.absolute().parent
+    return Settings(
+        document=document,
+        store_path=folder / tables.store.path,
+        log_level=cast("LogLevel", tables.log.level),
+        chain=ChainSettings(
+            chain_id=tables.chain.id,
+            rpc_url=tables.chain.rpc_url,
+            ws_url=tables.chain.ws_url,
+            poll_interval_s=tables.chain.poll_interval_s,
+            confirmations=tables.chain.confirmations,
+            multicall=tables.chain.multicall,
+        ),
+        fees=FeeSettings(
+            max_fee_wei=tables.fees.max_fee_gwei,
+            min_priority_fee_wei=tables.fees.min_priority_fee_gwei,
+            deadline_blocks=tables.fees.deadline_blocks,
+        ),
+        policies={name: _policy(name, table) for name, table in tables.policies.items()},
+        markets={
+            name: MarketSettings(
+                name=name,
+                protocol="aave_v3",
+                pool_addresses_provider=table.pool_addresses_provider,
+            )
+            for name, table in tables.markets.items()
+        },
+        signers={
+            name: _signer(name, table, folder, tables) for name, table in tables.signers.items()
+        },
+        positions=tuple(PositionSettings(**position.model_dump()) for position in tables.positions),
+    )
+
+
+def _policy(name: str, table: PolicyTable) -> Policy:
+    return Policy(
+        name=name,
+        floor=table.floor,
+        trigger_probability=table.trigger_probability,
+        horizon_s=table.horizon,
+        target=table.target,
+        max_health_to_act=table.max_health_to_act or table.target,
+        max_per_action_usd8=table.max_per_action_usd,
+        max_per_day_usd8=table.max_per_day_usd,
+        min_action_usd8=table.min_action_usd,
+    )
+
+
+def _signer(name: str, table: SignerTable, folder: Path, tables: Tables) -> SignerSettings:
+    if table.keystore:
+        return SignerSettings(
+            name=name,
+            keystore=folder / table.keystore,
+            keystore_password=table.keystore_password or tables.keystore_password,
+            private_key=None,
+        )
+    return SignerSettings(
+        name=name,
+        keystore=None,
+        keystore_password=None,
+        private_key=table.private_key or tables.private_key,
+    )

@@ -1,0 +1,162 @@
+"""The file's sections and keys, and the environment laid over them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from keeper.config import fields, urls
+from keeper.config.fields import EnvironmentText
+from keeper.model.units import Address, Wad, Wei
+
+PREFIX = "KEEPER_"
+MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
+"""The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
+
+Count = Annotated[int, PlainValidator(fields.count)]
+Seconds = Annotated[float, PlainValidator(fields.seconds)]
+Health = Annotated[Wad, PlainValidator(fields.health)]
+OptionalHealth = Annotated[Wad | None, PlainValidator(fields.health)]
+OptionalProbability = Annotated[float | None, PlainValidator(fields.probability)]
+Usd8 = Annotated[int, PlainValidator(fields.usd8)]
+Gwei = Annotated[Wei, PlainValidator(fields.gwei)]
+Duration = Annotated[int, PlainValidator(fields.duration_s)]
+Text = Annotated[str, PlainValidator(fields.text)]
+AddressText = Annotated[Address, PlainValidator(fields.address)]
+FilePath = Annotated[Path, PlainValidator(fields.path)]
+OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
+HttpUrl = Annotated[str, PlainValidator(urls.http_url)]
+OptionalWsUrl = Annotated[str | None, PlainValidator(urls.ws_url)]
+OptionalPassword = Annotated[SecretStr | None, PlainValidator(fields.secret)]
+OptionalPrivateKey = Annotated[SecretStr | None, PlainValidator(fields.private_key)]
+Protocol = Annotated[str, PlainValidator(fields.one_of("aave_v3"))]
+Level = Annotated[str, PlainValidator(fields.one_of("debug", "info", "warning", "error"))]
+
+
+class Table(BaseModel):
+    """A section. A key it does not know is a mistake, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChainTable(Table):
+    id: Count = Field(examples=["1"])
+    rpc_url: HttpUrl = Field(examples=['"http://127.0.0.1:8545"'])
+    ws_url: OptionalWsUrl = None
+    poll_interval_s: Seconds = 1.0
+    confirmations: Count = 1
+    multicall: AddressText = MULTICALL3
+
+
+class StoreTable(Table):
+    path: FilePath = Path("keeper.sqlite3")
+
+
+class LogTable(Table):
+    level: Level = "info"
+
+
+class FeesTable(Table):
+    max_fee_gwei: Gwei = Field(examples=["500"])
+    min_priority_fee_gwei: Gwei = Wei(10**9)
+    deadline_blocks: Count = 10
+
+
+class PolicyTable(Table):
+    floor: Health = Field(examples=["1.15"])
+    trigger_probability: OptionalProbability = None
+    horizon: Duration = 24 * 3600
+    target: Health = Field(examples=["1.40"])
+    max_health_to_act: OptionalHealth = None
+    max_per_action_usd: Usd8 = Field(examples=["50_000"])
+    max_per_day_usd: Usd8 = Field(examples=["100_000"])
+    min_action_usd: Usd8 = 50 * 10**8
+
+
+class MarketTable(Table):
+    protocol: Protocol = Field(examples=['"aave_v3"'])
+    pool_addresses_provider: AddressText = Field(examples=['"0x…"'])
+
+
+class SignerTable(Table):
+    keystore: OptionalPath = None
+    keystore_password: OptionalPassword = None
+    private_key: OptionalPrivateKey = None
+
+
+class PositionTable(Table):
+    label: Text = Field(examples=['"main"'])
+    market: Text = Field(examples=['"aave"'])
+    account: AddressText = Field(examples=['"0x…"'])
+    policy: Text = Field(examples=['"careful"'])
+    signer: Text = Field(examples=['"alice"'])
+
+
+class Tables(BaseSettings):
+    """The whole file. The last two come by the environment alone."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=False,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    chain: ChainTable
+    store: StoreTable = StoreTable()
+    log: LogTable = LogTable()
+    fees: FeesTable
+    policies: dict[str, PolicyTable]
+    markets: dict[str, MarketTable]
+    signers: dict[str, SignerTable]
+    positions: list[PositionTable]
+    private_key: OptionalPrivateKey = None
+    keystore_password: OptionalPassword = None
+
+
+class _Environment(EnvSettingsSource):
+    """The given variables instead of the real environment, one variable per key."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = {
+            name.lower(): EnvironmentText(value) for name, value in environ.items() if value
+        }
+
+    def decode_complex_value(
+        self,
+        field_name: str,
+        field: Any,  # noqa: ARG002 - the signature is pydantic-settings'
+        value: Any,  # noqa: ARG002 - as above
+    ) -> Any:
+        raise ValueError(f"`{field_name}` is a section, not a value")
+
+
+def merge(values: Mapping[str, Any], environ: Mapping[str, str]) -> Tables:
+    """The file's values with the environment's over them.
+
+    Raises pydantic's `ValidationError`, and pydantic-settings' `SettingsError` for a variable that
+    names a section.
+    """
+
+    class Sources(Tables):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - reads os.environ
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - keeper has no such file
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return _Environment(settings_cls, environ), init_settings
+
+    return Sources(**values)

@@ -1,0 +1,71 @@
+"""Endpoints: an API key comes by `${NAME}` from the environment, never from the file itself."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from keeper.config.fields import EnvironmentText, WrongValueError, text
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+API_KEY = re.compile(r"(?=[A-Za-z0-9_-]*\d)(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
+
+
+def expand(value: Any, environ: Mapping[str, str]) -> Any:
+    """Replace each `${NAME}`; refuses an API key or password written out."""
+    if not isinstance(value, str):
+        return value
+    _refuse_written_secret(REFERENCE.sub("", value))
+
+    def variable(found: re.Match[str]) -> str:
+        if not environ.get(found[1]):
+            raise WrongValueError(
+                f"the environment variable {found[1]} is not set",
+                "the URL takes its API key from it",
+                f"set {found[1]} where keeper starts, or take ${{{found[1]}}} out of the URL",
+            )
+        return environ[found[1]]
+
+    expanded = REFERENCE.sub(variable, value)
+    return EnvironmentText(expanded) if expanded != value else value
+
+
+def http_url(value: Any) -> str:
+    """Where requests are posted."""
+    return _url(value, "http", "https")
+
+
+def ws_url(value: Any) -> str:
+    """Where new heads are heard."""
+    return _url(value, "ws", "wss")
+
+
+def _url(value: Any, *schemes: str) -> str:
+    url = text(value).strip()
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or re.search(r"\s", url):
+        raise WrongValueError(
+            f"this is not a URL of {schemes[0]} or {schemes[1]}",
+            "keeper must know how to reach the node",
+            f'write it like "{schemes[0]}://127.0.0.1:8545"',
+        )
+    return url
+
+
+def _refuse_written_secret(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    words = re.split(r"[/&=]", f"{parts.path}/{parts.query}")
+    if parts.password or any(API_KEY.fullmatch(word) for word in words):
+        raise WrongValueError(
+            "the URL holds an API key or a password",
+            "files are copied, committed and backed up",
+            "write ${RPC_KEY} in its place and set the environment variable RPC_KEY to it, or give "
+            "the whole URL by KEEPER_CHAIN__RPC_URL or KEEPER_CHAIN__WS_URL",
+        )
