@@ -50,10 +50,10 @@ class Forecast:
 
 
 def forecast(
-    book: Book, covariance: Covariance, *, horizon_s: float, monitored_every_s: float
+    book: Book, covariance: Covariance, *, horizon_s: float | Floats, monitored_every_s: float
 ) -> Forecast:
-    """How likely each row is to reach its boundary before `horizon_s`, being looked at (or its
-    oracle updated) every `monitored_every_s` seconds; 0 for continuously, the cautious choice.
+    """How likely each row is to reach its boundary before `horizon_s` (> 0, one or one per row),
+    being looked at every `monitored_every_s` seconds; 0 for continuously, the cautious choice.
 
     A row without debt has probability 0, one whose prices do not move 0 as well.
     """
@@ -102,7 +102,12 @@ def _sensitivities(book: Book, rows: NDArray[np.bool_]) -> Floats:
 
 
 def first_passage(
-    barrier: Floats, sigma: Floats, drift: Floats, *, horizon_s: float, monitored_every_s: float
+    barrier: Floats,
+    sigma: Floats,
+    drift: Floats,
+    *,
+    horizon_s: float | Floats,
+    monitored_every_s: float,
 ) -> Floats:
     """P(min over t ≤ T of drift·t + sigma·W_t ≤ −barrier); sigma per √second, drift per second.
 
@@ -114,7 +119,8 @@ def first_passage(
     rows = np.flatnonzero((barrier > 0.0) & np.isfinite(barrier) & (sigma > 0.0))
     s, m = sigma[rows], drift[rows]
     b = barrier[rows] + MONITORING_SHIFT * sqrt(monitored_every_s) * s
-    spread, carried = s * sqrt(horizon_s), m * horizon_s
+    horizon = np.broadcast_to(horizon_s, barrier.shape)[rows]
+    spread, carried = s * np.sqrt(horizon), m * horizon
     straight = np.exp(log_ndtr((-b - carried) / spread))
     reflected = np.exp(log_ndtr((-b + carried) / spread) - 2.0 * m * b / s**2)
     probability[rows] = np.minimum(straight + reflected, 1.0)

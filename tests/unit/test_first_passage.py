@@ -172,6 +172,16 @@ def test_forecast__rows_alone_or_together__are_the_same() -> None:
         assert alone.probability[0] == pytest.approx(together.probability[n], rel=1e-12)
 
 
+def test_forecast__a_horizon_per_row__is_used_row_by_row() -> None:
+    covariance = covariance_of(0.9, 0.5, 0.6)
+    horizons = np.array([1.0, 7.0]) * DAY_S
+    found = forecast(
+        book_of(loan(1.1), loan(1.1)), covariance, horizon_s=horizons, monitored_every_s=0
+    )
+    expected = [by_hand(log(1.1), 0.9, -1, days) for days in (1, 7)]
+    assert found.probability == pytest.approx(expected, rel=1e-9)
+
+
 probability_of = {
     "barrier": st.floats(0.001, 3.0),
     "per_year": st.floats(0.02, 8.0),
