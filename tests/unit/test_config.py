@@ -1,0 +1,296 @@
+"""Settings: what a file and the environment become, and how every mistake is told."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from keeper.config import Settings, default_path, load_settings
+from keeper.model.errors import ConfigurationError
+from keeper.model.units import WAD
+
+ACCOUNT = "0x52908400098527886E0F7030069857D2E4169EE7"
+OTHER = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
+KEY = "0x" + "ab12" * 16
+VALID = f"""\
+[chain]
+id = 31337
+rpc_url = "http://127.0.0.1:8545"
+
+[fees]
+max_fee_gwei = 500
+
+[policies.careful]
+floor = 1.15
+trigger_probability = 0.05
+target = 1.40
+max_per_action_usd = 50_000
+max_per_day_usd = 100_000.10
+
+[markets.aave]
+protocol = "aave_v3"
+pool_addresses_provider = "{OTHER}"
+
+[signers.alice]
+keystore = "alice.json"
+
+[[positions]]
+label = "main"
+market = "aave"
+account = "{ACCOUNT}"
+policy = "careful"
+signer = "alice"
+"""
+
+
+def load(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+    path = tmp_path / "keeper.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_settings(path, environ or {})
+
+
+def refused(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> str:
+    """The message, with the folder cut off."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text, environ)
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_settings__valid_file__gives_exact_integers_and_stated_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path, VALID)
+
+    policy = settings.policies["careful"]
+    assert policy.floor == 115 * WAD // 100
+    assert policy.target == policy.max_health_to_act == 14 * WAD // 10
+    assert policy.horizon_s == 86_400
+    assert policy.max_per_day_usd8 == 10_000_010_000_000  # 100,000.10 with 8 decimals
+    assert settings.fees.max_fee_wei == 500 * 10**9
+    assert settings.chain.multicall == "0xcA11bde05977b3631167028862bE2a173976CA11"
+    assert settings.store_path == tmp_path / "keeper.sqlite3"
+    assert settings.signers["alice"].keystore == tmp_path / "alice.json"
+
+
+def test_settings__more_decimals_than_the_unit__health_rounds_up_and_limits_down(
+    tmp_path: Path,
+) -> None:
+    text = VALID.replace("1.15", "1.1500000000000000001")
+    text = text.replace("50_000", "0.123456789\nmin_action_usd = 0.1")
+    settings = load(tmp_path, text)
+
+    assert settings.policies["careful"].floor == 115 * WAD // 100 + 1
+    assert settings.policies["careful"].max_per_action_usd8 == 12_345_678
+
+
+def test_settings__no_trigger__only_the_floor_acts(tmp_path: Path) -> None:
+    settings = load(tmp_path, VALID.replace("trigger_probability = 0.05\n", ""))
+    assert settings.policies["careful"].trigger_probability is None
+
+
+def test_settings__example_file__loads() -> None:
+    example = Path(__file__).parents[2] / "config" / "keeper.example.toml"
+    settings = load_settings(example, {"RPC_KEY": "k"})
+    assert settings.chain.rpc_url == "https://eth.example/v3/k"
+
+
+def test_settings__environment__wins_over_the_file_without_losing_digits(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        VALID,
+        {
+            "KEEPER_CHAIN__ID": "1",
+            "KEEPER_POLICIES__CAREFUL__FLOOR": "1.2",
+            "KEEPER_SIGNERS__ALICE__KEYSTORE_PASSWORD": "0123",
+            "KEEPER_KEYSTORE_PASSWORD": "other",
+            "HOME": "/nowhere",
+        },
+    )
+    assert settings.chain.chain_id == 1
+    assert settings.policies["careful"].floor == 12 * WAD // 10
+    assert settings.signers["alice"].keystore_password == SecretStr("0123")
+
+
+def test_settings__signer_without_keystore__takes_the_private_key(tmp_path: Path) -> None:
+    text = VALID.replace('keystore = "alice.json"\n', "")
+    settings = load(tmp_path, text, {"KEEPER_PRIVATE_KEY": KEY})
+    assert settings.signers["alice"].private_key == SecretStr(KEY)
+    assert KEY not in repr(settings)
+
+
+def test_settings__shown__hides_every_secret(tmp_path: Path) -> None:
+    text = VALID.replace("http://127.0.0.1:8545", "http://127.0.0.1:8545/${RPC_KEY}")
+    settings = load(tmp_path, text, {"RPC_KEY": "canary", "KEEPER_KEYSTORE_PASSWORD": "bird"})
+    assert settings.chain.rpc_url.endswith("/canary")
+    assert "canary" not in repr(settings)
+    assert "bird" not in repr(settings)
+
+
+MISTAKES = {
+    "unknown key": ("floor = 1.15", "flor = 1.15", ":9: policies.careful.flor: `flor` is not known", "write `floor`"),
+    "unknown section": ("[fees]", "[feees]", ":5: feees: `feees` is not known", "write `fees`"),
+    "missing key": ("max_fee_gwei = 500", "", ":5: fees.max_fee_gwei: `max_fee_gwei` is missing", "max_fee_gwei = 500"),
+    "section as value": ("[chain]\nid = 31337\n", "chain = 3\n[other]\n", ":1: chain: `chain` is a section", "write [chain]"),
+    "one position's brackets": ("[[positions]]", "[positions]", ":22: positions: `positions` is a list", "[[positions]]"),
+    "text for a number": ("id = 31337", 'id = "mainnet"', ':2: chain.id: "mainnet" is text', "without quotes"),
+    "quoted number": ("1.40", '"1.40"', ':11: policies.careful.target: "1.40" is text', "write it without quotes: 1.40"),
+    "number for text": ('"main"', "7", ":23: positions[0].label: 7 is not text", "double quotes"),
+    "boolean for a number": ("id = 31337", "id = true", ":2: chain.id: true is not a number", "write a number"),
+    "broken number": ("id = 31337", "id = 1.5", ":2: chain.id: 1.5 is not a whole number", "whole"),
+    "NaN": ("= 50_000", "= nan", ":12: policies.careful.max_per_action_usd: NaN is not a finite", "write a number"),
+    "infinite": ("= 50_000", "= inf", ":12: policies.careful.max_per_action_usd: Infinity is not a", "leave an"),
+    "negative amount": ("= 50_000", "= -5", ":12: policies.careful.max_per_action_usd: -5 is not above", "above zero"),
+    "zero amount": ("= 50_000", "= 0", ":12: policies.careful.max_per_action_usd: 0 is not above", "above zero"),
+    "dust": ("= 50_000", "= 1e-9", ":12: policies.careful.max_per_action_usd: 1E-9 US dollars", "0.00000001"),
+    "raw units for dollars": ("= 50_000", "= 50000000000000000000", ":12:", "write dollars"),
+    "wei for gwei": ("= 500", "= 500000000000", ":6: fees.max_fee_gwei: 500000000000 gwei cannot", "write gwei"),
+    "percent for health": ("1.40", "150", ":11: policies.careful.target: 150 is a percentage", "write 1.5\n"),
+    "huge health": ("1.40", "14.0", ":11: policies.careful.target: 14.0 is too much", "between 1 and 10"),
+    "floor at 1": ("1.15", "1.0", ":9: policies.careful.floor: 1.0 is not above 1.0", "such as 1.15"),
+    "target at floor": ("1.40", "1.15", ":11: policies.careful.target: target is not above floor", "1.40 over 1.15"),
+    "percent for probability": ("0.05", "5", ":10: policies.careful.trigger_probability: 5 is a percentage", "write 0.05"),
+    "certain": ("0.05", "1", ":10: policies.careful.trigger_probability: 1 is not between", "such as 0.05"),
+    "impossible": ("0.05", "0", ":10: policies.careful.trigger_probability: 0 is not between", "such as 0.05"),
+    "daily cap": ("100_000.10", "49_999", ":13: policies.careful.max_per_day_usd: max_per_day_usd is below", "raise"),
+    "span without unit": ("target", "horizon = 24\ntarget", ":11: policies.careful.horizon: 24 is not text", '"'),
+    "span in words": ("target", 'horizon = "a day"\ntarget', ":11: policies.careful.horizon: \"a day\" is not", '"24h"'),
+    "ceiling below floor": ("target", "max_health_to_act = 1.1\ntarget", ":11: policies.careful.max_health_to_act: ", "leave"),
+    "smallest above largest": ("target", "min_action_usd = 60_000\ntarget", ":11: policies.careful.min_action_usd", "lower"),
+    "priority fee": ("= 500", "= 500\nmin_priority_fee_gwei = 501", ":7: fees.min_priority_fee_gwei: the smallest", "raise"),
+    "bad checksum": (ACCOUNT, ACCOUNT[:-2] + "e7", ":25: positions[0].account: " + ACCOUNT[:-2] + "e7 has a wrong", "copy it again"),
+    "no checksum": (ACCOUNT, ACCOUNT.lower(), "has no checksum", f"write {ACCOUNT}"),
+    "zero address": (ACCOUNT, "0x" + "0" * 40, ":25: positions[0].account: this is the zero address", "is meant"),
+    "short address": (ACCOUNT, "0x12", ':25: positions[0].account: "0x12" is not an address', "copy"),
+    "unknown policy": ('policy = "careful"', 'policy = "carefull"', ":26: positions[0].policy: there is no [policies.carefull]", 'write "careful"'),
+    "unknown protocol": ("aave_v3", "aave", ':16: markets.aave.protocol: "aave" is not known', 'write "aave_v3"'),
+    "upper-case name": ("alice]", "Alice]", ':19: signers.Alice: "Alice" cannot be a name', "lower-case"),
+    "no URL": ("http://127.0.0.1:8545", "127.0.0.1:8545", ":3: chain.rpc_url: this is not a URL", "http://"),
+    "unset variable": ("8545", "8545/${NOPE}", ":3: chain.rpc_url: the environment variable NOPE is not set", "set NOPE"),
+    "no TOML": ("[fees]", "[fees", ":5: this is not TOML", "key = value"),
+    "key twice": ("id = 31337", "id = 31337\nid = 1", ":3: this is not TOML", "once"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected", "fix"), MISTAKES.values(), ids=MISTAKES)
+def test_settings__mistake__is_told_with_file_line_reason_and_fix(
+    tmp_path: Path, old: str, new: str, expected: str, fix: str
+) -> None:
+    assert old in VALID
+    message = refused(tmp_path, VALID.replace(old, new, 1))
+
+    assert message.startswith("keeper.toml:")
+    assert expected in message
+    assert "\n  why: " in message
+    assert fix in message.partition("\n  fix: ")[2] + "\n"
+
+
+def test_settings__several_mistakes__are_told_together(tmp_path: Path) -> None:
+    message = refused(tmp_path, VALID.replace("1.15", "115").replace("31337", "-1"))
+    assert "keeper.toml:2: chain.id" in message
+    assert "keeper.toml:9: policies.careful.floor: 115 is a percentage" in message
+
+
+def test_settings__same_account_twice__is_refused_under_either_market_name(tmp_path: Path) -> None:
+    again = VALID[VALID.index("[[positions]]") :].replace('"main"', '"second"')
+    assert '"main" is already this account' in refused(tmp_path, VALID + again)
+
+    alias = f'[markets.b]\nprotocol = "aave_v3"\npool_addresses_provider = "{OTHER}"\n'
+    message = refused(tmp_path, VALID + again.replace('"aave"', '"b"') + alias)
+    assert 'keeper.toml:31: positions[1].account: "main" is already this account' in message
+
+
+def test_settings__same_label_twice__is_refused(tmp_path: Path) -> None:
+    again = VALID[VALID.index("[[positions]]") :].replace(ACCOUNT, OTHER)
+    message = refused(tmp_path, VALID + again)
+    assert 'keeper.toml:29: positions[1].label: the label "main" is taken' in message
+    assert "account" not in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'private_key = "{KEY}"',
+        f'keystore = "{KEY[2:]}"',
+        f"private_key = {KEY}",
+        f"# {KEY}",
+        'password = "hunter2"',
+        f'label = "{"test " * 11}junk"',
+    ],
+)
+def test_settings__secret_in_the_file__is_refused_and_not_repeated(
+    tmp_path: Path, line: str
+) -> None:
+    message = refused(tmp_path, VALID.replace('keystore = "alice.json"', line))
+    assert message.startswith("keeper.toml:20: ")
+    assert "stands in plain sight" in message
+    assert KEY[2:] not in message
+    assert "hunter2" not in message
+    assert "test test" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://node.example/v3/0123456789abcdef0123456789abcdef",
+        "https://node.example/?key=0123456789abcdef01234567",
+        "https://user:hunter2@node.example/",
+    ],
+)
+def test_settings__api_key_written_out__is_refused_and_not_repeated(
+    tmp_path: Path, url: str
+) -> None:
+    message = refused(tmp_path, VALID.replace("http://127.0.0.1:8545", url))
+    assert "keeper.toml:3: chain.rpc_url: the URL holds an API key or a password" in message
+    assert "0123456789" not in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected", "fix"),
+    [
+        ("KEEPER_CHAIN__ID", "x", "environment variable KEEPER_CHAIN__ID: 'x' is not a", "digits"),
+        ("KEEPER_CHAIN__IDD", "1", "environment variable KEEPER_CHAIN__IDD: `idd`", "write `id`"),
+        ("KEEPER_CHIAN__ID", "1", "environment variable KEEPER_CHIAN__ID", "KEEPER_CHAIN__ID"),
+        ("KEEPER_CHAIN", '{"id": 1}', "`chain` is a section", "KEEPER_CHAIN__ID"),
+        ("KEEPER_PRIVATE_KEY", "hunter2", "KEEPER_PRIVATE_KEY: this is not a private", "export"),
+        ("KEEPER_SIGNERS__ALICE__PRIVATE_KEY", KEY, "has a keystore and a private key", "unset"),
+    ],
+)
+def test_settings__mistake_in_the_environment__names_the_variable(
+    tmp_path: Path, variable: str, value: str, expected: str, fix: str
+) -> None:
+    message = refused(tmp_path, VALID, {variable: value})
+    assert expected in message
+    assert fix in message
+    assert "hunter2" not in message
+    assert KEY[2:] not in message
+
+
+def test_settings__no_file__points_to_the_example(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"(?s)no such file.*keeper\.example\.toml"):
+        load_settings(tmp_path / "keeper.toml", {})
+
+
+def test_settings__values_of_several_lines__do_not_shift_the_line(tmp_path: Path) -> None:
+    text = VALID.replace("id = 31337", "id = 31337 # [fees]\nmulticall = '''\nx\n'''")
+    assert "keeper.toml:3: chain.multicall: " in refused(tmp_path, text)
+
+
+def test_default_path__own_file_only__is_found_under_xdg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    own = tmp_path / "xdg" / "keeper" / "keeper.toml"
+    assert default_path(environ) == Path("keeper.toml")
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert default_path(environ) == own
+    (tmp_path / "keeper.toml").touch()
+    assert default_path(environ) == Path("keeper.toml")
+
+
+def test_settings__frozen__cannot_be_changed(tmp_path: Path) -> None:
+    settings = load(tmp_path, VALID)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.chain.confirmations = 5  # type: ignore[misc]  # that it is frozen is the point
