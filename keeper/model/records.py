@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from keeper.model.units import Address, Wad, Wei
+from keeper.model.units import Address, Token, Wad, Wei
 from keeper.model.values import ActionKind, Cause, PositionId, Transaction
 
 
@@ -85,8 +85,7 @@ class DecisionRecord:
     reason: str
     kind: ActionKind | None
     amount_raw: int | None
-    token_symbol: str | None
-    token_decimals: int | None
+    token: Token | None
     moved_usd8: int | None
     health_before: Wad
     predicted_health: Wad | None

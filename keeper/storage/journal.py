@@ -19,8 +19,8 @@ from keeper.model.records import (
     Result,
     State,
 )
-from keeper.model.units import Address, Wei
-from keeper.model.values import PositionId, Transaction
+from keeper.model.units import Address, Amount, Token, Wei
+from keeper.model.values import Action, AddCollateral, PositionId, Repay, Transaction
 from keeper.storage.schema import (
     attempts,
     decisions,
@@ -43,6 +43,8 @@ class Journal:
     def record_decision(self, record: DecisionRecord) -> int:
         """Keep a decision and return its id, which `keeper explain` takes."""
         values = asdict(record)
+        token = values.pop("token") or {"address": None, "symbol": None, "decimals": None}
+        values |= {f"token_{name}": value for name, value in token.items()}
         with self._engine.begin() as connection:
             row = connection.execute(
                 insert(decisions)
@@ -50,6 +52,22 @@ class Journal:
                 .returning(decisions.c.id)
             )
             return int(row.scalar_one())
+
+    def action(self, decision_id: int) -> Action:
+        """The action of an approved decision."""
+        query = select(decisions).where(decisions.c.id == decision_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one()
+        amount = Amount(
+            raw=row.amount_raw,
+            token=Token(
+                address=Address(row.token_address),
+                symbol=row.token_symbol,
+                decimals=row.token_decimals,
+            ),
+        )
+        kind = AddCollateral if row.kind == "AddCollateral" else Repay
+        return kind(position=_position(row), amount=amount)
 
     def open_episode(self, position: PositionId, block: int) -> int:
         """The position's open episode, begun at `block` if there is none."""

@@ -74,6 +74,7 @@ decisions = Table(
     Column("reason", String, nullable=False),
     Column("kind", String),
     Column("amount_raw", BigInteger),
+    Column("token_address", String),
     Column("token_symbol", String),
     Column("token_decimals", Integer),
     Column("moved_usd8", BigInteger),

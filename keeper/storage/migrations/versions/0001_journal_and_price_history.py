@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=True),
         sa.Column("amount_raw", sa.String(), nullable=True),
+        sa.Column("token_address", sa.String(), nullable=True),
         sa.Column("token_symbol", sa.String(), nullable=True),
         sa.Column("token_decimals", sa.Integer(), nullable=True),
         sa.Column("moved_usd8", sa.String(), nullable=True),

@@ -1,0 +1,231 @@
+"""What the journal tells people. Read-only, while the daemon runs or after it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from keeper.model.records import State
+from keeper.model.units import WAD
+from keeper.storage.database import open_for_reading
+from keeper.storage.schema import attempts, decisions, intents, observations, results
+
+
+class UnknownDecisionError(Exception):
+    """No decision has this id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionView:
+    """The last that is known of a position."""
+
+    label: str
+    chain_id: int
+    market: str
+    account: str
+    policy: str
+    block: int
+    timestamp: int
+    health: float | None
+    floor: float
+    target: float
+    breach_probability: float | None
+    distance: float | None
+    volatility_per_year: float | None
+    forecast_model: str
+    collateral_usd: float
+    debt_usd: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionView:
+    """One transaction of an approved plan."""
+
+    purpose: str
+    state: str
+    tx_hash: str
+    nonce: int
+    block: int | None
+    gas_used: int | None
+    effective_gas_price_wei: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView:
+    """One decision and what came of it."""
+
+    id: int
+    label: str
+    account: str
+    market: str
+    cause: str
+    approved: bool
+    reason: str
+    outcome: str
+    """`refused`, `dry run`, `pending`, `done`, `reverted` or `expired`."""
+    kind: str | None
+    amount: str | None
+    """Decimal text in whole tokens."""
+    token: str | None
+    amount_usd: float | None
+    health_before: float
+    predicted_health: float | None
+    health_after: float | None
+    as_predicted: bool | None
+    block: int
+    """The head that was acted upon."""
+    timestamp: int
+    latency_blocks: int | None
+    """From that head to the block of the action."""
+    transactions: tuple[TransactionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A decision with all that went into it."""
+
+    decision: DecisionView
+    document: dict[str, Any]
+    differences: tuple[str, ...]
+
+
+def positions(path: Path) -> list[PositionView]:
+    """Every position that was ever watched, by label."""
+    with _reading(path) as connection:
+        rows = connection.execute(select(observations).order_by(observations.c.label)).all()
+    return [
+        PositionView(
+            label=row.label,
+            chain_id=row.chain_id,
+            market=row.market,
+            account=row.account,
+            policy=row.policy,
+            block=row.head_number,
+            timestamp=row.timestamp,
+            health=_shown(row.health),
+            floor=row.floor / WAD,
+            target=row.target / WAD,
+            breach_probability=row.breach_probability,
+            distance=row.distance,
+            volatility_per_year=row.volatility_per_year,
+            forecast_model=row.forecast_model,
+            collateral_usd=row.collateral_usd8 / 1e8,
+            debt_usd=row.debt_usd8 / 1e8,
+            note=row.note,
+        )
+        for row in rows
+    ]
+
+
+def history(path: Path) -> list[DecisionView]:
+    """Every decision, oldest first."""
+    with _reading(path) as connection:
+        return _decisions(connection)
+
+
+def explanation(path: Path, decision_id: int) -> Explanation:
+    """One decision in full. Raises `UnknownDecisionError`."""
+    with _reading(path) as connection:
+        found = [view for view in _decisions(connection) if view.id == decision_id]
+        if not found:
+            raise UnknownDecisionError(
+                f"no decision {decision_id} in {path}: `keeper history` lists them"
+            )
+        document, differences = connection.execute(
+            select(decisions.c.document, results.c.differences)
+            .outerjoin(results, results.c.decision_id == decisions.c.id)
+            .where(decisions.c.id == decision_id)
+        ).one()
+    return Explanation(
+        decision=found[0],
+        document=document if isinstance(document, dict) else json.loads(document),
+        differences=tuple(differences or ()),
+    )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Connection]:
+    engine = open_for_reading(path)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _decisions(connection: Connection) -> list[DecisionView]:
+    sent: dict[int, list[Row[Any]]] = {}
+    query = select(intents, attempts).join(attempts, attempts.c.intent_id == intents.c.id)
+    for row in connection.execute(query.order_by(intents.c.id)):
+        sent.setdefault(row.decision_id, []).append(row)
+    query = (
+        select(decisions, results)
+        .outerjoin(results, results.c.decision_id == decisions.c.id)
+        .order_by(decisions.c.id)
+    )
+    return [_decision(row, sent.get(row.id, [])) for row in connection.execute(query)]
+
+
+def _decision(row: Row[Any], sent: list[Row[Any]]) -> DecisionView:
+    mined = sent[-1].block_number if sent else None
+    return DecisionView(
+        id=row.id,
+        label=row.label,
+        account=row.account,
+        market=row.market,
+        cause=row.cause,
+        approved=row.approved,
+        reason=row.reason,
+        outcome=_outcome(row, sent),
+        kind=row.kind,
+        amount=None if row.amount_raw is None else _decimal(row.amount_raw, row.token_decimals),
+        token=row.token_symbol,
+        amount_usd=None if row.moved_usd8 is None else row.moved_usd8 / 1e8,
+        health_before=row.health_before / WAD,
+        predicted_health=_shown(row.predicted_health),
+        health_after=_shown(row.health_after),
+        as_predicted=None if row.differences is None else not row.differences,
+        block=row.head_number,
+        timestamp=row.timestamp,
+        latency_blocks=None if mined is None else mined - row.head_number,
+        transactions=tuple(
+            TransactionView(
+                purpose=tx.purpose,
+                state=tx.state,
+                tx_hash=tx.hash,
+                nonce=tx.nonce,
+                block=tx.block_number,
+                gas_used=tx.gas_used,
+                effective_gas_price_wei=tx.effective_gas_price_wei,
+            )
+            for tx in sent
+        ),
+    )
+
+
+def _outcome(row: Row[Any], sent: list[Row[Any]]) -> str:
+    if not row.approved:
+        return "refused"
+    if not sent:
+        return "dry run"
+    states = {State(tx.state) for tx in sent}
+    if State.EXPIRED in states:
+        return "expired"
+    if State.REVERTED in states:
+        return "reverted"
+    return "pending" if any(state.open for state in states) else "done"
+
+
+def _shown(wad: int | None) -> float | None:
+    return None if wad is None else wad / WAD
+
+
+def _decimal(raw: int, decimals: int) -> str:
+    whole, rest = divmod(raw, 10**decimals)
+    fraction = f"{rest:0{decimals}d}".rstrip("0") if decimals else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)
