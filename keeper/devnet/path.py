@@ -8,16 +8,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.devnet.feeds import DECIMALS, Round, is_due
 from keeper.devnet.scenario import AssetPath, Scenario
 from keeper.model.units import SECONDS_PER_YEAR
 
-FEED_UNIT = 10**8
-"""Feeds answer USD with 8 decimals."""
-DEVIATION = 0.005
-"""A round is due when the market stands this far from the last answer: Chainlink's ETH/USD and
-BTC/USD feeds on Ethereum mainnet publish at 0.5 %."""
-HEARTBEAT_S = 3600
-"""... or when the last round is this old: the same feeds' heartbeat."""
 PAST_STEP_S = 300
 """How finely the time before the start is sampled for the rounds that a feed is born with."""
 GWEI = 10**9
@@ -31,15 +25,6 @@ class Tick:
     prices: Mapping[str, float]
     """USD per whole token, by symbol."""
     gas_price_wei: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRound:
-    """A round that a feed had published before the scenario starts."""
-
-    updated_at: int
-    answer: int
-    """USD in `FEED_UNIT`ths."""
 
 
 def block_times(scenario: Scenario) -> tuple[int, ...]:
@@ -72,26 +57,18 @@ def ticks(scenario: Scenario) -> tuple[Tick, ...]:
     )
 
 
-def past_rounds(scenario: Scenario, symbol: str) -> tuple[PastRound, ...]:
-    """The rounds that an asset's feed published from its first knot to the scenario's start."""
+def past_rounds(scenario: Scenario, symbol: str) -> tuple[Round, ...]:
+    """The rounds that an asset's feed published from its first knot to the scenario's start.
+
+    The last is at the start itself, so that the feed begins at the scenario's first price.
+    """
     first = scenario.assets[symbol].knots[0][0]
-    times = tuple(range(first, scenario.start + 1, PAST_STEP_S))
-    rounds: list[PastRound] = []
-    for at, price in zip(times, _prices(scenario, symbol, times), strict=True):
-        answer = feed_answer(float(price))
-        if not rounds or round_due(rounds[-1].answer, rounds[-1].updated_at, answer, at):
-            rounds.append(PastRound(updated_at=at, answer=answer))
+    times = (*range(first, scenario.start, PAST_STEP_S), scenario.start)
+    rounds: list[Round] = []
+    for at, price in zip(times, _prices(scenario, symbol, times).tolist(), strict=True):
+        if not rounds or at == scenario.start or is_due(rounds[-1], price, at):
+            rounds.append(Round(round(price * 10**DECIMALS), at))
     return tuple(rounds)
-
-
-def feed_answer(price: float) -> int:
-    """A price as a feed publishes it."""
-    return round(price * FEED_UNIT)
-
-
-def round_due(last_answer: int, last_at: int, answer: int, now: int) -> bool:
-    """Whether a feed has to publish: the market moved by `DEVIATION`, or `HEARTBEAT_S` passed."""
-    return now - last_at >= HEARTBEAT_S or abs(answer - last_answer) >= DEVIATION * last_answer
 
 
 def _prices(scenario: Scenario, symbol: str, times: tuple[int, ...]) -> NDArray[np.float64]:

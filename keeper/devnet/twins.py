@@ -1,0 +1,47 @@
+"""The demo's three twins: the same position and wallet, guarded in three ways."""
+
+from dataclasses import dataclass
+
+from keeper.model.units import WAD, Wad
+
+HEALTH_AT_START = Wad(15 * WAD // 10)
+COLLATERAL_WETH = 100
+WALLET_WETH = 60
+WALLET_USDC = 4_000
+"""What each twin holds beside its position: enough dollars for the first repayments, after which
+collateral has to be added."""
+WALLET_ETHER = 10
+"""For gas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One `[policies.NAME]` of the keeper's configuration."""
+
+    floor: str
+    target: str
+    trigger_probability: str | None = None
+
+    def toml(self) -> str:
+        lines = [f"floor = {self.floor}", f"target = {self.target}"]
+        if self.trigger_probability is not None:
+            lines += [f"trigger_probability = {self.trigger_probability}", 'horizon = "24h"']
+        lines += ["max_per_action_usd = 100_000", "max_per_day_usd = 200_000"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """One account of the demo."""
+
+    name: str
+    policy: Policy | None
+    """None: nobody guards it."""
+
+
+TWINS = (
+    Twin(name="unprotected", policy=None),
+    # The hand-set rule that most bots and dashboards offer: act just above liquidation.
+    Twin(name="fixed", policy=Policy(floor="1.05", target="1.30")),
+    Twin(name="forecast", policy=Policy(floor="1.15", target="1.40", trigger_probability="0.05")),
+)

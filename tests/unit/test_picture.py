@@ -1,0 +1,67 @@
+"""The demo's picture is written, and shows the twins, actions and liquidations it is given."""
+
+import struct
+from pathlib import Path
+
+from keeper.devnet.picture import draw
+from keeper.devnet.story import AccountTold, ActionTold, LiquidationTold
+from keeper.devnet.views import AccountView, BlockView
+from keeper.model.units import WAD, Address, Wad
+
+WETH = Address("0x" + "11" * 20)
+ACCOUNTS = {
+    name: Address(f"0x{i:040x}") for i, name in enumerate(("unprotected", "fixed", "forecast"), 1)
+}
+
+
+def block(number: int) -> BlockView:
+    health = Wad((150 - number) * WAD // 100)
+    view = AccountView(
+        collateral_usd8=1, debt_usd8=1, liquidation_threshold_bps=8000, health=health
+    )
+    return BlockView(
+        number=number,
+        timestamp=1_583_971_200 + 300 * number,
+        market_price=194.0 - number,
+        prices_usd8={WETH: (194 - number) * 10**8},
+        accounts=dict.fromkeys(ACCOUNTS.values(), view),
+        events=(),
+        fees=(),
+    )
+
+
+def told(name: str) -> AccountTold:
+    action = ActionTold(
+        transaction="0x1",
+        kind="Repay",
+        cause="forecast",
+        block=30,
+        timestamp=1_583_980_200,
+        latency_blocks=1,
+        health_before=Wad(12 * WAD // 10),
+        health_after=None,
+        amount_usd8=10**10,
+        cost_usd8=10**8,
+    )
+    liquidation = LiquidationTold(block=40, timestamp=1_583_983_200, loss_usd8=10**10)
+    return AccountTold(
+        name=name,
+        actions=(action,) if name == "forecast" else (),
+        liquidations=(liquidation,) if name == "unprotected" else (),
+        cost_usd8=10**8,
+        min_health=Wad(WAD),
+        debt_start_usd8=1,
+        debt_end_usd8=1,
+    )
+
+
+def test_draw__three_twins__writes_a_png_wide_enough_for_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "demo.png"
+    draw(
+        path, "A title", [block(i) for i in range(60)], WETH, ACCOUNTS, [told(n) for n in ACCOUNTS]
+    )
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", content[16:24])
+    assert width >= 1200
+    assert height >= 700
