@@ -241,7 +241,7 @@ def private_key(value: Any) -> SecretStr:
             "a private key is 64 hexadecimal digits, with or without 0x",
             "export it again from the wallet, or use a keystore file",
         )
-    return SecretStr(value.strip())
+    return SecretStr(value.strip().lower())
 
 
 def secret(value: Any) -> SecretStr:
