@@ -6,7 +6,7 @@ phases are read through the proxy as well: aggregators refuse to be read by cont
 included, that are neither the transaction's origin nor on their list.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -109,6 +109,25 @@ def rounds_since(feed: Address, since: int, known_latest: int | None = None) -> 
     return FeedRounds(feed=feed, decimals=walk.decimals, rounds=tuple(reversed(found)))
 
 
+def rounds_by_id(
+    wanted: Mapping[Address, Iterable[int]], decimals: Mapping[Address, int]
+) -> Reading[Mapping[Address, tuple[Round, ...]]]:
+    """The rounds of these ids that exist, feed by feed, in the order asked for.
+
+    One round trip; none where nothing is wanted.
+    """
+    asked = [(feed, each) for feed, ids in wanted.items() for each in ids]
+    if not asked:
+        return {}
+    returns = yield tuple(GET_ROUND_DATA(feed, each) for feed, each in asked)
+    found: dict[Address, tuple[Round, ...]] = {}
+    for index, (feed, each) in enumerate(asked):
+        words = split_words(returns.output(index)) if returns.ok(index) else ()
+        if (read := _round(words, each, decimals[feed])) is not None:
+            found[feed] = (*found.get(feed, ()), read)
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
     """From the newest round back to `since` or to the round that is known."""
@@ -155,13 +174,8 @@ class _Walk:
     def _read(self, phase: int, numbers: Sequence[int]) -> Reading[list[Round]]:
         """Those of the rounds that exist, in the order asked for."""
         ids = [(phase << PHASE_BITS) | number for number in numbers]
-        returns = yield tuple(GET_ROUND_DATA(self.feed, each) for each in ids)
-        read = (
-            _round(split_words(returns.output(n)), each, self.decimals)
-            for n, each in enumerate(ids)
-            if returns.ok(n)
-        )
-        return [each for each in read if each is not None]
+        found = yield from rounds_by_id({self.feed: ids}, {self.feed: self.decimals})
+        return list(found.get(self.feed, ()))
 
 
 def _round(words: Sequence[int], round_id: int, decimals: int) -> Round | None:

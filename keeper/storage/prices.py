@@ -1,23 +1,13 @@
 """Price history: the rounds of each feed, as its contract published them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.sqlite import insert
 
-from keeper.model.units import Address
+from keeper.model.units import Address, Price
+from keeper.protocols.chainlink import Round
 from keeper.storage.schema import feed_rounds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRound:
-    """One round of a feed: `answer / 10**decimals` at `updated_at` (unix seconds)."""
-
-    round_id: int
-    answer: int
-    decimals: int
-    updated_at: int
 
 
 class PriceHistory:
@@ -26,25 +16,25 @@ class PriceHistory:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, chain_id: int, feed: Address, rounds: Iterable[StoredRound]) -> None:
+    def add(self, chain_id: int, feed: Address, rounds: Iterable[Round]) -> None:
         """Keep rounds."""
         rows = [
             {
                 "chain_id": chain_id,
                 "feed": feed,
-                "round_id": item.round_id,
-                "answer": item.answer,
-                "decimals": item.decimals,
-                "updated_at": item.updated_at,
+                "round_id": each.id,
+                "answer": each.price.value,
+                "decimals": each.price.decimals,
+                "updated_at": each.price.updated_at,
             }
-            for item in rounds
+            for each in rounds
         ]
         if rows:
             with self._engine.begin() as connection:
                 connection.execute(insert(feed_rounds).on_conflict_do_nothing(), rows)
 
-    def since(self, chain_id: int, feed: Address, timestamp: int) -> list[StoredRound]:
-        """Rounds at or after `timestamp`, oldest first."""
+    def since(self, chain_id: int, feed: Address, timestamp: int) -> list[Round]:
+        """Rounds updated at or after `timestamp`, oldest first."""
         query = (
             select(feed_rounds)
             .where(
@@ -56,11 +46,9 @@ class PriceHistory:
         )
         with self._engine.connect() as connection:
             return [
-                StoredRound(
-                    round_id=row.round_id,
-                    answer=row.answer,
-                    decimals=row.decimals,
-                    updated_at=row.updated_at,
+                Round(
+                    id=row.round_id,
+                    price=Price(value=row.answer, decimals=row.decimals, updated_at=row.updated_at),
                 )
                 for row in connection.execute(query)
             ]
