@@ -126,6 +126,12 @@ def test_settings__shown__hides_every_secret(tmp_path: Path) -> None:
     assert "bird" not in repr(settings)
 
 
+def test_settings__secrets__are_listed_for_the_log(tmp_path: Path) -> None:
+    text = VALID.replace("http://127.0.0.1:8545", "http://127.0.0.1:8545/v3/${RPC_KEY}?k=${OTHER}")
+    environ = {"RPC_KEY": "canary", "OTHER": "parrot", "KEEPER_KEYSTORE_PASSWORD": "hunter2"}
+    assert load(tmp_path, text, environ).secrets == {"canary", "parrot", "hunter2"}
+
+
 MISTAKES = {
     "unknown key": ("floor = 1.15", "flor = 1.15", ":9: policies.careful.flor: `flor` is not known", "write `floor`"),
     "unknown section": ("[fees]", "[feees]", ":5: feees: `feees` is not known", "write `fees`"),

@@ -1,0 +1,69 @@
+"""Logs on standard error: one JSON object per line, or readable columns on a terminal.
+
+Libraries that log through the standard library end up in the same lines, so that they are redacted
+too.
+"""
+
+import logging
+import sys
+from collections.abc import Collection
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from keeper.service.redaction import Redactor
+
+
+def configure_logging(
+    level: str, *, secrets: Collection[str] = (), stream: TextIO | None = None
+) -> None:
+    """Send keeper's events from `level` (debug … error) upwards, and warnings of libraries."""
+    stream = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(Redactor(secrets), terminal=stream.isatty()),
+            ],
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("keeper").setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+
+
+def _rendering(redactor: Redactor, *, terminal: bool) -> list[Processor]:
+    """Exceptions become text before the redactor runs; local variables are never shown."""
+    if terminal:
+        return [
+            structlog.processors.format_exc_info,
+            redactor,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [
+        structlog.processors.ExceptionRenderer(transformer),
+        redactor,
+        structlog.processors.JSONRenderer(),
+    ]

@@ -1,0 +1,96 @@
+"""Nothing secret reaches a log: the last step before a line is rendered.
+
+Keys, passwords, API keys and seed phrases come along in messages of other people's exceptions, so
+every string is searched, not only our own fields.
+"""
+
+import re
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from structlog.typing import EventDict, WrappedLogger
+
+REDACTED = "[redacted]"
+HASH_FIELDS = frozenset({"hash", "tx_hash", "block_hash", "head_hash", "parent_hash"})
+"""Public values as long as a private key, known by their names."""
+SECRET_FIELDS = re.compile(r"password|private_key|mnemonic|seed|secret", re.IGNORECASE)
+HEX_64 = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
+URL = re.compile(r"\b(?:https?|wss?)://[^\s\"'<>()\\]+", re.IGNORECASE)
+WORDS = re.compile(r"\b[a-z]{3,8}(?:[\s,]+[a-z]{3,8}){11,}\b")
+PHRASE_LENGTH = 12
+"""The shortest BIP-39 seed phrase."""
+
+
+class Redactor:
+    """A structlog processor. `secrets` are replaced wherever they appear, even within a word."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        # The longest first, so that no part of it stays behind.
+        known = sorted((re.escape(secret) for secret in secrets if secret), key=len, reverse=True)
+        self._known = re.compile("|".join(known)) if known else None
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:  # noqa: ARG002 - structlog's signature
+        return {key: self._field(key, value) for key, value in event.items()}
+
+    def _field(self, key: str, value: Any) -> Any:
+        if key in HASH_FIELDS and isinstance(value, str) and HEX_64.fullmatch(value):
+            return value
+        if SECRET_FIELDS.search(key):
+            return REDACTED
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {str(key): self._field(str(key), inner) for key, inner in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self._value(inner) for inner in value]
+            case bytes() | bytearray():
+                return f"[{len(value)} bytes]"
+            case _:
+                return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        if self._known:
+            text = self._known.sub(REDACTED, text)
+        text = URL.sub(_host_only, text)
+        text = HEX_64.sub(REDACTED, text)
+        return WORDS.sub(_without_phrase, text)
+
+
+def _host_only(found: re.Match[str]) -> str:
+    """Scheme, host and port: user part, path and query may hold an API key."""
+    try:
+        parts = urlsplit(found[0])
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return REDACTED
+    rest = f"/{REDACTED}" if parts.path.strip("/") or parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{host}{rest}"
+
+
+def _without_phrase(found: re.Match[str]) -> str:
+    """Every run of words long enough for a seed phrase is taken out."""
+    kept: list[str] = []
+    run: list[str] = []
+    for word in [*re.split(r"[\s,]+", found[0]), ""]:
+        if word in _bip39_words():
+            run.append(word)
+            continue
+        kept += [REDACTED] if len(run) >= PHRASE_LENGTH else run
+        run = []
+        kept.append(word)
+    return " ".join(kept).rstrip()
+
+
+@cache
+def _bip39_words() -> frozenset[str]:
+    # Imported here because it takes most of a second and is seldom needed.
+    from eth_account.hdaccount.mnemonic import Mnemonic
+    from eth_account.types import Language
+
+    return frozenset(Mnemonic(Language.ENGLISH).wordlist)
