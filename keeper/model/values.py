@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from keeper.model.units import Address, Amount, Price, Token, Wad, Wei
+from keeper.model.units import Address, Amount, Bps, Price, Token, Wad, Wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,29 @@ class Option:
     available: Amount
     price: Price
     blocked: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationTerms:
+    """What a liquidation of the position would take, at its health now."""
+
+    close_factor: Bps
+    """The most of one debt that one liquidation may repay."""
+    liquidation_penalty: Bps
+    """What the borrower loses beyond the debt repaid; the largest among its collaterals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolCall:
+    """The call to a protocol that does an action, and what the protocol takes for it."""
+
+    kind: ActionKind
+    to: Address
+    data: bytes
+    spends: Amount
+    """Taken by `to` from the caller, by ERC-20 allowance."""
+    allowance: Amount
+    """What `to` may take at the time of reading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

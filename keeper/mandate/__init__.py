@@ -1,0 +1,1 @@
+"""Actions wrapped as what the signer may send."""

@@ -1,0 +1,47 @@
+"""Aave v3.0 (@aave/core-v3 1.19.3, pool revision 1): the adapter's public face.
+
+Any deployment is found by its PoolAddressesProvider; other revisions are refused by name. The
+arithmetic is in `aave_v3_math` and `aave_v3_reserve`, a position in `aave_v3_position`.
+"""
+
+from keeper.protocols.aave_v3_actions import (
+    ImpossibleActionError,
+    encode,
+    liquidation_terms,
+    options,
+    predict,
+)
+from keeper.protocols.aave_v3_book import BookRows, book_rows
+from keeper.protocols.aave_v3_errors import decode_error
+from keeper.protocols.aave_v3_market import (
+    AaveMarket,
+    MarketChangedError,
+    UnsupportedMarketError,
+    UnsupportedRevisionError,
+    discover,
+)
+from keeper.protocols.aave_v3_position import AavePosition, UnreadablePositionError, matches
+from keeper.protocols.aave_v3_reading import AaveSnapshot, snapshot
+from keeper.protocols.aave_v3_readset import ReadSet
+
+__all__ = [
+    "AaveMarket",
+    "AavePosition",
+    "AaveSnapshot",
+    "BookRows",
+    "ImpossibleActionError",
+    "MarketChangedError",
+    "ReadSet",
+    "UnreadablePositionError",
+    "UnsupportedMarketError",
+    "UnsupportedRevisionError",
+    "book_rows",
+    "decode_error",
+    "discover",
+    "encode",
+    "liquidation_terms",
+    "matches",
+    "options",
+    "predict",
+    "snapshot",
+]
