@@ -68,8 +68,9 @@ def test_logging__secret_in_any_place__is_redacted(stream: io.StringIO, text: st
     logging.getLogger("aiohttp").warning("library says %s", text)
     try:
         secret = text  # noqa: F841 - local variables must not be shown either
+        nothing: dict[str, str] = {}
         try:
-            {}[text]
+            nothing[text]
         except KeyError as cause:
             raise ValueError(text) from cause
     except ValueError:
