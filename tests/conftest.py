@@ -1,7 +1,34 @@
-"""Settings that every test shares."""
+"""Settings that every test shares, and the local chain for those that ask for it."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from keeper.devnet.chain import ChainSpec, LocalChain, local_chain
+from keeper.devnet.toolchain import Toolchain, install
 
 # The same examples on each run, and no verdict that depends on how busy the machine is.
 settings.register_profile("keeper", deadline=None, derandomize=True)
 settings.load_profile("keeper")
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    """Anvil and the contracts, installed if need be."""
+    return install(lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def shared_chain(toolchain: Toolchain) -> Iterator[LocalChain]:
+    """One chain for the whole session: ask for `chain` instead."""
+    with local_chain(ChainSpec(), toolchain) as chain:
+        yield chain
+
+
+@pytest.fixture
+def chain(shared_chain: LocalChain) -> Iterator[LocalChain]:
+    """A local chain of real contracts, put back to its first state after each test."""
+    born = shared_chain.snapshot()
+    yield shared_chain
+    shared_chain.revert(born)

@@ -65,6 +65,14 @@ class ChainSpec:
     base_fee_wei: int = GWEI
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A state to come back to."""
+
+    id: str
+    accounts: Mapping[str, DevAccount]
+
+
 @dataclass(slots=True, kw_only=True)
 class LocalChain:
     """A running chain; for use by one thread at a time. Blocks are mined by `mine` only."""
@@ -104,14 +112,15 @@ class LocalChain:
         """The latest block's time."""
         return int(self.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
 
-    def snapshot(self) -> str:
+    def snapshot(self) -> Snapshot:
         """Remember the present state; `revert` comes back to it, once."""
-        return str(self.rpc.call("evm_snapshot"))
+        return Snapshot(id=self.rpc.call("evm_snapshot"), accounts=dict(self.accounts))
 
-    def revert(self, snapshot: str) -> None:
+    def revert(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot and drop what waits to be mined."""
         self.rpc.call("anvil_dropAllTransactions")
-        self.rpc.call("evm_revert", snapshot)
+        self.rpc.call("evm_revert", snapshot.id)
+        self.accounts = dict(snapshot.accounts)
 
     # -- calls and transactions ------------------------------------------------------------------
 

@@ -1,0 +1,19 @@
+"""Unit tests reach no network: an attempt to connect fails the test that makes it."""
+
+import socket
+from typing import NoReturn
+
+import pytest
+
+
+class SocketUsedError(Exception):
+    """A unit test tried to open a connection."""
+
+
+@pytest.fixture(autouse=True)
+def _no_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: socket.socket, address: object) -> NoReturn:
+        raise SocketUsedError(f"a unit test tried to connect to {address!r}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
