@@ -4,7 +4,7 @@ committed JSON beside each source."""
 import json
 from pathlib import Path
 
-from vyper.compiler import compile_code
+from vyper.compiler import compile_code  # type: ignore[import-untyped]  # it ships no types
 
 import keeper.devnet
 

@@ -45,7 +45,8 @@ def push(answer: int256, updated_at: uint256):
     """
     @notice Publish one round. The time is given, so that a stale or odd round can be rehearsed.
     """
-    self._append((convert(answer, uint256) << TIME_BITS) | (updated_at & TIME_MASK))
+    bits: uint256 = convert(convert(answer, bytes32), uint256)
+    self._append((bits << TIME_BITS) | (updated_at & TIME_MASK))
     log AnswerUpdated(current=answer, roundId=self.last_round, updatedAt=updated_at)
 
 
@@ -117,5 +118,5 @@ def _round(number: uint256) -> Round:
 @internal
 @pure
 def _answer(packed: uint256) -> int256:
-    # An arithmetic shift keeps the sign of a negative answer.
-    return convert(packed, int256) >> TIME_BITS
+    # By way of bytes32, since a plain conversion refuses the sign bit; the shift keeps the sign.
+    return convert(convert(packed, bytes32), int256) >> TIME_BITS

@@ -1,0 +1,35 @@
+"""What several tests of the local chain do with it."""
+
+from eth_utils.address import to_checksum_address
+
+from keeper.devnet.artifacts import Artifact, Contract
+from keeper.devnet.chain import LocalChain
+from keeper.model.units import Address
+
+
+def create(chain: LocalChain, artifact: Artifact, *arguments: object) -> Contract:
+    """Deploy one more contract, in a block of its own."""
+    code = artifact.creation_code({}, *arguments).hex()
+    transaction = {
+        "from": chain.account("deployer").address,
+        "data": "0x" + code,
+        "gas": hex(10_000_000),
+    }
+    sent = chain.rpc.call("eth_sendTransaction", transaction)
+    chain.mine()
+    receipt = chain.rpc.call("eth_getTransactionReceipt", sent)
+    assert receipt["status"] == "0x1"
+    address = Address(to_checksum_address(receipt["contractAddress"]))
+    return Contract(address=address, interface=artifact.interface)
+
+
+def index_in_block(chain: LocalChain, transaction: str) -> int:
+    """Where in its block a mined transaction stands."""
+    receipt = chain.rpc.call("eth_getTransactionReceipt", transaction)
+    return int(receipt["transactionIndex"], 16)
+
+
+def succeeded(chain: LocalChain, transaction: str) -> bool:
+    """Whether a mined transaction succeeded."""
+    receipt = chain.rpc.call("eth_getTransactionReceipt", transaction)
+    return bool(receipt["status"] == "0x1")
