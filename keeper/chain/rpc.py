@@ -16,6 +16,8 @@ import tenacity
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from keeper.model.errors import TemporaryError
+
 
 class RpcError(Exception):
     """The endpoint answered with a JSON-RPC error."""
@@ -28,7 +30,7 @@ class RpcError(Exception):
         self.payload = payload
 
 
-class EndpointUnavailableError(Exception):
+class EndpointUnavailableError(TemporaryError):
     """No usable answer came back: refused, timed out, HTTP error or malformed JSON. Transient."""
 
 

@@ -1,6 +1,6 @@
 """TOML and environment in, frozen settings out; every mistake is found and explained here."""
 
-from keeper.config.load import debugging, default_path, load_settings
+from keeper.config.load import debugging, default_path, load_settings, store_path
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "debugging",
     "default_path",
     "load_settings",
+    "store_path",
 ]

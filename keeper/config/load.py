@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
-from keeper.config import problems, urls
+from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
 from keeper.config.fields import WrongValueError
-from keeper.config.schema import PolicyTable, SignerTable, Tables, merge
+from keeper.config.schema import PolicyTable, SignerTable, StoreTable, Tables, merge
 from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.policy.settings import Policy
@@ -43,6 +43,23 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         ) from None
     _raise(*(problems.problem(document, path, wrong) for path, wrong in contradictions(tables)))
     return _build(document, tables)
+
+
+def store_path(path: Path, environ: Mapping[str, str] | None = None) -> Path:
+    """Where the journal of the configuration at `path` is.
+
+    Reading it needs no keys, no endpoint and no variable of theirs, so nothing else is looked at.
+    """
+    document = read_document(path, os.environ if environ is None else environ)
+    section = document.values.get("store", {})
+    written = section.get("path") if isinstance(section, dict) else section
+    written = document.environ.get("KEEPER_STORE__PATH") or written
+    if written is None:
+        return _folder(document) / StoreTable().path
+    try:
+        return _folder(document) / fields.path(written)
+    except WrongValueError as wrong:
+        raise ConfigurationError(problems.problem(document, ("store", "path"), wrong)) from None
 
 
 def default_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -80,8 +97,13 @@ def _with_urls_expanded(document: Document, environ: Mapping[str, str]) -> Mappi
     return {**document.values, "chain": expanded}
 
 
+def _folder(document: Document) -> Path:
+    """Paths in the file are relative to it."""
+    return document.path.absolute().parent
+
+
 def _build(document: Document, tables: Tables) -> Settings:
-    folder = document.path.absolute().parent
+    folder = _folder(document)
     return Settings(
         document=document,
         store_path=folder / tables.store.path,

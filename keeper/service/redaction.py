@@ -52,9 +52,10 @@ class Redactor:
             case bytes() | bytearray():
                 return f"[{len(value)} bytes]"
             case _:
-                return self._text(str(value))
+                return self.text(str(value))
 
-    def _text(self, text: str) -> str:
+    def text(self, text: str) -> str:
+        """The text without what must not be shown."""
         if self._known:
             text = self._known.sub(REDACTED, text)
         text = URL.sub(_host_only, text)

@@ -11,12 +11,15 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
+from keeper.model.errors import ConfigurationError, Problem
 
-class DatabaseUnusableError(Exception):
+
+class DatabaseUnusableError(ConfigurationError):
     """The file cannot serve as the journal: unreadable, not ours, or from a newer keeper."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}")
+    def __init__(self, path: Path, what: str, *, fix: str) -> None:
+        why = "the journal keeps an action from being made twice, so nothing is done without it"
+        super().__init__(Problem(where=str(path), what=what, why=why, fix=fix))
         self.path = path
 
 
@@ -36,7 +39,9 @@ def open_database(path: Path) -> Engine:
     except DatabaseError as error:
         engine.dispose()
         raise DatabaseUnusableError(
-            path, f"cannot be opened as the journal ({error.orig}); move it away or fix its rights"
+            path,
+            f"it cannot be opened as the journal ({error.orig})",
+            fix="let keeper's user write the file and its folder, or name another [store] path",
         ) from error
     return engine
 
@@ -44,18 +49,23 @@ def open_database(path: Path) -> Engine:
 def open_for_reading(path: Path) -> Engine:
     """Open an existing journal without changing it. Raises `DatabaseUnusableError`."""
     if not path.is_file():
-        raise DatabaseUnusableError(path, "nothing recorded yet: start `keeper run` first")
+        raise DatabaseUnusableError(
+            path, "nothing is recorded here yet", fix="start `keeper run` first"
+        )
     engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=StaticPool)
     try:
         with engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except DatabaseError as error:
-        raise DatabaseUnusableError(path, f"cannot be read ({error.orig})") from error
+        raise DatabaseUnusableError(
+            path, f"it cannot be read ({error.orig})", fix="let the user who asks read it"
+        ) from error
     newest = _scripts().get_current_head()
     if found != newest:
         raise DatabaseUnusableError(
             path,
-            f"has schema {found}, this keeper reads {newest}; run the same version as the daemon",
+            f"it has schema {found}, this keeper reads {newest}",
+            fix="run the same version as the daemon",
         )
     return engine
 
@@ -86,5 +96,7 @@ def _migrate(connection: Connection, path: Path) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise DatabaseUnusableError(
-            path, "was written by a newer keeper; upgrade keeper, or name another [store] path"
+            path,
+            "it was written by a newer keeper",
+            fix="upgrade keeper, or name another [store] path",
         ) from error

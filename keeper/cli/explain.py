@@ -1,0 +1,142 @@
+"""`keeper explain ID`: inputs, forecast, options and limits of one decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from keeper.cli.history import outcome
+from keeper.cli.output import ConfigOption, JsonOption, console, print_json, usd, utc
+from keeper.cli.status import journal_path
+
+if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
+    from keeper.storage.views import DecisionView, Explanation, TransactionView
+
+app = typer.Typer()
+
+
+@app.command()
+def explain(
+    decision_id: Annotated[int, typer.Argument(metavar="ID", help="From `keeper history`.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why a decision was made: what was seen, forecast, weighed and allowed."""
+    from keeper.storage import views
+
+    told = views.explanation(journal_path(config), decision_id)
+    if as_json:
+        print_json(told)
+    else:
+        console().print(_story(told))
+
+
+def _story(told: Explanation) -> RenderableType:
+    decision = told.decision
+    parts: list[RenderableType] = [_heading(decision), _facts(_decided(decision))]
+    for name, value in told.document.items():
+        parts += [_section(name), _shown(value)]
+    if decision.transactions:
+        parts += [_section("transactions"), _transactions(decision.transactions)]
+    if told.differences:
+        parts += [_section("differs from the prediction"), _shown(list(told.differences))]
+    return Group(*parts)
+
+
+def _heading(decision: DecisionView) -> Text:
+    verdict = "Approved" if decision.approved else "Refused"
+    return Text(f"#{decision.id} {decision.label}: {verdict}, {decision.reason}", style="bold")
+
+
+def _decided(decision: DecisionView) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {
+        "position": f"{decision.account} in {decision.market}",
+        "block": f"{decision.block}, {utc(decision.timestamp)} UTC",
+        "cause": decision.cause,
+        "health before": decision.health_before,
+    }
+    if decision.kind:
+        facts["action"] = (
+            f"{decision.kind} {decision.amount} {decision.token} ({usd(decision.amount_usd)} USD)"
+        )
+    if decision.predicted_health is not None:
+        facts["predicted health"] = decision.predicted_health
+    if decision.health_after is not None:
+        facts["health after"] = decision.health_after
+    facts["outcome"] = outcome(decision)
+    return facts
+
+
+def _section(name: str) -> Text:
+    return Text(f"\n{name.replace('_', ' ')}", style="bold cyan")
+
+
+def _shown(value: Any) -> RenderableType:
+    """Whatever a decision recorded: records as rows, lists of records as a table."""
+    match value:
+        case dict():
+            return _facts(value)
+        case [dict(), *_]:
+            return _rows(value)
+        case list():
+            return Padding(Group(*(Text(f"· {item}") for item in value)), (0, 2))
+        case _:
+            return Padding(_scalar(value), (0, 2))
+
+
+def _facts(facts: Mapping[str, Any]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in facts.items():
+        nested = isinstance(value, dict | list) and value
+        table.add_row(name.replace("_", " "), _shown(value) if nested else _scalar(value))
+    return Padding(table, (0, 2))
+
+
+def _rows(rows: list[dict[str, Any]]) -> RenderableType:
+    table = Table()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*(_scalar(row.get(name)) for name in names))
+    return Padding(table, (0, 2))
+
+
+def _scalar(value: Any) -> Text:
+    match value:
+        case Text():
+            return value
+        case None | [] | {}:
+            return Text("–", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case float():
+            return Text(f"{value:,.6g}")
+        case _:
+            return Text(str(value))
+
+
+def _transactions(transactions: tuple[TransactionView, ...]) -> RenderableType:
+    table = Table()
+    for name in ("purpose", "state", "nonce", "block", "gas", "gwei", "hash"):
+        table.add_column(name, overflow="fold")
+    for tx in transactions:
+        price = tx.effective_gas_price_wei
+        table.add_row(
+            tx.purpose,
+            tx.state,
+            str(tx.nonce),
+            str(tx.block or "–"),
+            f"{tx.gas_used:,}" if tx.gas_used else "–",
+            f"{price / 1e9:,.3f}" if price else "–",
+            tx.tx_hash,
+        )
+    return Padding(table, (0, 2))

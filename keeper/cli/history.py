@@ -1,0 +1,86 @@
+"""`keeper history`: every decision and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from keeper.cli.output import ConfigOption, JsonOption, console, print_json, usd, utc
+from keeper.cli.status import NOTHING, journal_path
+
+if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
+    from keeper.storage.views import DecisionView
+
+app = typer.Typer()
+
+STYLES = {"done": "green", "reverted": "bold red", "refused": "red", "expired": "yellow"}
+
+
+@app.command()
+def history(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show every decision, oldest first; `keeper explain ID` tells why."""
+    from keeper.storage import views
+
+    path = journal_path(config)
+    decisions = views.history(path) if path.exists() else []
+    if as_json:
+        print_json({"decisions": decisions})
+    elif decisions:
+        console().print(_table(decisions))
+    elif path.exists():
+        console().print("Nothing had to be done yet.")
+    else:
+        console().print(NOTHING)
+
+
+def _table(decisions: Sequence[DecisionView]) -> Table:
+    table = Table()
+    table.add_column("id", justify="right")
+    table.add_column("UTC")
+    table.add_column("position", style="bold")
+    table.add_column("cause")
+    table.add_column("action")
+    table.add_column("USD", justify="right")
+    table.add_column("health", justify="right")
+    table.add_column("outcome")
+    for decision in decisions:
+        table.add_row(
+            str(decision.id),
+            utc(decision.timestamp),
+            decision.label,
+            decision.cause,
+            _action(decision),
+            usd(decision.amount_usd),
+            _healths(decision),
+            outcome(decision),
+        )
+    return table
+
+
+def outcome(decision: DecisionView) -> Text:
+    """How it ended, and where it did not as it should, why."""
+    said = Text(decision.outcome, style=STYLES.get(decision.outcome, ""))
+    if decision.latency_blocks is not None:
+        plural = "" if decision.latency_blocks == 1 else "s"
+        said.append(f" after {decision.latency_blocks} block{plural}", style="dim")
+    if decision.outcome in {"refused", "not sent"}:
+        said.append(f": {decision.reason}", style="dim")
+    if decision.as_predicted is False:
+        said.append(", not as predicted", style="bold red")
+    return said
+
+
+def _action(decision: DecisionView) -> str:
+    if decision.kind is None:
+        return "–"
+    return f"{decision.kind} {decision.amount} {decision.token}"
+
+
+def _healths(decision: DecisionView) -> str:
+    after = decision.health_after or decision.predicted_health
+    arrow = "→" if decision.health_after else "⇢"
+    return f"{decision.health_before:.3f}" + (f" {arrow} {after:.3f}" if after else "")

@@ -1,0 +1,95 @@
+"""How numbers, times and documents look, the same in every command."""
+
+import json
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from math import exp, isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration file; else ./keeper.toml, "
+        "else keeper/keeper.toml in the user's configuration folder.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables where it is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=160)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document; what is no number in JSON becomes null."""
+    print(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def health_text(health: float | None, floor: float, target: float) -> Text:
+    """Red below the floor, yellow below the target, green above; blinding below 1."""
+    if health is None:
+        return Text("no debt", style="green")
+    style = (
+        "bold white on red"
+        if health < 1
+        else "bold red"
+        if health < floor
+        else "yellow"
+        if health < target
+        else "green"
+    )
+    return Text(f"{health:.3f}", style=style)
+
+
+def percent(probability: float | None) -> str:
+    """A probability as a percentage; a forecast that is cold has none."""
+    if probability is None:
+        return "–"
+    if 0 < probability < 0.001:
+        return "< 0.1 %"
+    return f"{100 * probability:.1f} %"
+
+
+def fall(distance: float | None) -> str:
+    """The price move that liquidates, from the log distance."""
+    if distance is None or not isfinite(distance):
+        return ""
+    return f"{100 * (1 - exp(-distance)):.1f} % to liquidation"
+
+
+def usd(amount: float | None) -> str:
+    """US dollars in cents."""
+    return "–" if amount is None else f"{amount:,.2f}"
+
+
+def utc(timestamp: int) -> str:
+    """Chain time."""
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def short(address: str) -> str:
+    """An address as people compare it."""
+    return f"{address[:8]}…{address[-6:]}"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    match value:
+        case dict():
+            return {str(key): _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case float() if not isfinite(value):
+            return None
+        case _:
+            return value

@@ -1,0 +1,95 @@
+"""`keeper status`: the last that is known of every position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from keeper.cli.output import (
+    ConfigOption,
+    JsonOption,
+    console,
+    fall,
+    health_text,
+    percent,
+    print_json,
+    short,
+    usd,
+    utc,
+)
+
+if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
+    from keeper.storage.views import DecisionView, PositionView
+
+app = typer.Typer()
+NOTHING = "Nothing recorded yet: start [bold]keeper run[/bold]."
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show each position's health, forecast and last action."""
+    from keeper.storage import views
+
+    path = journal_path(config)
+    seen = views.positions(path) if path.exists() else []
+    if as_json:
+        print_json({"positions": seen})
+    elif not seen:
+        console().print(NOTHING)
+    else:
+        console().print(_table(seen, views.history(path)))
+
+
+def journal_path(config: Path | None) -> Path:
+    """Where the journal is; nothing else of the configuration is needed to read it."""
+    from keeper.config import default_path, store_path
+
+    return store_path(config or default_path())
+
+
+def _table(seen: Sequence[PositionView], decisions: Sequence[DecisionView]) -> Table:
+    last = {(d.market, d.account): d for d in decisions if d.approved}
+    table = Table(show_lines=True, caption=_caption(seen), caption_justify="left")
+    table.add_column("position")
+    table.add_column("health", justify="right")
+    table.add_column("breach probability", justify="right")
+    table.add_column("debt / collateral, USD", justify="right")
+    table.add_column("last action")
+    table.add_column("now", max_width=40)
+    for view in seen:
+        table.add_row(
+            Text.assemble(
+                (view.label, "bold"), f"\n{view.policy} · {view.market}\n", short(view.account)
+            ),
+            Text.assemble(
+                health_text(view.health, view.floor, view.target),
+                (f"\nfloor {view.floor:.3f}\ntarget {view.target:.3f}", "dim"),
+            ),
+            Text.assemble(percent(view.breach_probability), (f"\n{fall(view.distance)}", "dim")),
+            f"{usd(view.debt_usd)}\n{usd(view.collateral_usd)}",
+            _last_action(last.get((view.market, view.account))),
+            Text(view.note),
+        )
+    return table
+
+
+def _last_action(decision: DecisionView | None) -> Text:
+    if decision is None:
+        return Text("none", style="dim")
+    after = decision.health_after or decision.predicted_health
+    return Text.assemble(
+        f"#{decision.id} {decision.kind} {decision.amount} {decision.token}\n",
+        f"{decision.health_before:.3f} → {'no debt' if after is None else f'{after:.3f}'}",
+        (f" · {decision.outcome}\n{utc(decision.timestamp)} UTC", "dim"),
+    )
+
+
+def _caption(seen: Sequence[PositionView]) -> str:
+    newest = max(seen, key=lambda view: view.block)
+    models = ", ".join(sorted({view.forecast_model.replace("_", " ") for view in seen}))
+    return f"block {newest.block}, {utc(newest.timestamp)} UTC; forecast: {models}"
