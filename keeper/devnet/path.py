@@ -57,18 +57,19 @@ def ticks(scenario: Scenario) -> tuple[Tick, ...]:
     )
 
 
-def past_rounds(scenario: Scenario, symbol: str) -> tuple[Round, ...]:
-    """The rounds that an asset's feed published from its first knot to the scenario's start.
+def past_rounds(scenario: Scenario, symbol: str, until: int) -> tuple[Round, ...]:
+    """The rounds that an asset's feed published from its first knot to `until`.
 
-    The last is at the start itself, so that the feed begins at the scenario's first price.
+    The last, at `until`, is the scenario's first price, so that the scenario starts from there.
     """
     first = scenario.assets[symbol].knots[0][0]
-    times = (*range(first, scenario.start, PAST_STEP_S), scenario.start)
+    times = (*range(first, until, PAST_STEP_S), scenario.start)
+    *prices, start_price = _prices(scenario, symbol, times).tolist()
     rounds: list[Round] = []
-    for at, price in zip(times, _prices(scenario, symbol, times).tolist(), strict=True):
-        if not rounds or at == scenario.start or is_due(rounds[-1], price, at):
+    for at, price in zip(times, prices, strict=False):
+        if not rounds or is_due(rounds[-1], price, at):
             rounds.append(Round(round(price * 10**DECIMALS), at))
-    return tuple(rounds)
+    return (*rounds, Round(round(start_price * 10**DECIMALS), until))
 
 
 def _prices(scenario: Scenario, symbol: str, times: tuple[int, ...]) -> NDArray[np.float64]:

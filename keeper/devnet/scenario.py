@@ -5,7 +5,6 @@ The file holds facts (a price at a time, with its source) and how to fill the ga
 """
 
 import tomllib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from pydantic import (
 
 from keeper.resources import resource
 
-HISTORY_S = 30 * 24 * 3600
+HISTORY_S = 31 * 24 * 3600
 """The least past a feed is born with: what a volatility estimate of a new keeper can rest on."""
 
 
@@ -48,6 +47,7 @@ def _unix_seconds(value: object) -> int:
 
 
 UnixSeconds = Annotated[int, BeforeValidator(_unix_seconds)]
+Symbol = Annotated[str, StringConstraints(pattern="^(WETH|WBTC)$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -98,7 +98,8 @@ class Scenario(_Part):
     block_seconds: WholeSteps
     wall_seconds: PositiveFloat
     gas: GasPath
-    assets: Annotated[Mapping[str, AssetPath], Field(min_length=1)]
+    assets: dict[Symbol, AssetPath]
+    """WETH always; without WBTC its pools and feed stand still."""
 
     @model_validator(mode="after")
     def _covers_its_time(self) -> Self:
@@ -106,6 +107,8 @@ class Scenario(_Part):
             raise ValueError("end: must be later than start")
         if self.block_seconds[0][0] > self.start:
             raise ValueError("block_seconds: the first time must not be later than start")
+        if "WETH" not in self.assets:
+            raise ValueError("assets.WETH: is missing, and it is what the positions hold")
         for symbol, asset in self.assets.items():
             first, last = asset.knots[0][0], asset.knots[-1][0]
             if first > self.start - HISTORY_S:

@@ -80,6 +80,7 @@ class BlockView:
 
     number: int
     timestamp: int
+    gas_price_wei: int
     market_price: float
     """WETH in USD at the pool."""
     prices_usd8: Mapping[Address, int]

@@ -22,6 +22,7 @@ def block(number: int) -> BlockView:
     return BlockView(
         number=number,
         timestamp=1_583_971_200 + 300 * number,
+        gas_price_wei=10**9,
         market_price=194.0 - number,
         prices_usd8={WETH: (194 - number) * 10**8},
         accounts=dict.fromkeys(ACCOUNTS.values(), view),

@@ -25,8 +25,8 @@ source = "nobody"
 knots = [[2020-03-12T00:00:00Z, 10]]
 [assets.WETH]
 source = "nobody"
-volatility_per_year = [[2020-02-11T00:00:00Z, 1.0]]
-knots = [[2020-02-11T00:00:00Z, 200], [2020-03-12T01:00:00Z, 100]]
+volatility_per_year = [[2020-02-10T00:00:00Z, 1.0]]
+knots = [[2020-02-10T00:00:00Z, 200], [2020-03-12T01:00:00Z, 100]]
 """
 
 
@@ -44,7 +44,7 @@ def test_read_scenario__well_formed__is_valid(tmp_path: Path) -> None:
     file.write_text(SMALL)
     scenario = read_scenario(file)
     assert scenario.start == 1_583_971_200
-    assert scenario.assets["WETH"].knots[0] == (1_581_379_200, 200)
+    assert scenario.assets["WETH"].knots[0] == (1_581_292_800, 200)
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,19 @@ def test_read_scenario__well_formed__is_valid(tmp_path: Path) -> None:
             "assets.WETH.knots: the last must not lie before end",
         ),
         (
+            "knots = [[2020-02-10T00:00:00Z, 200]",
             "knots = [[2020-02-11T00:00:00Z, 200]",
-            "knots = [[2020-02-12T00:00:00Z, 200]",
-            "assets.WETH.knots: the first must lie at least 30 days before start, for the",
+            "assets.WETH.knots: the first must lie at least 31 days before start, for the",
         ),
         (
+            "volatility_per_year = [[2020-02-10",
             "volatility_per_year = [[2020-02-11",
-            "volatility_per_year = [[2020-02-12",
             "assets.WETH.volatility_per_year: the first time must not be later than the first knot",
         ),
         (
             "[2020-03-12T01:00:00Z, 100]",
-            "[2020-02-10T00:00:00Z, 100]",
-            "assets.WETH.knots: times must rise: 2020-02-10T00:00:00Z does not",
+            "[2020-02-09T00:00:00Z, 100]",
+            "assets.WETH.knots: times must rise: 2020-02-09T00:00:00Z does not",
         ),
         (
             "start = 2020-03-12T00:00:00Z",

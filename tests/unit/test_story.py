@@ -52,6 +52,7 @@ def block(
     return BlockView(
         number=number,
         timestamp=1000 + number,
+        gas_price_wei=10**9,
         market_price=float(eth),
         prices_usd8={WETH: eth * USD8, USDC: USD8},
         accounts={ALICE: view},

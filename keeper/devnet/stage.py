@@ -1,0 +1,94 @@
+"""Sets a scenario's stage: the chain at its start, the twins with their positions, the market."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from keeper.devnet.aave import RESERVES
+from keeper.devnet.accounts import DevAccount
+from keeper.devnet.chain import ChainSpec, LocalChain, local_chain
+from keeper.devnet.feeds import DECIMALS, random_walk_rounds
+from keeper.devnet.liquidator import Liquidator
+from keeper.devnet.market import DOLLARS, Market
+from keeper.devnet.path import Tick, past_rounds, ticks
+from keeper.devnet.scenario import Scenario
+from keeper.devnet.toolchain import Toolchain
+from keeper.devnet.twins import (
+    COLLATERAL_WETH,
+    HEALTH_AT_START,
+    TWINS,
+    WALLET_USDC,
+    WALLET_WETH,
+)
+from keeper.model.units import BPS, WAD
+
+SETUP_S = 1800
+"""Chain time between the deployment and the scenario's start, for opening positions."""
+DOLLAR = 10**DECIMALS
+DOLLAR_COIN_VOLATILITY = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything is in place and the first tick is next."""
+
+    chain: LocalChain
+    market: Market
+    path: tuple[Tick, ...]
+    twins: Mapping[str, DevAccount]
+    """By name, in the order of `TWINS`."""
+
+
+@contextmanager
+def staged(scenario: Scenario, toolchain: Toolchain) -> Iterator[Stage]:
+    """Start the chain, open the twins' positions at the scenario's first price; stop on leaving.
+
+    Raises what `local_chain` raises."""
+    path = ticks(scenario)
+    born = scenario.start - SETUP_S
+    histories = {symbol: past_rounds(scenario, symbol, born) for symbol in scenario.assets}
+    for symbol in DOLLARS:
+        histories[symbol] = random_walk_rounds(
+            symbol=symbol,
+            seed=scenario.seed,
+            end_answer=DOLLAR,
+            end_time=born,
+            volatility_per_year=DOLLAR_COIN_VOLATILITY,
+        )
+    spec = ChainSpec(
+        start=born, histories=histories, seed=scenario.seed, base_fee_wei=path[0].gas_price_wei
+    )
+    with local_chain(spec, toolchain) as chain:
+        liquidator = Liquidator(
+            rpc=chain.rpc,
+            pool=chain.contracts.aave.pool.address,
+            contract=chain.contracts.liquidator,
+        )
+        market = Market(chain=chain, liquidator=liquidator)
+        market.fund_trader()
+        yield Stage(chain=chain, market=market, path=path, twins=_open_twins(chain))
+
+
+def _open_twins(chain: LocalChain) -> dict[str, DevAccount]:
+    weth, usdc = chain.contracts.token("WETH"), chain.contracts.token("USDC")
+    _, answer, *_ = chain.read(chain.contracts.feeds["WETH"], "latestRoundData")
+    counted = COLLATERAL_WETH * answer * RESERVES["WETH"].liquidation_threshold // BPS
+    debt_usd8 = counted * WAD // HEALTH_AT_START
+    twins = {twin.name: chain.account(twin.name) for twin in TWINS}
+    for account in twins.values():
+        chain.open_position(
+            account.address,
+            collateral={"WETH": COLLATERAL_WETH * weth.unit},
+            debt={"USDC": debt_usd8 * usdc.unit // DOLLAR},
+        )
+        chain.mint("WETH", account.address, WALLET_WETH * weth.unit)
+        # The borrowed dollars are spent: what is left in the wallet is the reserve.
+        chain.transact(
+            account.address,
+            chain.contracts.tokens["USDC"],
+            "transfer",
+            chain.account("market_maker").address,
+            debt_usd8 * usdc.unit // DOLLAR,
+        )
+        chain.mint("USDC", account.address, WALLET_USDC * usdc.unit)
+    return twins

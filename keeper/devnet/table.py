@@ -1,0 +1,104 @@
+"""The demo's live table, and the same in plain lines where there is no terminal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from keeper.devnet.story import AccountTold
+from keeper.model.units import WAD, Wad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What the demo shows while it runs."""
+
+    title: str
+    block: int
+    """Counted from the scenario's start."""
+    blocks: int
+    timestamp: int
+    market_price: float
+    oracle_price: float
+    gas_price_wei: int
+    healths: Mapping[str, Wad | None]
+    """By twin."""
+    breach_probabilities: Mapping[str, float | None]
+    """By twin, as far as the keeper has one."""
+    told: tuple[AccountTold, ...]
+
+
+def live_table(moment: Moment) -> RenderableType:
+    """The moment as a table."""
+    table = Table(title=moment.title, title_style="bold", expand=False)
+    table.add_column("twin")
+    for column in (
+        "health",
+        "breach probability",
+        "debt",
+        "actions",
+        "cost",
+        "liquidations",
+        "loss",
+    ):
+        table.add_column(column, justify="right")
+    table.add_column("last action")
+    for story in moment.told:
+        table.add_row(
+            story.name,
+            _health(moment.healths[story.name]),
+            _probability(moment.breach_probabilities.get(story.name)),
+            _usd(story.debt_end_usd8),
+            str(len(story.actions)),
+            _usd(story.cost_usd8),
+            Text(str(len(story.liquidations)), style="bold red" if story.liquidations else ""),
+            _usd(story.loss_usd8),
+            _last_action(story),
+        )
+    return Group(Text(_heading(moment)), table)
+
+
+def plain_line(moment: Moment) -> str:
+    """The moment in one line."""
+    twins = "; ".join(
+        f"{story.name} {_health(moment.healths[story.name])}"
+        f" p={_probability(moment.breach_probabilities.get(story.name))}"
+        f" actions={len(story.actions)} cost={_usd(story.cost_usd8)}"
+        f" liquidations={len(story.liquidations)}"
+        for story in moment.told
+    )
+    return f"{_heading(moment)}: {twins}"
+
+
+def _heading(moment: Moment) -> str:
+    return (
+        f"block {moment.block}/{moment.blocks}  "
+        f"{datetime.fromtimestamp(moment.timestamp, UTC):%Y-%m-%d %H:%M} UTC  "
+        f"ETH {moment.market_price:,.2f} (oracle {moment.oracle_price:,.2f})  "
+        f"gas {moment.gas_price_wei / 1e9:,.0f} gwei"
+    )
+
+
+def _last_action(story: AccountTold) -> str:
+    if not story.actions:
+        return ""
+    last = story.actions[-1]
+    return (
+        f"{last.kind} {_usd(last.amount_usd8)} ({last.cause}): "
+        f"{_health(last.health_before)} to {_health(last.health_after)}"
+    )
+
+
+def _health(health: Wad | None) -> str:
+    return "no debt" if health is None else f"{health / WAD:.3f}"
+
+
+def _probability(probability: float | None) -> str:
+    return "-" if probability is None else f"{probability:.1%}"
+
+
+def _usd(usd8: int) -> str:
+    return f"${usd8 / 1e8:,.2f}"
