@@ -14,6 +14,9 @@ from pathlib import Path
 
 from keeper.devnet.rpc import Rpc
 
+HISTORY_BLOCKS = 128
+"""States kept, as a full node does. Anvil would write older ones to disk, 2 MB a block, for ever."""
+
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
@@ -114,7 +117,7 @@ def _command(options: AnvilOptions, port: int, scratch: Path) -> list[str]:
         *("--accounts", "1"),
         *("--order", "fees"),
         *("--gas-limit", str(options.gas_limit)),
-        *("--cache-path", str(scratch)),
+        *("--prune-history", str(HISTORY_BLOCKS)),
         "--no-mining",
         "--auto-impersonate",
         "--no-request-size-limit",
