@@ -1,0 +1,330 @@
+"""The command line: what it prints where, and the exit codes that scripts rely on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from keeper import __version__
+from keeper.cli import errors, main
+from keeper.cli.root import app
+from keeper.model.errors import ConfigurationError, Problem, TemporaryError
+from keeper.model.records import (
+    Attempt,
+    DecisionRecord,
+    Intent,
+    MinedReceipt,
+    Observation,
+    Result,
+    State,
+)
+from keeper.model.units import WAD, Address, Token, Wad, Wei
+from keeper.model.values import PositionId, Transaction
+from keeper.storage.database import open_database
+from keeper.storage.journal import Journal
+
+ACCOUNT = Address("0x52908400098527886E0F7030069857D2E4169EE7")
+USDC = Token(
+    address=Address("0x8617E340B3D01FA5F11F306F4090FD50E238070D"), symbol="USDC", decimals=6
+)
+POSITION = PositionId(chain_id=31337, market="aave", account=ACCOUNT)
+TX_HASH = "0x" + "12" * 32
+KEY = "0x" + "ab12" * 16
+
+
+def wad(value: float) -> Wad:
+    return Wad(round(value * 1000) * WAD // 1000)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration that names a journal and an RPC key that nobody has set."""
+    path = tmp_path / "keeper.toml"
+    path.write_text('[store]\npath = "j.sqlite3"\n[chain]\nrpc_url = "https://x/${NO_SUCH_KEY}"\n')
+    return path
+
+
+@pytest.fixture
+def journal(config: Path) -> Journal:
+    """A position that has been repaid once, and once refused."""
+    engine = open_database(config.parent / "j.sqlite3")
+    journal = Journal(engine)
+    journal.observe([_observation()])
+    approved = journal.record_decision(_decision(approved=True, reason="fewest USD to the target"))
+    episode = journal.open_episode(POSITION, 100)
+    intent = _intent(approved, episode)
+    journal.record_intents([intent])
+    journal.record_receipts(
+        [
+            MinedReceipt(
+                hash=TX_HASH,
+                block_number=102,
+                block_hash=TX_HASH,
+                succeeded=True,
+                gas_used=210_000,
+                effective_gas_price_wei=Wei(3 * 10**9),
+            )
+        ]
+    )
+    journal.record_result(
+        Result(
+            decision_id=approved,
+            succeeded=True,
+            block_number=102,
+            health_after=wad(1.4),
+            worsened=False,
+            differences=(),
+        ),
+        {intent.key: State.CONFIRMED},
+    )
+    journal.record_decision(_decision(approved=False, reason="the limit per day is used up"))
+    return journal
+
+
+def _observation() -> Observation:
+    return Observation(
+        position=POSITION,
+        label="main",
+        policy="careful",
+        head_number=120,
+        timestamp=1_584_010_800,
+        health=wad(1.123),
+        floor=wad(1.15),
+        target=wad(1.4),
+        breach_probability=0.0421,
+        distance=0.116,
+        volatility_per_year=0.9,
+        forecast_model="closed_form_uncalibrated",
+        collateral_usd8=20_000 * 10**8,
+        debt_usd8=12_345 * 10**8,
+        armed=True,
+        note="refused: the limit per day is used up",
+    )
+
+
+def _decision(*, approved: bool, reason: str) -> DecisionRecord:
+    return DecisionRecord(
+        position=POSITION,
+        label="main",
+        head_number=100,
+        head_hash=TX_HASH,
+        timestamp=1_584_010_800,
+        cause="forecast",
+        approved=approved,
+        reason=reason,
+        kind="Repay" if approved else None,
+        amount_raw=500_250_000 if approved else None,
+        token=USDC if approved else None,
+        moved_usd8=50_025_000_000 if approved else None,
+        health_before=wad(1.2),
+        predicted_health=wad(1.4) if approved else None,
+        document={
+            "forecast": {"breach_probability": 0.062, "distance": float("inf")},
+            "options": [
+                {"kind": "Repay", "symbol": "USDC", "rejected": None},
+                {
+                    "kind": "AddCollateral",
+                    "symbol": "WETH",
+                    "rejected": "the reserve holds no WETH",
+                },
+            ],
+            "limits": {"moved_today_usd": 0.0},
+        },
+    )
+
+
+def _intent(decision_id: int, episode: int) -> Intent:
+    return Intent(
+        decision_id=decision_id,
+        position=POSITION,
+        episode=episode,
+        step=0,
+        signer=ACCOUNT,
+        transaction=Transaction(to=USDC.address, data=b"\x01", purpose="Repay"),
+        head_number=100,
+        deadline_block=110,
+        attempt=Attempt(
+            nonce=7,
+            hash=TX_HASH,
+            raw=b"\x02",
+            gas_limit=250_000,
+            max_fee_wei=Wei(10**10),
+            priority_fee_wei=Wei(10**9),
+        ),
+        state=State.SIGNED,
+    )
+
+
+def keeper(*arguments: str | Path) -> str:
+    """Standard output of a command that succeeds."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def keeper_json(*arguments: str | Path) -> Any:
+    return json.loads(keeper(*arguments, "--json"))
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["keeper", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_version__asked__is_one_line() -> None:
+    assert keeper("--version") == f"keeper {__version__}\n"
+
+
+def test_status__recorded_position__shows_health_forecast_and_last_action(
+    config: Path, journal: Journal
+) -> None:
+    shown = keeper("status", "--config", config)
+    for expected in (
+        "main",
+        "1.123",
+        "floor 1.150",
+        "4.2 %",
+        "11.0 % to liquidation",  # 1 − exp(−0.116)
+        "12,345.00",
+        "#1 Repay 500.25 USDC",
+        "1.200 → 1.400",
+        "2020-03-12 11:00:00 UTC",
+        "limit per day",
+        "uncalibrated",
+    ):
+        assert expected in shown
+
+
+def test_status__json__is_one_document(config: Path, journal: Journal) -> None:
+    (position,) = keeper_json("status", "--config", config)["positions"]
+    assert position["label"] == "main"
+    assert position["health"] == 1.123
+    assert position["breach_probability"] == 0.0421
+
+
+@pytest.mark.parametrize(("command", "key"), [("status", "positions"), ("history", "decisions")])
+def test_reading__nothing_recorded__says_so_and_is_no_error(
+    config: Path, command: str, key: str
+) -> None:
+    assert "Nothing recorded yet: start keeper run." in keeper(command, "--config", config)
+    assert keeper_json(command, "--config", config) == {key: []}
+    assert not (config.parent / "j.sqlite3").exists()
+
+
+def test_history__decisions__show_outcome_and_reason(config: Path, journal: Journal) -> None:
+    shown = keeper("history", "--config", config)
+    assert "Repay 500.25 USDC" in shown
+    assert "1.200 → 1.400" in shown
+    assert "done after 2 blocks" in shown
+    assert "refused: the limit per day is used up" in shown
+
+    first, second = keeper_json("history", "--config", config)["decisions"]
+    assert first["transactions"][0]["tx_hash"] == TX_HASH
+    assert (first["outcome"], second["outcome"]) == ("done", "refused")
+
+
+def test_explain__decision__tells_inputs_options_and_transactions(
+    config: Path, journal: Journal
+) -> None:
+    shown = keeper("explain", "1", "--config", config)
+    for expected in (
+        "#1 main: Approved, fewest USD to the target",
+        "breach probability",
+        "0.062",
+        "the reserve holds no WETH",
+        "moved today usd",
+        TX_HASH,
+        "3.000",
+    ):
+        assert expected in shown
+    told = keeper_json("explain", "1", "--config", config)
+    assert told["decision"]["id"] == 1
+    assert told["document"]["forecast"] == {"breach_probability": 0.062, "distance": None}
+
+
+def test_explain__unknown_id__is_one_line_and_1(config: Path, journal: Journal) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "keeper", "explain", "99", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("keeper: no decision 99 in ")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_main__no_configuration__is_78_and_points_to_the_example(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert exit_code(monkeypatch, "run", "--once") == 78
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "config/keeper.example.toml" in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--private-key", KEY], ["run", f"--key={KEY[2:]}"], ["test"] * 11 + ["junk"]],
+)
+def test_main__secret_among_the_arguments__is_78_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert exit_code(monkeypatch, *arguments) == 78
+    said = capsys.readouterr().err
+    assert "command line: a" in said
+    assert KEY[2:] not in said
+
+
+def test_main__newer_database__is_78(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+) -> None:
+    (config.parent / "j.sqlite3").write_text("this is no database, whatever it may be called")
+    assert exit_code(monkeypatch, "status", "--config", config) == 78
+    assert "j.sqlite3: it cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigurationError(Problem(where="w", what="x", why="y", fix="z")), 78),
+        (TemporaryError("the node at https://node.example/v3/canary is down"), 75),
+        (ExceptionGroup("tasks", [ExceptionGroup("inner", [TemporaryError("down")])]), 75),
+        (
+            ExceptionGroup(
+                "tasks",
+                [
+                    TemporaryError("down"),
+                    ConfigurationError(Problem(where="w", what="x", why="y", fix="z")),
+                ],
+            ),
+            78,
+        ),
+    ],
+)
+def test_boundary__typed_error__ends_with_its_code_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    code: int,
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit) as ended, errors.told():
+        raise error
+    assert ended.value.code == code
+    said = capsys.readouterr().err
+    assert said.startswith("keeper: ")
+    assert "canary" not in said
+    assert "Traceback" not in said
