@@ -116,9 +116,9 @@ class FeedPrices:
         return self._series
 
     @property
-    def cold(self) -> tuple[Address, ...]:
-        """Feeds without rounds: to be loaded again later."""
-        return tuple(feed for feed, rounds in self._rounds.items() if rounds.cold is not None)
+    def warm(self) -> frozenset[Address]:
+        """Feeds whose rounds are known; the others are worth another try."""
+        return frozenset(f for f, rounds in self._rounds.items() if rounds.cold is None)
 
     def _keep(self, rounds: FeedRounds) -> None:
         self._rounds[rounds.feed] = rounds

@@ -11,9 +11,11 @@ from keeper.abi.multicall import (
     encode_aggregate3,
     join_results,
 )
+from keeper.chain.heads import decode_head
 from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
-from keeper.model.reading import Calls, Reading
+from keeper.model.reading import Calls, Reading, ReadingError
 from keeper.model.units import Address
+from keeper.model.values import Head
 
 CALLS_PER_CHUNK = 3_000
 """About 25M gas at two cold storage slots a call: below the common eth_call caps of 30M to 50M."""
@@ -37,9 +39,8 @@ class Reader:
     async def read(
         self, readings: Sequence[Reading[Any]], *, at: str, beside: Sequence[Request] = ()
     ) -> tuple[list[Any], list[Any | RpcError]]:
-        """The readings' values, and the answers of `beside`, which ride along in the first POST.
-
-        As many POSTs as the longest reading yields."""
+        """The readings' values, a `ReadingError` where one failed; and the answers of `beside`, which
+        ride along in the first POST. As many POSTs as the longest reading yields."""
         values: list[Any] = [None] * len(readings)
         waiting: list[tuple[int, Calls]] = []
         for index, reading in enumerate(readings):
@@ -53,6 +54,14 @@ class Reader:
                 self._step(index, readings[index], returns, values, waiting)
         return values, answers
 
+    @retry_reads
+    async def head(self, block_hash: str) -> Head:
+        """The header of a block that is known by its hash."""
+        header = await self._rpc.call("eth_getBlockByHash", block_hash, False)
+        if header is None:
+            raise EndpointUnavailableError(f"{self._rpc.name} does not know block {block_hash}")
+        return decode_head(header)
+
     def _step(
         self,
         index: int,
@@ -65,6 +74,8 @@ class Reader:
             calls = next(reading) if returns is None else reading.send(returns)
         except StopIteration as stop:
             values[index] = stop.value
+        except ReadingError as error:
+            values[index] = error
         else:
             waiting.append((index, calls))
 

@@ -6,6 +6,7 @@ Floats live here, for forecasts and ranking only; what is shown, sent or compare
 computed in exact integers elsewhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -68,6 +69,28 @@ class Book:
     def at(self, prices: Floats) -> Self:
         """The same positions at other prices."""
         return type(self)(C=self.C, D=self.D, p=prices, columns=self.columns)
+
+
+def stack(books: Sequence[Book]) -> Book:
+    """All rows in one book. A column that several books have, one oracle reading, becomes one.
+
+    Raises `ValueError` if two books of the same block give one column different prices.
+    """
+    columns = tuple(dict.fromkeys([QUOTE, *(c for book in books for c in book.columns)]))
+    place = {column: k for k, column in enumerate(columns)}
+    p = np.full(len(columns), np.nan)
+    p[0] = 1.0
+    C, D = (np.zeros((sum(len(book.C) for book in books), len(columns))) for _ in range(2))
+    row = 0
+    for book in books:
+        at = [place[column] for column in book.columns]
+        if not (np.isnan(p[at]) | (p[at] == book.p)).all():
+            raise ValueError("two books give one oracle reading different prices")
+        p[at] = book.p
+        C[row : row + len(book.C), at] = book.C
+        D[row : row + len(book.D), at] = book.D
+        row += len(book.C)
+    return Book(C=C, D=D, p=p, columns=columns)
 
 
 def health(book: Book) -> Floats:

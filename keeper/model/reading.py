@@ -34,7 +34,11 @@ class Call:
 Calls = tuple[Call, ...]
 
 
-class CallFailedError(Exception):
+class ReadingError(Exception):
+    """Something could not be read as expected; other readings of the same pass are not affected."""
+
+
+class CallFailedError(ReadingError):
     """A view call that must succeed reverted."""
 
     def __init__(self, index: int, output: bytes) -> None:

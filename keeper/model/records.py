@@ -5,7 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 from keeper.model.units import Address, Token, Wad, Wei
-from keeper.model.values import ActionKind, Cause, PositionId, Transaction
+from keeper.model.values import Action, ActionKind, Cause, PositionId, Transaction
+
+DRY_RUN = "dry run"
+"""The reason of an approved decision that was not to be sent."""
 
 
 class State(StrEnum):
@@ -94,6 +97,14 @@ class DecisionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovedAction:
+    """What an approved decision set out to do."""
+
+    action: Action
+    predicted_health: Wad | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What an approved plan led to, read again from the chain at the receipt's block."""
 
@@ -101,6 +112,8 @@ class Result:
     succeeded: bool
     block_number: int
     health_after: Wad | None
+    worsened: bool
+    """Health at the receipt's block is lower than it would have been without the action. Never."""
     differences: tuple[str, ...]
     """Where the re-read position differs from the prediction; empty when it is equal."""
 

@@ -48,6 +48,14 @@ class PositionState(Protocol):
 
     @property
     def debt_usd8(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Unix seconds; interest has accrued until then."""
+        ...
+
+    def accrued(self, timestamp: int) -> "PositionState":
+        """The same position with interest until `timestamp`, at unchanged prices."""
+        ...
 
 
 # -- actions -------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def _best(considered: Iterable[Considered]) -> Considered | None:
     reaching = [item for item in possible if item.reaches_target]
     if reaching:
         return min(reaching, key=lambda item: item.moved_usd8)
-    return max(possible, key=lambda item: _comparable(item.health_after), default=None)
+    return max(possible, key=lambda item: comparable(item.health_after), default=None)
 
 
 def _consider(
@@ -148,13 +148,13 @@ def _consider(
         return rejected(f"the reserve holds no {option.token.symbol}")
 
     def health_at(raw: int) -> int:
-        return _comparable(predict(_action(option, position.id, raw)).health)
+        return comparable(predict(_action(option, position.id, raw)).health)
 
-    raw = least_reaching(health_at, _comparable(position.health), policy.target, most)
+    raw = least_reaching(health_at, comparable(position.health), policy.target, most)
     action = _action(option, position.id, raw)
     after = predict(action).health
     moved = usd8_up(raw, option.price, unit)
-    if _comparable(after) <= _comparable(position.health):
+    if comparable(after) <= comparable(position.health):
         return rejected("would not improve health")
     if moved < policy.min_action_usd8:
         return rejected(f"only {moved / 1e8:.2f} USD can be moved, below min_action_usd")
@@ -164,7 +164,7 @@ def _consider(
         action=action,
         moved_usd8=moved,
         health_after=after,
-        reaches_target=_comparable(after) >= policy.target,
+        reaches_target=comparable(after) >= policy.target,
         rejected=None,
     )
 
@@ -220,7 +220,8 @@ def _action(option: Option, position: PositionId, raw: int) -> Action:
             return Repay(position=position, amount=amount)
 
 
-def _comparable(health: Wad | None) -> int:
+def comparable(health: Wad | None) -> int:
+    """Health as a number that orders positions, those without debt above all others."""
     return NO_DEBT_HEALTH if health is None else min(health, NO_DEBT_HEALTH)
 
 

@@ -19,6 +19,7 @@ from keeper.protocols.aave_v3_market import (
     UnsupportedMarketError,
     UnsupportedRevisionError,
     discover,
+    price_sources,
 )
 from keeper.protocols.aave_v3_position import AavePosition, UnreadablePositionError, matches
 from keeper.protocols.aave_v3_reading import AaveSnapshot, snapshot
@@ -43,5 +44,6 @@ __all__ = [
     "matches",
     "options",
     "predict",
+    "price_sources",
     "snapshot",
 ]

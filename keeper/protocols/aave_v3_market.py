@@ -8,7 +8,7 @@ from keeper.abi.aave_v3 import AddressesProvider, Oracle, Pool
 from keeper.abi.erc20 import DECIMALS, SYMBOL
 from keeper.abi.words import WORD, split_words, word_to_address
 from keeper.model.errors import ConfigurationError, Problem
-from keeper.model.reading import CallFailedError, Reading, Returns
+from keeper.model.reading import CallFailedError, Reading, ReadingError, Returns
 from keeper.model.units import Address, Token
 from keeper.protocols.aave_v3_reserve import Reserve, ReserveConfiguration
 
@@ -21,12 +21,12 @@ RESERVE_DATA_WORDS = 15
 """types/DataTypes.sol, ReserveData as getReserveData returns it."""
 
 
-class UnsupportedMarketError(ConfigurationError):
+class UnsupportedMarketError(ReadingError, ConfigurationError):
     """The address given does not lead to a market whose arithmetic is known exactly."""
 
     def __init__(self, provider: Address, what: str, why: str, fix: str) -> None:
         where = f"PoolAddressesProvider {provider}"
-        super().__init__(Problem(where=where, what=what, why=why, fix=fix))
+        ConfigurationError.__init__(self, Problem(where=where, what=what, why=why, fix=fix))
         self.provider = provider
 
 
@@ -46,7 +46,7 @@ class UnsupportedRevisionError(UnsupportedMarketError):
         self.supported = SUPPORTED_POOL_REVISIONS
 
 
-class MarketChangedError(Exception):
+class MarketChangedError(ReadingError):
     """The market is no longer as discovered: discover it again before its next reading."""
 
 
@@ -71,6 +71,13 @@ class AaveMarket:
     reserves: tuple[Reserve, ...]
     """Ordered as the pool iterates over them."""
     categories: tuple[CategorySource, ...]
+
+
+def price_sources(market: AaveMarket) -> tuple[Address, ...]:
+    """The feeds behind its prices, those of efficiency modes included."""
+    own = (reserve.price_source for reserve in market.reserves)
+    modes = (category.price_source for category in market.categories)
+    return tuple(dict.fromkeys(each for each in (*own, *modes) if each and each != ZERO_ADDRESS))
 
 
 def discover(provider: Address, *, chain_id: int, name: str) -> Reading[AaveMarket]:

@@ -9,6 +9,7 @@ Sources are named below `contracts/protocol` of @aave/core-v3 1.19.3.
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from keeper.model.reading import ReadingError
 from keeper.model.units import Amount, Bps, Ray, Wad
 from keeper.model.values import PositionId
 from keeper.protocols.aave_v3_market import AaveMarket
@@ -21,7 +22,7 @@ from keeper.protocols.aave_v3_math import (
 from keeper.protocols.aave_v3_reserve import EModeCategory, ReserveState
 
 
-class UnreadablePositionError(Exception):
+class UnreadablePositionError(ReadingError):
     """This position cannot be valued at this block; others are not affected."""
 
     def __init__(self, position: PositionId, reason: str) -> None:

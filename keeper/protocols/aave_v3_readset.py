@@ -173,6 +173,11 @@ class ReadSet:
             leg_rows=np.array(leg_rows, np.intp).reshape(-1, len(Field)),
         )
 
+    def only(self, account: Address) -> "ReadSet":
+        """The calls for one of the accounts. Raises `KeyError` for another."""
+        known = self.account_calls[self.places[account]]
+        return ReadSet.build(self.market, (account,), (known,))
+
     def for_bitmaps(self, bitmaps: Bytes) -> "ReadSet":
         """The same accounts with these bitmaps; this very object if they are those known."""
         changed = (bitmaps != self.bitmaps).any(axis=1)

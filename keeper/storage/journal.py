@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from keeper.model.records import (
+    ApprovedAction,
     Attempt,
     DecisionRecord,
     Intent,
@@ -19,8 +20,8 @@ from keeper.model.records import (
     Result,
     State,
 )
-from keeper.model.units import Address, Amount, Token, Wei
-from keeper.model.values import Action, AddCollateral, PositionId, Repay, Transaction
+from keeper.model.units import Address, Amount, Token, Wad, Wei
+from keeper.model.values import AddCollateral, PositionId, Repay, Transaction
 from keeper.storage.schema import (
     attempts,
     decisions,
@@ -53,8 +54,8 @@ class Journal:
             )
             return int(row.scalar_one())
 
-    def action(self, decision_id: int) -> Action:
-        """The action of an approved decision."""
+    def approved(self, decision_id: int) -> ApprovedAction:
+        """What an approved decision set out to do."""
         query = select(decisions).where(decisions.c.id == decision_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).one()
@@ -67,7 +68,11 @@ class Journal:
             ),
         )
         kind = AddCollateral if row.kind == "AddCollateral" else Repay
-        return kind(position=_position(row), amount=amount)
+        health = row.predicted_health
+        return ApprovedAction(
+            action=kind(position=_position(row), amount=amount),
+            predicted_health=None if health is None else Wad(health),
+        )
 
     def open_episode(self, position: PositionId, block: int) -> int:
         """The position's open episode, begun at `block` if there is none."""
@@ -93,6 +98,14 @@ class Journal:
                 .where(*_is(episodes, position), episodes.c.closed_block.is_(None))
                 .values(closed_block=block)
             )
+
+    def open_episodes(self, chain_id: int) -> set[PositionId]:
+        """Positions whose episode has not ended."""
+        query = select(episodes).where(
+            episodes.c.chain_id == chain_id, episodes.c.closed_block.is_(None)
+        )
+        with self._engine.connect() as connection:
+            return {_position(row) for row in connection.execute(query)}
 
     # -- intents ---------------------------------------------------------------------------------
 

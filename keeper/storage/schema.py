@@ -90,6 +90,7 @@ results = Table(
     Column("succeeded", Boolean, nullable=False),
     Column("block_number", Integer, nullable=False),
     Column("health_after", BigInteger),
+    Column("worsened", Boolean, nullable=False),
     Column("differences", JSON, nullable=False),
 )
 

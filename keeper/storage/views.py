@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from keeper.model.records import State
+from keeper.model.records import DRY_RUN, State
 from keeper.model.units import WAD
 from keeper.storage.database import open_for_reading
 from keeper.storage.schema import attempts, decisions, intents, observations, results
@@ -67,7 +67,7 @@ class DecisionView:
     approved: bool
     reason: str
     outcome: str
-    """`refused`, `dry run`, `pending`, `done`, `reverted` or `expired`."""
+    """`refused`, `dry run`, `not sent`, `pending`, `done`, `reverted` or `expired`."""
     kind: str | None
     amount: str | None
     """Decimal text in whole tokens."""
@@ -212,7 +212,7 @@ def _outcome(row: Row[Any], sent: list[Row[Any]]) -> str:
     if not row.approved:
         return "refused"
     if not sent:
-        return "dry run"
+        return "dry run" if row.reason == DRY_RUN else "not sent"
     states = {State(tx.state) for tx in sent}
     if State.EXPIRED in states:
         return "expired"

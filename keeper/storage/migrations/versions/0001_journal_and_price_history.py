@@ -121,6 +121,7 @@ def upgrade() -> None:
         sa.Column("succeeded", sa.Boolean(), nullable=False),
         sa.Column("block_number", sa.Integer(), nullable=False),
         sa.Column("health_after", sa.String(), nullable=True),
+        sa.Column("worsened", sa.Boolean(), nullable=False),
         sa.Column("differences", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["decision_id"],

@@ -1,0 +1,183 @@
+"""What the engine writes down, for `keeper status`, `history` and `explain`."""
+
+from math import isfinite
+from typing import Any
+
+from keeper.chain.prepare import Prepared
+from keeper.engine.outlook import Outlook
+from keeper.engine.watch import Watched
+from keeper.model.records import DecisionRecord, Observation
+from keeper.model.units import Wad, float_from_wad
+from keeper.model.values import Action, Head, PositionState
+from keeper.policy.plan import Considered, Plan, Refused
+
+
+def observation(
+    *,
+    head: Head,
+    row: int,
+    watched: Watched,
+    position: PositionState,
+    outlook: Outlook,
+    armed: bool,
+    note: str,
+) -> Observation:
+    """The position as it stands at a head."""
+    ahead = outlook.forecast
+    return Observation(
+        position=watched.id,
+        label=watched.label,
+        policy=watched.policy.name,
+        head_number=head.number,
+        timestamp=head.timestamp,
+        health=position.health,
+        floor=watched.policy.floor,
+        target=watched.policy.target,
+        breach_probability=_finite(ahead.probability[row]),
+        distance=_finite(ahead.distance[row]),
+        volatility_per_year=_finite(ahead.volatility_per_year[row]),
+        forecast_model="cold" if ahead.cold[row] else ahead.model,
+        collateral_usd8=position.collateral_usd8,
+        debt_usd8=position.debt_usd8,
+        armed=armed,
+        note=note,
+    )
+
+
+def decision_record(
+    *,
+    head: Head,
+    row: int,
+    watched: Watched,
+    outlook: Outlook,
+    decided: Plan | Refused,
+    prepared: Prepared | None,
+    approved: bool,
+    reason: str,
+    moved_today_usd8: int,
+) -> DecisionRecord:
+    """A decision with all that went into it. The position has debt: without, nothing is decided."""
+    position = decided.before
+    if position.health is None:
+        raise ValueError(f"{watched.id} has no debt: there is nothing to decide")
+    chosen = decided if isinstance(decided, Plan) else None
+    return DecisionRecord(
+        position=watched.id,
+        label=watched.label,
+        head_number=head.number,
+        head_hash=head.hash,
+        timestamp=head.timestamp,
+        cause=decided.cause,
+        approved=approved,
+        reason=reason,
+        kind=_kind(chosen),
+        amount_raw=chosen.action.amount.raw if chosen else None,
+        token=chosen.action.amount.token if chosen else None,
+        moved_usd8=chosen.moved_usd8 if chosen else None,
+        health_before=position.health,
+        predicted_health=chosen.predicted.health if chosen else None,
+        document={
+            "inputs": _inputs(head, position, outlook),
+            "forecast": _forecast(row, watched, outlook),
+            "policy": _policy(watched),
+            "limits": {
+                "moved_last_24h_usd": moved_today_usd8 / 1e8,
+                "max_per_action_usd": watched.policy.max_per_action_usd8 / 1e8,
+                "max_per_day_usd": watched.policy.max_per_day_usd8 / 1e8,
+            },
+            "options": [_considered(item, chosen) for item in decided.considered],
+            "transactions": _transactions(prepared),
+        },
+    )
+
+
+def _kind(chosen: Plan | None) -> Any:
+    return None if chosen is None else type(chosen.action).__name__
+
+
+def _inputs(head: Head, position: PositionState, outlook: Outlook) -> dict[str, Any]:
+    return {
+        "block": head.number,
+        "block_hash": head.hash,
+        "timestamp": head.timestamp,
+        "base_fee_gwei": head.base_fee_wei / 1e9,
+        "collateral_usd": position.collateral_usd8 / 1e8,
+        "debt_usd": position.debt_usd8 / 1e8,
+        "oracle_prices_usd": {
+            column.label: price
+            for column, price in zip(outlook.columns, outlook.prices, strict=True)
+            if column.source is not None
+        },
+    }
+
+
+def _forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
+    ahead = outlook.forecast
+    return {
+        "model": ahead.model,
+        "horizon_s": watched.policy.horizon_s,
+        "breach_probability": _finite(ahead.probability[row]),
+        "distance": _finite(ahead.distance[row]),
+        "volatility_per_year": _finite(ahead.volatility_per_year[row]),
+        "cold": {
+            column.label: reason
+            for column, reason in zip(outlook.columns, outlook.why_cold, strict=True)
+            if reason is not None
+        },
+    }
+
+
+def _policy(watched: Watched) -> dict[str, Any]:
+    policy = watched.policy
+    return {
+        "name": policy.name,
+        "floor": float_from_wad(policy.floor),
+        "trigger_probability": policy.trigger_probability,
+        "target": float_from_wad(policy.target),
+        "max_health_to_act": float_from_wad(policy.max_health_to_act),
+    }
+
+
+def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
+    taken = chosen is not None and item.action == chosen.action
+    return {
+        "kind": item.kind,
+        "token": item.symbol,
+        "amount": None if item.action is None else str(item.action.amount),
+        "moved_usd": item.moved_usd8 / 1e8,
+        "health_after": None if item.health_after is None else float_from_wad(item.health_after),
+        "reaches_target": item.reaches_target,
+        "verdict": "chosen" if taken else item.rejected or "another option moves less or does more",
+    }
+
+
+def _transactions(prepared: Prepared | None) -> list[dict[str, Any]]:
+    if prepared is None:
+        return []
+    return [
+        {
+            "purpose": transaction.purpose,
+            "to": transaction.to,
+            "gas_simulated": gas_used,
+            "max_fee_gwei": prepared.fees.max_fee_wei / 1e9,
+            "priority_fee_gwei": prepared.fees.priority_fee_wei / 1e9,
+        }
+        for transaction, gas_used in zip(
+            prepared.proposal.transactions, prepared.simulation.gas_used, strict=True
+        )
+    ]
+
+
+def _finite(value: float) -> float | None:
+    """JSON and the database know neither nan nor infinity."""
+    return float(value) if isfinite(value) else None
+
+
+def described(action: Action) -> str:
+    """The action in words: `Repay 12.5 USDC`."""
+    return f"{type(action).__name__} {action.amount}"
+
+
+def shown(health: Wad | None) -> float | None:
+    """A health factor for a log line."""
+    return None if health is None else round(float_from_wad(health), 4)

@@ -1,0 +1,178 @@
+"""What is watched, and one block's snapshot of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import structlog
+
+from keeper.chain.reader import Reader
+from keeper.model.book import Book
+from keeper.model.reading import Calls, Reading, ReadingError
+from keeper.model.units import Address
+from keeper.model.values import (
+    Action,
+    Head,
+    Option,
+    PositionId,
+    PositionState,
+    ProtocolCall,
+)
+from keeper.policy.settings import Policy
+
+log = structlog.get_logger()
+
+
+class Rows(Protocol):
+    """Row i of the book is `accounts[i]`; accounts that cannot be read are left out."""
+
+    @property
+    def accounts(self) -> tuple[Address, ...]: ...
+    @property
+    def book(self) -> Book: ...
+
+
+class Known(Protocol):
+    """What a protocol remembers of its last reading, so that the next one costs one round trip."""
+
+    @property
+    def calls(self) -> Calls: ...
+    def only(self, account: Address) -> "Known": ...
+
+
+class MarketSnapshot(Protocol):
+    """A market and its accounts at one block."""
+
+    @property
+    def known(self) -> Any: ...
+    def position(self, account: Address) -> Any: ...
+    def revalued(self, position: Any) -> Any: ...
+
+
+class Adapter(Protocol):
+    """A protocol: which calls to make, how to decode them, what actions do. No I/O."""
+
+    def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[Any]: ...
+    def price_sources(self, market: Any) -> tuple[Address, ...]: ...
+    def snapshot(
+        self, market: Any, accounts: tuple[Address, ...], *, timestamp: int, known: Any = None
+    ) -> Reading[Any]: ...
+    def book_rows(self, snapshot: Any) -> Rows: ...
+    def options(self, position: Any) -> tuple[Option, ...]: ...
+    def predict(self, action: Action, position: Any, at: int) -> PositionState: ...
+    def encode(self, action: Action, position: Any) -> ProtocolCall: ...
+    def matches(self, predicted: Any, reread: Any) -> tuple[str, ...]: ...
+    def decode_error(self, output: bytes) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One position and the policy that protects it."""
+
+    id: PositionId
+    label: str
+    policy: Policy
+
+
+class WatchedMarket:
+    """A market, found from its provider's address, with the accounts watched in it."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        provider: Address,
+        name: str,
+        chain_id: int,
+        accounts: tuple[Address, ...],
+    ) -> None:
+        self.adapter = adapter
+        self.name = name
+        self.accounts = accounts
+        self._provider = provider
+        self._chain_id = chain_id
+        self._market: Any = None
+        self._known: Any = None
+
+    async def discover(self, reader: Reader, head: Head) -> tuple[Address, ...]:
+        """Read what stays the same from block to block; returns the feeds behind its prices."""
+        reading = self.adapter.discover(self._provider, chain_id=self._chain_id, name=self.name)
+        (found,), _ = await reader.read([reading], at=head.hash)
+        if isinstance(found, Exception):
+            raise found
+        if found != self._market:
+            log.info("market.discovered", market=self.name)
+            self._market, self._known = found, None
+        return self.adapter.price_sources(self._market)
+
+    def reading(self, head: Head) -> Reading[Any]:
+        """All its accounts at a block."""
+        return self.adapter.snapshot(
+            self._market, self.accounts, timestamp=head.timestamp, known=self._known
+        )
+
+    def remember(self, snapshot: MarketSnapshot) -> None:
+        """Let the next reading profit from this one."""
+        self._known = snapshot.known
+
+    def reread_calls(self, account: Address) -> Calls:
+        """The calls of `reread`, to be appended to a simulation."""
+        calls: Calls = self._known.only(account).calls
+        return calls
+
+    def reread(self, account: Address, returns: Any, timestamp: int) -> MarketSnapshot:
+        """The snapshot of one account that those calls returned. Raises `ReadingError`."""
+        reading = self.adapter.snapshot(
+            self._market, (account,), timestamp=timestamp, known=self._known.only(account)
+        )
+        next(reading)
+        try:
+            reading.send(returns)
+        except StopIteration as stop:
+            snapshot: MarketSnapshot = stop.value
+            return snapshot
+        raise ReadingError("the action opens a reserve that was not read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything watched at one head. `positions` has one entry per watched row, or the reason why
+    it could not be read."""
+
+    head: Head
+    markets: Mapping[str, MarketSnapshot]
+    positions: tuple[PositionState | ReadingError, ...]
+
+
+def assemble(
+    head: Head,
+    watched: Sequence[Watched],
+    markets: Sequence[WatchedMarket],
+    values: Sequence[Any],
+) -> Snapshot:
+    """One market that cannot be read spoils its own positions only."""
+    failed: dict[str, ReadingError] = {}
+    read: dict[str, MarketSnapshot] = {}
+    for market, value in zip(markets, values, strict=True):
+        if isinstance(value, ReadingError):
+            failed[market.name] = value
+            log.error("market.unreadable", market=market.name, reason=str(value))
+        else:
+            read[market.name] = value
+    return Snapshot(
+        head=head,
+        markets=MappingProxyType(read),
+        positions=tuple(
+            failed.get(row.id.market) or _position(read[row.id.market], row.id.account)
+            for row in watched
+        ),
+    )
+
+
+def _position(snapshot: MarketSnapshot, account: Address) -> PositionState | ReadingError:
+    try:
+        position: PositionState = snapshot.position(account)
+    except ReadingError as error:
+        return error
+    return position
