@@ -6,9 +6,7 @@ the user's cache directory for an installed wheel, one directory per lock file.
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -34,15 +32,6 @@ def resource(*parts: str) -> Path:
     if not path.exists():
         raise MissingResourceError(path)
     return path
-
-
-def contract_abi(name: str) -> list[dict[str, Any]]:
-    """The packaged ABI of one contract: `contract_abi("aave_v3_pool")`.
-
-    Raises `MissingResourceError` if there is none.
-    """
-    abi: list[dict[str, Any]] = json.loads(resource("contracts_abi", f"{name}.json").read_text())
-    return abi
 
 
 def devnet_sources() -> Path:
