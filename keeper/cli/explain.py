@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -43,7 +44,7 @@ def _story(told: Explanation) -> RenderableType:
     for name, value in told.document.items():
         parts += [_section(name), _shown(value)]
     if decision.transactions:
-        parts += [_section("transactions"), _transactions(decision.transactions)]
+        parts += [_section("sent"), _transactions(decision.transactions)]
     if told.differences:
         parts += [_section("differs from the prediction"), _shown(list(told.differences))]
     return Group(*parts)
@@ -101,7 +102,7 @@ def _facts(facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _rows(rows: list[dict[str, Any]]) -> RenderableType:
-    table = Table()
+    table = Table(box=box.ROUNDED)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         table.add_column(name.replace("_", " "))
@@ -125,7 +126,7 @@ def _scalar(value: Any) -> Text:
 
 
 def _transactions(transactions: tuple[TransactionView, ...]) -> RenderableType:
-    table = Table()
+    table = Table(box=box.ROUNDED)
     for name in ("purpose", "state", "nonce", "block", "gas", "gwei", "hash"):
         table.add_column(name, overflow="fold")
     for tx in transactions:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from keeper.cli.output import ConfigOption, JsonOption, console, print_json, usd, utc
+from keeper.cli.output import ConfigOption, JsonOption, console, print_json, token_amount, usd, utc
 from keeper.cli.status import NOTHING, journal_path
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
@@ -38,14 +39,14 @@ def history(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _table(decisions: Sequence[DecisionView]) -> Table:
-    table = Table()
+    table = Table(box=box.ROUNDED)
     table.add_column("id", justify="right")
-    table.add_column("UTC")
+    table.add_column("UTC", no_wrap=True)
     table.add_column("position", style="bold")
     table.add_column("cause")
     table.add_column("action")
     table.add_column("USD", justify="right")
-    table.add_column("health", justify="right")
+    table.add_column("health", justify="right", no_wrap=True)
     table.add_column("outcome")
     for decision in decisions:
         table.add_row(
@@ -77,7 +78,7 @@ def outcome(decision: DecisionView) -> Text:
 def _action(decision: DecisionView) -> str:
     if decision.kind is None:
         return "–"
-    return f"{decision.kind} {decision.amount} {decision.token}"
+    return f"{decision.kind} {token_amount(decision.amount, decision.token)}"
 
 
 def _healths(decision: DecisionView) -> str:

@@ -63,7 +63,14 @@ def fall(distance: float | None) -> str:
     """The price move that liquidates, from the log distance."""
     if distance is None or not isfinite(distance):
         return ""
-    return f"{100 * (1 - exp(-distance)):.1f} % to liquidation"
+    return f"liquidated at −{100 * (1 - exp(-distance)):.1f} %"
+
+
+def token_amount(amount: str | None, token: str | None) -> str:
+    """A quantity to six decimals, cut, not rounded; JSON and `keeper explain` hold every digit."""
+    whole, _, decimals = (amount or "0").partition(".")
+    rest = decimals[:6].rstrip("0")
+    return f"{int(whole):,}{'.' + rest if rest else ''} {token}"
 
 
 def usd(amount: float | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from keeper.cli.output import (
     percent,
     print_json,
     short,
+    token_amount,
     usd,
     utc,
 )
@@ -54,11 +56,11 @@ def journal_path(config: Path | None) -> Path:
 
 def _table(seen: Sequence[PositionView], decisions: Sequence[DecisionView]) -> Table:
     last = {(d.market, d.account): d for d in decisions if d.approved}
-    table = Table(show_lines=True, caption=_caption(seen), caption_justify="left")
-    table.add_column("position")
-    table.add_column("health", justify="right")
-    table.add_column("breach probability", justify="right")
-    table.add_column("debt / collateral, USD", justify="right")
+    table = Table(box=box.ROUNDED, show_lines=True, caption=_caption(seen), caption_justify="left")
+    table.add_column("position", no_wrap=True)
+    table.add_column("health", justify="right", no_wrap=True)
+    table.add_column("breach probability", justify="right", no_wrap=True)
+    table.add_column("debt\ncollateral", justify="right", no_wrap=True)
     table.add_column("last action")
     table.add_column("now", max_width=40)
     for view in seen:
@@ -71,7 +73,7 @@ def _table(seen: Sequence[PositionView], decisions: Sequence[DecisionView]) -> T
                 (f"\nfloor {view.floor:.3f}\ntarget {view.target:.3f}", "dim"),
             ),
             Text.assemble(percent(view.breach_probability), (f"\n{fall(view.distance)}", "dim")),
-            f"{usd(view.debt_usd)}\n{usd(view.collateral_usd)}",
+            f"{usd(view.debt_usd)} USD\n{usd(view.collateral_usd)} USD",
             _last_action(last.get((view.market, view.account))),
             Text(view.note),
         )
@@ -83,9 +85,9 @@ def _last_action(decision: DecisionView | None) -> Text:
         return Text("none", style="dim")
     after = decision.health_after or decision.predicted_health
     return Text.assemble(
-        f"#{decision.id} {decision.kind} {decision.amount} {decision.token}\n",
+        f"#{decision.id} {decision.kind} {token_amount(decision.amount, decision.token)}\n",
         f"{decision.health_before:.3f} → {'no debt' if after is None else f'{after:.3f}'}",
-        (f" · {decision.outcome}\n{utc(decision.timestamp)} UTC", "dim"),
+        (f" · {decision.outcome}\n{utc(decision.timestamp)}", "dim"),
     )
 
 

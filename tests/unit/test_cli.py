@@ -191,11 +191,11 @@ def test_status__recorded_position__shows_health_forecast_and_last_action(
         "1.123",
         "floor 1.150",
         "4.2 %",
-        "11.0 % to liquidation",  # 1 − exp(−0.116)
+        "liquidated at −11.0 %",  # 1 − exp(−0.116)
         "12,345.00",
         "#1 Repay 500.25 USDC",
         "1.200 → 1.400",
-        "2020-03-12 11:00:00 UTC",
+        "block 120, 2020-03-12 11:00:00 UTC",
         "limit per day",
         "uncalibrated",
     ):
