@@ -37,6 +37,7 @@ class IntentJournal(Protocol):
     def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None: ...
     def open_intents(self, chain_id: int) -> list[Intent]: ...
     def next_step(self, episode: int) -> int: ...
+    def last_nonce(self, chain_id: int, signer: Address) -> int | None: ...
 
 
 class RunOnStore(Protocol):
@@ -77,6 +78,7 @@ class TransactionManager:
         self._journal = journal
         self._run = run
         self._open: dict[int, list[Intent]] = {}
+        self._nonces: dict[Address, int] = {}
 
     # -- what is under way -----------------------------------------------------------------------
 
@@ -93,6 +95,28 @@ class TransactionManager:
             log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash, known=known)
             if not known and head.number <= intent.deadline_block:
                 await self._send(intent)
+
+    @retry_reads
+    async def reconcile(self, head: Head) -> None:
+        """Hold the journal against the chain: every signer's nonce must be explained by what is
+        open here and what the journal says was mined."""
+        signers = list(self._signers)
+        answers = await self._rpc.batch(
+            [
+                Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
+                for signer in signers
+            ]
+        )
+        for signer, answer in zip(signers, answers, strict=True):
+            if isinstance(answer, RpcError):
+                log.warning("reconcile.unanswered", signer=signer, reason=str(answer))
+                continue
+            nonce = int(answer, 16)
+            last = await self._run(self._journal.last_nonce, self._chain_id, signer)
+            known = self._nonces.setdefault(signer, nonce)
+            if nonce > max(known, -1 if last is None else last + 1):
+                log.error("reconcile.foreign_transactions", signer=signer, count=nonce - known)
+            self._nonces[signer] = nonce
 
     def busy(self, position: PositionId) -> bool:
         """Whether a plan for the position is still open."""

@@ -25,6 +25,6 @@ def run(
     settings = load_settings(config or default_path())
     configure_logging(settings.log_level, secrets=settings.secrets)
     # Imported after the settings are known to be right: it takes its seconds.
-    from keeper import app as keeper
+    from keeper.app import run as protect
 
-    asyncio.run(keeper.run(settings, once=once, live=live))
+    asyncio.run(protect(settings, once=once, live=live))

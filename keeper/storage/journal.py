@@ -150,6 +150,14 @@ class Journal:
                     insert(attempts).values(intent_id=intent_id, **asdict(intent.attempt))
                 )
 
+    def last_nonce(self, chain_id: int, signer: Address) -> int | None:
+        """The highest nonce that was ever signed for; None if none was."""
+        query = select(func.max(nonce_slots.c.nonce)).where(
+            nonce_slots.c.chain_id == chain_id, nonce_slots.c.signer == signer
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
     def move(self, keys: Iterable[str], state: State) -> None:
         """Set the intents' state; an expired intent frees its nonce slot."""
         chosen = list(keys)

@@ -1,12 +1,13 @@
 """The thread that owns the database."""
 
 import asyncio
+import fcntl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
-from keeper.storage.database import open_database
+from keeper.storage.database import DatabaseUnusableError, open_database
 from keeper.storage.journal import Journal
 from keeper.storage.prices import PriceHistory
 
@@ -18,6 +19,7 @@ class Store:
     """Journal and price history behind one thread. `await store.run(store.journal.method, …)`."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = _locked(path)
         self._engine = open_database(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self.journal = Journal(self._engine)
@@ -34,3 +36,19 @@ class Store:
         """Finish what is queued and close the file."""
         self._thread.shutdown(wait=True)
         self._engine.dispose()
+        self._lock.close()
+
+
+def _locked(path: Path) -> TextIO:
+    """An exclusive lock that ends with the process: two keepers on one journal would both act."""
+    lock = path.with_name(path.name + ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise DatabaseUnusableError(
+            path,
+            "another keeper uses this journal",
+            fix="stop the other one, or name another [store] path",
+        ) from None
+    return lock

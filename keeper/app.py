@@ -1,0 +1,229 @@
+"""The composition root: settings in, a supervised daemon out."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import tenacity
+
+from keeper.chain.heads import Heads
+from keeper.chain.prepare import Preparer
+from keeper.chain.prices import FeedPrices
+from keeper.chain.reader import Reader
+from keeper.chain.rpc import EndpointUnavailableError, Rpc, RpcError
+from keeper.chain.signer import Signer
+from keeper.chain.transactions import TransactionManager
+from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
+from keeper.config.settings import Settings
+from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.watch import Watched, WatchedMarket
+from keeper.model.errors import TemporaryError
+from keeper.model.units import Address
+from keeper.model.values import PositionId
+from keeper.protocols.registry import PROTOCOLS
+from keeper.service.housekeeping import Job, schedule
+from keeper.storage.store import Store
+
+log = structlog.get_logger()
+
+REFRESH_S = 600.0
+RECONCILE_S = 60.0
+METHOD_NOT_FOUND = -32601
+
+
+async def run(settings: Settings, *, once: bool, live: bool) -> None:
+    """Protect the configured positions until SIGTERM or SIGINT; with `once`, for one block and
+    until what it sent is settled.
+
+    Raises `ConfigurationError` where the chain contradicts the settings, and, with `once` only,
+    `TemporaryError` where the endpoint is down.
+    """
+    rpc = Rpc(settings.chain.rpc_url)
+    try:
+        local = await _reached(_checked, rpc, settings, once=once)
+        signers = await _signers(settings, local=local) if live else {}
+        store = Store(settings.store_path)
+        try:
+            await Daemon(settings, rpc, store, signers, live=live).follow(once=once)
+        finally:
+            store.close()
+    finally:
+        await rpc.close()
+
+
+class Daemon:
+    """Everything wired, and the loop that feeds heads to the engine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rpc: Rpc,
+        store: Store,
+        signers: dict[Address, Signer],
+        *,
+        live: bool,
+    ) -> None:
+        chain = settings.chain
+        self._heads = Heads(rpc, ws_url=chain.ws_url, poll_interval_s=chain.poll_interval_s)
+        self._transactions = TransactionManager(
+            rpc=rpc,
+            chain_id=chain.chain_id,
+            signers=signers,
+            fees=settings.fees,
+            confirmations=chain.confirmations,
+            journal=store.journal,
+            run=store.run,
+        )
+        reader = Reader(rpc, multicall=chain.multicall)
+        self._engine = Engine(
+            watched=_watched(settings),
+            markets=_markets(settings),
+            reader=reader,
+            prices=FeedPrices(
+                reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
+            ),
+            preparer=Preparer(
+                rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
+            ),
+            transactions=self._transactions,
+            store=store,
+            live=live,
+        )
+        self._live = live
+        # A pass and a housekeeping job never interleave, and a stop waits for the pass to end.
+        self._turn = asyncio.Lock()
+
+    async def follow(self, *, once: bool) -> None:
+        """Run passes until stopped."""
+        await self._engine.resume(await _reached(self._heads.current, once=once))
+        log.info("keeper.ready", live=self._live)
+        scheduler = schedule(
+            [
+                Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
+                Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
+            ]
+        )
+        async with asyncio.TaskGroup() as group:
+            passes = group.create_task(self._pass_over_heads(once=once), name="passes")
+            stopper = group.create_task(self._stop_on_signal(passes), name="stop")
+            passes.add_done_callback(lambda _: stopper.cancel())
+            scheduler.start()
+            try:
+                await asyncio.wait([passes])
+            finally:
+                scheduler.shutdown(wait=False)
+        log.info("keeper.stopped", passes=self._engine.passes)
+
+    async def _pass_over_heads(self, *, once: bool) -> None:
+        async for change in self._heads.changes():
+            if change.missed:
+                log.info("heads.missed", count=len(change.missed), block=change.head.number)
+            if change.reorged_blocks:
+                log.warning("heads.reorg", blocks=change.reorged_blocks, block=change.head.number)
+            async with self._turn:
+                try:
+                    await self._engine.run_pass(change.head)
+                except EndpointUnavailableError as error:
+                    if once:
+                        raise TemporaryError(str(error)) from error
+                    log.error("pass.failed", block=change.head.number, reason=str(error))  # noqa: TRY400 - the reason says it all
+                    continue
+            if once and self._transactions.idle:
+                return
+
+    async def _stop_on_signal(self, passes: asyncio.Task[None]) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await stop.wait()
+            log.info("keeper.stopping")
+            async with self._turn:
+                passes.cancel()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _refresh(self) -> None:
+        head = await self._heads.current()
+        async with self._turn:
+            await self._engine.refresh(head)
+
+    async def _reconcile(self) -> None:
+        head = await self._heads.current()
+        async with self._turn:
+            await self._transactions.reconcile(head)
+
+
+async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -> Any:
+    """Ask until the endpoint answers; with `once`, only for a while. Other errors are final."""
+    policy = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(EndpointUnavailableError),
+        stop=tenacity.stop_after_delay(5) if once else tenacity.stop_never,
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+        before_sleep=lambda state: log.error(
+            "endpoint.down", reason=str(state.outcome and state.outcome.exception())
+        ),
+        reraise=True,
+    )
+    try:
+        return await policy(ask, *args)
+    except EndpointUnavailableError as error:
+        raise TemporaryError(str(error)) from error
+
+
+async def _checked(rpc: Rpc, settings: Settings) -> bool:
+    """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
+    check_chain_id(settings, int(await rpc.call("eth_chainId"), 16))
+    head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
+    for path, address in contracts(settings).items():
+        code = await rpc.call("eth_getCode", address, {"blockHash": head.hash})
+        check_code(settings, path, bytes.fromhex(code[2:]))
+    try:
+        await rpc.call("anvil_nodeInfo")
+    except RpcError:
+        return False
+    return True
+
+
+async def _signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
+    """Open every key that a position needs. A keystore takes its second: off the loop."""
+    opened: dict[str, Signer] = {}
+    for position in settings.positions:
+        if position.signer not in opened:
+            signer_settings = settings.signers[position.signer]
+            opened[position.signer] = await asyncio.to_thread(Signer.load, signer_settings)
+        check_signer(settings, position, opened[position.signer].address, local=local)
+    return {signer.address: signer for signer in opened.values()}
+
+
+def _watched(settings: Settings) -> list[Watched]:
+    return [
+        Watched(
+            id=PositionId(
+                chain_id=settings.chain.chain_id, market=position.market, account=position.account
+            ),
+            label=position.label,
+            policy=settings.policies[position.policy],
+        )
+        for position in settings.positions
+    ]
+
+
+def _markets(settings: Settings) -> list[WatchedMarket]:
+    accounts: dict[str, list[Address]] = {}
+    for position in settings.positions:
+        accounts.setdefault(position.market, []).append(position.account)
+    return [
+        WatchedMarket(
+            PROTOCOLS[settings.markets[name].protocol],
+            provider=settings.markets[name].pool_addresses_provider,
+            name=name,
+            chain_id=settings.chain.chain_id,
+            accounts=tuple(watched),
+        )
+        for name, watched in accounts.items()
+    ]
