@@ -4,7 +4,8 @@
 
 Health differs from the protocol's integer by the rounding of the average liquidation threshold to
 whole basis points (GenericLogic.sol, calculateUserAccountData): the book's may be the higher one
-by up to 1 bps divided by that threshold, and by less than 10^-6 for all other rounding.
+by up to 1 bps divided by that threshold. All other rounding is below one smallest unit of each
+token and 10^-8 USD, which only dust positions notice.
 """
 
 from dataclasses import dataclass
