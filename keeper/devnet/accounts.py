@@ -1,6 +1,5 @@
 """Throw-away accounts of a local chain."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eth_account import Account
@@ -26,8 +25,3 @@ def dev_account(seed: int, name: str) -> DevAccount:
     key = keccak(text=f"keeper local chain {seed} {name}")
     address = Address(Account.from_key(key).address)
     return DevAccount(name=name, address=address, private_key="0x" + key.hex())
-
-
-def dev_accounts(seed: int, names: tuple[str, ...]) -> Mapping[str, DevAccount]:
-    """Several accounts by name."""
-    return {name: dev_account(seed, name) for name in names}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
+from typing import IO
 
 from keeper.devnet.rpc import Rpc
 
@@ -77,37 +78,36 @@ def running_anvil(options: AnvilOptions) -> Iterator[Anvil]:
     The kernel kills it when the thread that entered this context ends, however it ends: enter it
     from a thread that lives as long as the chain is needed. Raises `AnvilError`.
     """
-    with tempfile.TemporaryDirectory(prefix="keeper-anvil-") as scratch:
-        process, port = _start(options, Path(scratch))
+    with tempfile.TemporaryFile() as log:
+        process, port = _start(options, log)
         try:
             yield Anvil(pid=process.pid, port=port)
         finally:
             _stop(process)
 
 
-def _start(options: AnvilOptions, scratch: Path) -> tuple[subprocess.Popen[bytes], int]:
-    log = scratch / "anvil.log"
+def _start(options: AnvilOptions, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], int]:
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(getpid())]
+    output = ""
     for _ in range(_PORT_ATTEMPTS):
         port = _free_port()
-        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(getpid())]
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own launcher and a program we located
-                [*launcher, *_command(options, port, scratch)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        process = subprocess.Popen(  # noqa: S603 - our own launcher and a program we located
+            [*launcher, *_command(options, port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         if _answers(process, port):
             return process, port
         _stop(process)
-        if "Address already in use" not in log.read_text(errors="replace"):
+        log.seek(0)
+        output = log.read().decode(errors="replace").strip()
+        if "Address already in use" not in output:
             break
-    raise AnvilError(
-        f"{options.program} did not start: {log.read_text(errors='replace')[-2000:].strip()}"
-    )
+    raise AnvilError(f"{options.program} did not start: {output[-2000:]}")
 
 
-def _command(options: AnvilOptions, port: int, scratch: Path) -> list[str]:
+def _command(options: AnvilOptions, port: int) -> list[str]:
     command = [
         str(options.program),
         "--quiet",
