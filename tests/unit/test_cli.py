@@ -1,6 +1,7 @@
 """The command line: what it prints where, and the exit codes that scripts rely on."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,7 @@ def journal(config: Path) -> Journal:
         {intent.key: State.CONFIRMED},
     )
     journal.record_decision(_decision(approved=False, reason="the limit per day is used up"))
+    engine.dispose()
     return journal
 
 
@@ -286,7 +288,7 @@ def test_main__secret_among_the_arguments__is_78_and_not_repeated(
     assert KEY[2:] not in said
 
 
-def test_main__newer_database__is_78(
+def test_main__no_database__is_78(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     config: Path,
@@ -294,6 +296,20 @@ def test_main__newer_database__is_78(
     (config.parent / "j.sqlite3").write_text("this is no database, whatever it may be called")
     assert exit_code(monkeypatch, "status", "--config", config) == 78
     assert "j.sqlite3: it cannot be read" in capsys.readouterr().err
+
+
+def test_main__newer_database__is_78_and_says_to_upgrade(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    journal: Journal,
+) -> None:
+    with sqlite3.connect(config.parent / "j.sqlite3") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert exit_code(monkeypatch, "history", "--config", config) == 78
+    assert "it has schema 9999" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match=r"(?s)written by a newer keeper.*upgrade keeper"):
+        open_database(config.parent / "j.sqlite3")
 
 
 @pytest.mark.parametrize(

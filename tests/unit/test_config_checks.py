@@ -1,0 +1,74 @@
+"""What a chain can contradict: the verdict, its line and its fix."""
+
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from keeper.config import Settings, load_settings
+from keeper.config.checks import (
+    PUBLIC_ADDRESSES,
+    check_chain_id,
+    check_code,
+    check_signer,
+    contracts,
+)
+from keeper.model.errors import ConfigurationError
+from keeper.model.units import Address
+from tests.unit.test_config import ACCOUNT, OTHER, VALID
+
+PUBLIC = Address("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
+
+
+def loaded(tmp_path: Path, text: str = VALID) -> Settings:
+    path = tmp_path / "keeper.toml"
+    path.write_text(text)
+    return load_settings(path, {})
+
+
+def test_public_addresses__are_those_of_the_mnemonic_that_anvil_prints() -> None:
+    Account.enable_unaudited_hdwallet_features()
+    mnemonic = "test " * 11 + "junk"
+    derived = {
+        Account.from_mnemonic(mnemonic, account_path=f"m/44'/60'/0'/0/{index}").address
+        for index in range(20)
+    }
+    assert derived == PUBLIC_ADDRESSES
+
+
+def test_chain_id__node_of_another_chain__is_refused_at_its_line(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    check_chain_id(settings, 31337)
+    with pytest.raises(ConfigurationError, match=r"toml:2: chain\.id: .* chain 1, not 31337"):
+        check_chain_id(settings, 1)
+
+
+def test_code__address_without_contract__is_refused_at_its_line(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    provider = ("markets", "aave", "pool_addresses_provider")
+    assert contracts(settings)[provider] == OTHER
+
+    check_code(settings, provider, b"\x60")
+    with pytest.raises(
+        ConfigurationError, match=rf"toml:17: markets\..*: .*no contract at {OTHER}"
+    ):
+        check_code(settings, provider, b"")
+    # A default has no line of its own: its section's is given.
+    with pytest.raises(ConfigurationError, match=r"toml:1: chain\.multicall: "):
+        check_code(settings, ("chain", "multicall"), b"")
+
+
+def test_signer__key_of_another_account__is_refused(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    (position,) = settings.positions
+    check_signer(settings, position, Address(ACCOUNT), local=False)
+    with pytest.raises(ConfigurationError, match=rf"toml:27: positions\[0\]\.signer: .*{OTHER}"):
+        check_signer(settings, position, Address(OTHER), local=False)
+
+
+def test_signer__key_that_everybody_knows__is_refused_unless_local(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, VALID.replace(ACCOUNT, PUBLIC))
+    (position,) = settings.positions
+    check_signer(settings, position, PUBLIC, local=True)
+    with pytest.raises(ConfigurationError, match="one that Anvil and Hardhat print"):
+        check_signer(settings, position, PUBLIC, local=False)
