@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from keeper.service.redaction import Redactor
 
@@ -65,5 +65,12 @@ def _rendering(redactor: Redactor, *, terminal: bool) -> list[Processor]:
     return [
         structlog.processors.ExceptionRenderer(transformer),
         redactor,
+        _readable_order,
         structlog.processors.JSONRenderer(),
     ]
+
+
+def _readable_order(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:  # noqa: ARG001 - structlog's signature
+    """When, how bad and what come first in a line."""
+    first = ("timestamp", "level", "event")
+    return {key: event[key] for key in first if key in event} | dict(event)

@@ -110,6 +110,7 @@ def test_logging__no_terminal__one_json_object_per_line() -> None:
     logging.getLogger("library").info("chatter")
 
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line["event"] == "plan.refused"
     assert line["level"] == "info"
     assert line["logger"] == "keeper.test"
