@@ -1,6 +1,12 @@
 """TOML and environment in, frozen settings out; every mistake is found and explained here."""
 
-from keeper.config.load import debugging, default_path, load_settings, store_path
+from keeper.config.load import (
+    debugging,
+    default_path,
+    foreign_environment,
+    load_settings,
+    store_path,
+)
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 
 __all__ = [
@@ -9,6 +15,7 @@ __all__ = [
     "Settings",
     "debugging",
     "default_path",
+    "foreign_environment",
     "load_settings",
     "store_path",
 ]

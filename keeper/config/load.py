@@ -70,6 +70,11 @@ def default_path(environ: Mapping[str, str] | None = None) -> Path:
     return own if own.exists() and not here.exists() else here
 
 
+def foreign_environment() -> dict[str, str]:
+    """The environment without keeper's own variables, for a keeper that brings its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KEEPER_")}
+
+
 def debugging(environ: Mapping[str, str] | None = None) -> bool:
     """Whether KEEPER_DEBUG asks for tracebacks."""
     environ = os.environ if environ is None else environ

@@ -3,16 +3,15 @@
 import http.client
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import getpid
 from pathlib import Path
 from typing import IO
 
+from keeper.devnet.child import bound_to_parent
 from keeper.devnet.rpc import Rpc
 
 HISTORY_BLOCKS = 128
@@ -23,16 +22,6 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.01
 _PORT_ATTEMPTS = 5
-
-# Runs between fork and exec in a process of its own: a preexec_fn may deadlock in a program with
-# threads. 1 = PR_SET_PDEATHSIG, 9 = SIGKILL: the node must not outlive a parent that was killed.
-_LAUNCHER = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class AnvilError(Exception):
@@ -87,15 +76,15 @@ def running_anvil(options: AnvilOptions) -> Iterator[Anvil]:
 
 
 def _start(options: AnvilOptions, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], int]:
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(getpid())]
     output = ""
     for _ in range(_PORT_ATTEMPTS):
         port = _free_port()
         process = subprocess.Popen(  # noqa: S603 - our own launcher and a program we located
-            [*launcher, *_command(options, port)],
+            bound_to_parent(_command(options, port)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for this process, which stops the node in its turn
         )
         if _answers(process, port):
             return process, port

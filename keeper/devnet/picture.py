@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from keeper.devnet.story import AccountTold
+from keeper.devnet.twins import TWINS
 from keeper.devnet.views import BlockView
 from keeper.model.units import WAD, Address, Wad
 
@@ -20,8 +21,8 @@ STYLES = {
     "forecast": ("#009E73", "-"),
 }
 MARKERS = {"forecast": "^", "floor": "s", "liquidation": "X"}
+FLOORS = {twin.name: float(twin.policy.floor) for twin in TWINS if twin.policy is not None}
 INK = "#333333"
-HEALTH_SHOWN = (0.6, 1.8)
 
 
 def draw(
@@ -65,12 +66,18 @@ def _healths(
     times = _times(block.timestamp for block in blocks)
     axes.axhline(1.0, color=INK, lw=1.2)
     axes.annotate(
-        "liquidated below 1.0", (0.005, 1.0), xycoords=("axes fraction", "data"), va="bottom"
+        "liquidated below 1.0; dotted: floors",
+        (0.005, 1.0),
+        xycoords=("axes fraction", "data"),
+        va="bottom",
     )
     for story in told:
         color, line = STYLES[story.name]
+        if story.name in FLOORS:
+            axes.axhline(FLOORS[story.name], color=color, lw=0.8, linestyle=":")
         series = [_shown(block.accounts[accounts[story.name]].health) for block in blocks]
-        axes.plot(times, series, lw=1.5, label=_summary(story), color=color, linestyle=line)
+        label = _summary(story)
+        axes.step(times, series, where="post", lw=1.4, label=label, color=color, linestyle=line)
         for cause in ("forecast", "floor"):
             actions = [action for action in story.actions if action.cause == cause]
             healths = [_shown(action.health_after) for action in actions]
@@ -81,8 +88,18 @@ def _healths(
         label = what if what == "liquidation" else f"action, cause: {what}"
         axes.plot([], [], marker=marker, color=INK, markersize=7, linestyle="none", label=label)
     axes.set_ylabel("health factor")
-    axes.set_ylim(*HEALTH_SHOWN)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False)
+    lines, labels = axes.get_legend_handles_labels()
+    columns = max(len(told), len(MARKERS))
+    # A legend fills its columns first: the twins in the upper row, the markers in the lower.
+    order = [i for column in range(columns) for i in range(column, len(lines), columns)]
+    axes.legend(
+        [lines[i] for i in order],
+        [labels[i] for i in order],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=columns,
+        frameon=False,
+    )
     _clean(axes)
 
 

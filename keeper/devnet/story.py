@@ -4,8 +4,9 @@ Only two things come from the keeper's journal: why it acted, and on which block
 integers of 10^-8 USD at the oracle's prices.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from keeper.devnet.views import AccountView, BlockView, Liquidated, Repaid, Supplied
 from keeper.model.units import BPS, WAD, Address, Token, Wad
@@ -54,7 +55,8 @@ class ActionTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationTold:
-    """One liquidation; the loss is what was seized beyond what was repaid."""
+    """One liquidation. The loss is what the liquidator seized beyond what it repaid, as its event
+    tells; the protocol's own share of the penalty, which the event leaves out, is not counted."""
 
     block: int
     timestamp: int
@@ -94,8 +96,10 @@ class Teller:
         blocks: Sequence[BlockView],
         decided: Mapping[str, Decided],
     ) -> AccountTold:
-        """The story of one account. `blocks` begins with the state before anything moved."""
-        healths = [h for block in blocks if (h := block.accounts[account].health) is not None]
+        """The story of one account, from the state that the first block left on.
+
+        Raises `UnexplainedActionError` if an action is not among `decided`."""
+        start, lived = blocks[0], blocks[1:]
         return AccountTold(
             name=name,
             actions=self._actions(account, blocks, decided),
@@ -106,20 +110,31 @@ class Teller:
                     loss_usd8=self._usd8(block, event.collateral_asset, event.seized_raw)
                     - self._usd8(block, event.debt_asset, event.repaid_raw),
                 )
-                for block in blocks
+                for block in lived
                 for event in block.events
                 if isinstance(event, Liquidated) and event.account == account
             ),
             cost_usd8=sum(
                 self._usd8(block, self.weth, fee.wei)
-                for block in blocks
+                for block in lived
                 for fee in block.fees
                 if fee.sender == account
             ),
-            min_health=min(healths, default=None),
-            debt_start_usd8=blocks[0].accounts[account].debt_usd8,
+            min_health=min(self._healths(account, blocks), default=None),
+            debt_start_usd8=start.accounts[account].debt_usd8,
             debt_end_usd8=blocks[-1].accounts[account].debt_usd8,
         )
+
+    def _healths(self, account: Address, blocks: Sequence[BlockView]) -> Iterator[Wad]:
+        """Health at the end of each block, and within it after the oracle's move, which comes
+        first: what the block before left, at this block's price of the collateral (WETH)."""
+        for block in blocks:
+            if (health := block.accounts[account].health) is not None:
+                yield health
+        for before, block in pairwise(blocks):
+            if (health := before.accounts[account].health) is not None:
+                moved = block.prices_usd8[self.weth], before.prices_usd8[self.weth]
+                yield Wad(health * moved[0] // moved[1])
 
     def _actions(
         self, account: Address, blocks: Sequence[BlockView], decided: Mapping[str, Decided]
@@ -128,7 +143,7 @@ class Teller:
         told: list[ActionTold] = []
         reached: dict[int, AccountView] = {}
         unassigned_usd8 = 0
-        for block in blocks:
+        for block in blocks[1:]:
             events = {
                 event.transaction: event
                 for event in block.events

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from keeper.devnet.report import Report
 from keeper.devnet.story import AccountTold
 from keeper.model.units import WAD, Wad
 
@@ -102,3 +103,52 @@ def _probability(probability: float | None) -> str:
 
 def _usd(usd8: int) -> str:
     return f"${usd8 / 1e8:,.2f}"
+
+
+def summary(report: Report) -> RenderableType:
+    """What a finished demo comes to."""
+    document = report.document()
+    table = Table(title="What it came to", title_style="bold")
+    table.add_column("twin")
+    for column in ("liquidations", "lost", "actions", "their cost", "lowest health", "debt left"):
+        table.add_column(column, justify="right")
+    for story in report.told:
+        table.add_row(
+            story.name,
+            str(len(story.liquidations)),
+            _usd(story.loss_usd8),
+            str(len(story.actions)),
+            _usd(story.cost_usd8),
+            _health(story.min_health),
+            _usd(story.debt_end_usd8),
+        )
+    figures = (
+        f"{document['blocks']} blocks, {document['late_blocks']} of them late; "
+        f"latency p50 {document['latency_blocks']['p50']} blocks, "
+        f"p95 {document['latency_blocks']['p95']}; "
+        f"head to broadcast p50 {document['head_to_broadcast_ms']['p50']} ms, "
+        f"p95 {document['head_to_broadcast_ms']['p95']} ms; "
+        f"at most {document['reads_per_block']} reads per block"
+    )
+    return Group(_actions(report), table, Text(figures))
+
+
+def _actions(report: Report) -> Table:
+    table = Table(title="What the keeper did", title_style="bold")
+    for column in ("twin", "UTC", "cause", "action"):
+        table.add_column(column)
+    for column in ("amount", "health before", "after", "cost"):
+        table.add_column(column, justify="right")
+    acts = ((action.block, story.name, action) for story in report.told for action in story.actions)
+    for _, name, action in sorted(acts, key=lambda act: act[:2]):
+        table.add_row(
+            name,
+            f"{datetime.fromtimestamp(action.timestamp, UTC):%m-%d %H:%M}",
+            action.cause,
+            action.kind,
+            _usd(action.amount_usd8),
+            _health(action.health_before),
+            _health(action.health_after),
+            _usd(action.cost_usd8),
+        )
+    return table

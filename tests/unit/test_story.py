@@ -96,7 +96,7 @@ def test_tell__repaid_two_blocks_later__health_is_taken_at_the_block_acted_on() 
         "alice",
         ALICE,
         [
-            block(1, account(1500, 1000)),
+            block(1, account(1500, 1000), fees=fees),  # what the account paid before is not told
             block(2, account(1400, 1000)),
             block(3, account(1350, 800), event, eth=90, fees=fees),
         ],
@@ -108,7 +108,8 @@ def test_tell__repaid_two_blocks_later__health_is_taken_at_the_block_acted_on() 
     assert action.amount_usd8 == 200 * USD8
     assert action.cost_usd8 == 27_000_000
     assert told.cost_usd8 == 27_000_000
-    assert told.min_health == 1120 * WAD // 1000
+    # Lowest within block 3, after the oracle's move and before the action: 1.12 x 90 / 100.
+    assert told.min_health == 1008 * WAD // 1000
 
 
 def test_tell__two_actions_on_one_head__the_second_begins_where_the_first_ended() -> None:

@@ -1,0 +1,134 @@
+"""`keeper demo`: a crash on a local chain, with and without a keeper."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from keeper.cli.output import JsonOption, print_json
+
+if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.devnet.report import Report
+    from keeper.devnet.table import Moment
+
+app = typer.Typer()
+
+PLAIN_LINE_EVERY_S = 5.0
+
+
+@app.command()
+def demo(
+    scenario: Annotated[
+        str, typer.Option(help="What happens: a file of config/scenarios, by its name.")
+    ] = "black-thursday",
+    as_json: JsonOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the chain up at the end, until Ctrl-C.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the picture goes; else keeper-demo-SCENARIO.png in this folder.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Watch three twin positions live through a crash: unprotected, fixed rule, forecast.
+
+    Ends with 0 only if the unprotected twin was liquidated, the forecast twin was not, protecting
+    it cost less than the other one lost, and no action went beyond its target by more than 1 %.
+    """
+    from keeper.config import foreign_environment
+    from keeper.devnet.demo import Demo
+    from keeper.devnet.scenario import packaged_scenario
+    from keeper.devnet.stage import staged
+    from keeper.devnet.toolchain import install
+
+    script = packaged_scenario(scenario)
+    image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
+    toolchain = install(lambda line: print(line, file=sys.stderr))
+    with _folder() as folder, staged(script, toolchain) as stage:
+        with _showing(Console(stderr=as_json, highlight=False)) as show:
+            played = Demo(
+                scenario=script,
+                stage=stage,
+                folder=folder,
+                environ=foreign_environment(),
+                show=show,
+            )
+            report = asyncio.run(played.play())
+        played.draw(image, report)
+        _tell(report, image, as_json=as_json)
+        if keep:
+            _leave_up(stage.chain.rpc_url, stage.chain.ws_url)
+    problems = report.problems()
+    for problem in problems:
+        print(f"keeper: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """For the keeper's files of this run; left where it is, and named, if the run fails."""
+    folder = Path(tempfile.mkdtemp(prefix="keeper-demo-"))
+    finished = False
+    try:
+        yield folder
+        finished = True
+    finally:
+        if finished:
+            shutil.rmtree(folder)
+        else:
+            print(f"keeper: the files of this run are in {folder}", file=sys.stderr)
+
+
+@contextmanager
+def _showing(console: Console) -> Iterator[Callable[[Moment], None]]:
+    """A table that changes in place on a terminal, a line now and then elsewhere."""
+    from keeper.devnet.table import live_table, plain_line
+
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda moment: live.update(live_table(moment), refresh=True)
+        return
+    last_s = float("-inf")
+
+    def line(moment: Moment) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= PLAIN_LINE_EVERY_S or moment.block == moment.blocks:
+            last_s = time.monotonic()
+            print(plain_line(moment), file=console.file, flush=True)
+
+    yield line
+
+
+def _tell(report: Report, image: Path, *, as_json: bool) -> None:
+    from keeper.devnet.table import summary
+
+    if as_json:
+        print_json(report.document())
+        print(f"picture: {image}", file=sys.stderr)
+    else:
+        Console(highlight=False, soft_wrap=True).print(summary(report))
+        print(f"picture: {image}")
+
+
+def _leave_up(rpc_url: str, ws_url: str) -> None:
+    print(f"the chain stays up until Ctrl-C: {rpc_url} {ws_url}", file=sys.stderr, flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
