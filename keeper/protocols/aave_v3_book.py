@@ -124,17 +124,17 @@ def _amounts(snapshot: AaveSnapshot) -> tuple[Floats, Floats]:
     income = np.array([s.normalized_income(at) / RAY for s in snapshot.reserves])[reserve]
     index = np.array([s.normalized_debt(at) / RAY for s in snapshot.reserves])[reserve]
     fields = np.where(reads.leg_rows >= 0, float64_from_words(snapshot.words[reads.leg_rows]), 0.0)
-    elapsed = at - fields[:, Field.STABLE_UPDATED_AT]
     stable = fields[:, Field.STABLE_PRINCIPAL] * _compounded(
-        fields[:, Field.STABLE_RATE] / RAY, elapsed
+        fields[:, Field.STABLE_RATE], at - fields[:, Field.STABLE_UPDATED_AT]
     )
     debt = fields[:, Field.VARIABLE_DEBT] * index + stable
     return fields[:, Field.COLLATERAL] * income / unit, debt / unit
 
 
 def _compounded(rate: Floats, elapsed_s: Floats) -> Floats:
-    """As `compounded_interest`, without its truncations."""
-    per_second = rate / SECONDS_PER_YEAR
-    second = elapsed_s * (elapsed_s - 1.0) / 2.0 * per_second**2
-    third = elapsed_s * (elapsed_s - 1.0) * (elapsed_s - 2.0) / 6.0 * per_second**3
-    return 1.0 + per_second * elapsed_s + second + third
+    """As `compounded_interest`, which loses much of the third power to truncation."""
+    power_two = np.floor(rate * rate / RAY / SECONDS_PER_YEAR**2)
+    power_three = np.floor(power_two * rate / RAY / SECONDS_PER_YEAR)
+    second = elapsed_s * (elapsed_s - 1.0) / 2.0 * power_two
+    third = elapsed_s * (elapsed_s - 1.0) * (elapsed_s - 2.0) / 6.0 * power_three
+    return 1.0 + (rate * elapsed_s / SECONDS_PER_YEAR + second + third) / RAY

@@ -17,8 +17,6 @@ SUPPORTED_POOL_REVISIONS = frozenset({1})
 
 USD_UNIT = 10**8
 ZERO_ADDRESS = Address("0x" + "00" * 20)
-RESERVE_DATA_WORDS = 15
-"""types/DataTypes.sol, ReserveData as getReserveData returns it."""
 
 
 class UnsupportedMarketError(ReadingError, ConfigurationError):
@@ -174,7 +172,7 @@ def _categories(
     if not indexes:
         return ()
     returns = yield tuple(Pool.GET_E_MODE_CATEGORY_DATA(pool, index) for index in indexes)
-    keys = [category_key(category_data(returns.output(place))) for place in range(len(indexes))]
+    keys = [category_key(category_data(returns, place)) for place in range(len(indexes))]
     priced = tuple(key for key in keys if key is not None)
     sources: dict[Address, Address] = {}
     if priced:
@@ -187,17 +185,22 @@ def _categories(
 
 
 def reserve_data(returns: Returns, index: int) -> tuple[int, ...]:
-    """getReserveData's words. Raises `CallFailedError` if they are not those of Aave 3.0."""
-    output = returns.output(index)
-    if len(output) != RESERVE_DATA_WORDS * WORD:
-        raise CallFailedError(index, output)
-    return split_words(output)
+    """getReserveData's words (types/DataTypes.sol, ReserveData)."""
+    return static_words(returns, index, 15)
 
 
-def category_data(output: bytes) -> tuple[int, ...]:
+def category_data(returns: Returns, index: int) -> tuple[int, ...]:
     """getEModeCategoryData's static members: max LTV, liquidation threshold, liquidation bonus,
-    price key (types/DataTypes.sol, EModeCategory)."""
-    return split_words(output)[1:5]
+    price key (types/DataTypes.sol, EModeCategory); the first word leads to them."""
+    return static_words(returns, index, 5)[1:]
+
+
+def static_words(returns: Returns, index: int, count: int) -> tuple[int, ...]:
+    """The first `count` words of a return. Raises `CallFailedError` if there are fewer."""
+    words = split_words(returns.output(index))
+    if len(words) < count:
+        raise CallFailedError(index, returns.output(index))
+    return words[:count]
 
 
 def category_key(static: tuple[int, ...]) -> Address | None:

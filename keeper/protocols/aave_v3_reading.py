@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keeper.abi.words import split_words, word_to_address
+from keeper.abi.words import word_to_address
 from keeper.model.reading import Reading, Returns
 from keeper.model.units import Address, Bps, Ray
 from keeper.model.values import PositionId
@@ -21,6 +21,7 @@ from keeper.protocols.aave_v3_market import (
     category_data,
     category_key,
     reserve_data,
+    static_words,
 )
 from keeper.protocols.aave_v3_position import AavePosition, Leg, UnreadablePositionError
 from keeper.protocols.aave_v3_readset import (
@@ -84,7 +85,7 @@ def _reserve_states(market: AaveMarket, returns: Returns) -> tuple[ReserveState,
     for place, reserve in enumerate(market.reserves):
         at = MARKET_HEAD + PER_RESERVE * place
         stored = reserve_data(returns, at)
-        principal, _, average_rate, stable_updated_at = split_words(returns.output(at + 4))
+        principal, _, average_rate, stable_updated_at = static_words(returns, at + 4, 4)
         states.append(
             ReserveState(
                 reserve=reserve,
@@ -116,7 +117,7 @@ def _categories(market: AaveMarket, returns: Returns) -> Mapping[int, EModeCateg
     at = MARKET_HEAD + PER_RESERVE * len(market.reserves)
     found = {}
     for category in market.categories:
-        static = category_data(returns.output(at))
+        static = category_data(returns, at)
         at += 1
         if category_key(static) != category.price_key:
             raise MarketChangedError(f"{market.name}: efficiency mode {category.index} repriced")
@@ -203,7 +204,7 @@ class AaveSnapshot:
         return replace(
             position,
             timestamp=self.timestamp,
-            e_mode=self.categories[mode.index] if mode is not None else None,
+            e_mode=self.categories.get(mode.index) if mode is not None else None,
             legs=tuple(
                 replace(leg, state=states[leg.state.reserve.index]) for leg in position.legs
             ),
