@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from keeper.cli.output import JsonOption, print_json
+from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.devnet.report import Report
@@ -55,6 +56,7 @@ def demo(
     from keeper.devnet.stage import staged
     from keeper.devnet.toolchain import install
 
+    stop_on_sigterm()
     script = packaged_scenario(scenario)
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
     toolchain = install(lambda line: print(line, file=sys.stderr))

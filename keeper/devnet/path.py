@@ -1,8 +1,8 @@
 """A scenario's path: one time, one price per asset and one gas price per block, from a seed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -55,6 +55,14 @@ def ticks(scenario: Scenario) -> tuple[Tick, ...]:
         )
         for i, at in enumerate(times)
     )
+
+
+def endless(path: Sequence[Tick]) -> Iterator[Tick]:
+    """The path, then its last tick again and again, as far apart as the last two."""
+    yield from path
+    spacing = path[-1].timestamp - path[-2].timestamp
+    for at in count(path[-1].timestamp + spacing, spacing):
+        yield replace(path[-1], timestamp=at)
 
 
 def past_rounds(scenario: Scenario, symbol: str, until: int) -> tuple[Round, ...]:

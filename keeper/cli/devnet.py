@@ -1,0 +1,123 @@
+"""`keeper devnet`: a local chain with the real contracts, to try things on."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keeper.cli.output import JsonOption, print_json
+from keeper.cli.stopping import stop_on_sigterm
+
+if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.devnet.stage import Stage
+
+app = typer.Typer(no_args_is_help=True, help="Run a local chain with the real contracts.")
+
+
+@app.command()
+def install() -> None:
+    """Install Anvil and the contracts; says nothing when they are there."""
+    from keeper.devnet.toolchain import install
+
+    install(lambda line: print(line, file=sys.stderr))
+
+
+@app.command()
+def up(
+    scenario: Annotated[
+        str, typer.Option(help="What happens: a file of config/scenarios, by its name.")
+    ] = "black-thursday",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a chain with a market, a liquidator and open positions, until Ctrl-C or `devnet down`.
+
+    The scenario begins at once; when it is over, prices stand still and blocks go on.
+    """
+    from keeper.devnet.files import write_files
+    from keeper.devnet.pace import Pace
+    from keeper.devnet.path import endless
+    from keeper.devnet.scenario import packaged_scenario
+    from keeper.devnet.session import announced
+    from keeper.devnet.stage import staged
+    from keeper.devnet.toolchain import install
+
+    stop_on_sigterm()
+    script = packaged_scenario(scenario)
+    toolchain = install(lambda line: print(line, file=sys.stderr))
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="keeper-devnet-") as folder,
+            staged(script, toolchain) as stage,
+        ):
+            chain = stage.chain
+            config = write_files(Path(folder), chain, chain.rpc_url, chain.ws_url, stage.twins)
+            details = _details(stage, config)
+            with announced(details):
+                _tell(details, as_json=as_json)
+                pace = Pace(script.wall_seconds, threading.Event())
+                for tick, _ in zip(endless(stage.path), pace.beats(), strict=False):
+                    stage.market.step(tick)
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def down() -> None:
+    """Stop the chain that `devnet up` runs."""
+    from keeper.devnet.session import stop
+
+    print("stopped" if stop() else "no local chain is up")
+
+
+def _details(stage: Stage, config: Path) -> dict[str, Any]:
+    from keeper.devnet.files import environment
+
+    chain = stage.chain
+    return {
+        "rpc_url": chain.rpc_url,
+        "ws_url": chain.ws_url,
+        "chain_id": chain.chain_id,
+        "accounts": {
+            name: {"address": account.address, "private_key": account.private_key}
+            for name, account in chain.accounts.items()
+        },
+        "contracts": chain.contracts.addresses(),
+        "config": str(config),
+        "environment": environment(),
+    }
+
+
+def _tell(details: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(details)
+    else:
+        variables = " ".join(f"{name}='{value}'" for name, value in details["environment"].items())
+        accounts = {name: one["address"] for name, one in details["accounts"].items()}
+        out = Console(highlight=False, soft_wrap=True)
+        out.print(f"chain {details['chain_id']}: {details['rpc_url']} {details['ws_url']}")
+        out.print(_addresses("account", accounts), _addresses("contract", details["contracts"]))
+        out.print(
+            f"guard the twins `fixed` and `forecast` with:\n"
+            f"{variables} keeper run --live --config {details['config']}",
+            markup=False,
+        )
+    # A reader at the other end of a pipe waits for this while the command goes on.
+    sys.stdout.flush()
+
+
+def _addresses(title: str, addresses: dict[str, Any]) -> Table:
+    table = Table(title, "address")
+    for name, value in addresses.items():
+        if isinstance(value, dict):
+            for inner, address in value.items():
+                table.add_row(f"{name} {inner}".replace("_", " "), address)
+        else:
+            table.add_row(name.replace("_", " "), value)
+    return table
