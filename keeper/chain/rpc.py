@@ -62,9 +62,11 @@ class Rpc:
             request_kwargs={"timeout": aiohttp.ClientTimeout(timeout_s)},
             exception_retry_configuration=None,
         )
+        self._connected = False
 
     async def call(self, method: str, *params: Any) -> Any:
         """One request, one POST. Raises `RpcError` or `EndpointUnavailableError`."""
+        await self._connect()
         try:
             response = await self._provider.make_request(RPCEndpoint(method), params)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -75,6 +77,7 @@ class Rpc:
         """Many requests, one POST: a result or an `RpcError` each.
 
         Raises `EndpointUnavailableError` if the batch as a whole was not answered."""
+        await self._connect()
         try:
             responses = await self._provider.make_batch_request(
                 [(RPCEndpoint(request.method), request.params) for request in requests]
@@ -96,6 +99,12 @@ class Rpc:
     async def close(self) -> None:
         """Close the connections."""
         await self._provider.disconnect()
+
+    async def _connect(self) -> None:
+        """Keep connections between requests: web3's own session opens a new one for each."""
+        if not self._connected:
+            self._connected = True
+            await self._provider.cache_async_session(aiohttp.ClientSession(raise_for_status=True))
 
     def _result(self, method: str, response: RPCResponse) -> Any:
         error = response.get("error")
