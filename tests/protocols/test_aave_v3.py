@@ -10,7 +10,7 @@ from keeper.abi.words import MAX_UINT256
 from keeper.devnet.chain import BLOCK_SECONDS, STABLE_RATE, LocalChain
 from keeper.devnet.rpc import RpcError
 from keeper.mandate import direct
-from keeper.model.units import Address, Amount
+from keeper.model.units import RAY, Address, Amount
 from keeper.model.values import Action, AddCollateral, Option, Repay
 from keeper.protocols import aave_v3
 from keeper.protocols.aave_v3_math import percent_mul_half_up
@@ -171,31 +171,39 @@ def test_options__reserves_switched__blocks_what_the_pool_refuses(
             assert_prediction_holds(aave_v3, chain, market, actions[option.kind], health_of)
 
 
+@pytest.mark.parametrize("symbol", ["WETH", "DAI"])
 def test_options__near_the_supply_cap__offers_exactly_what_fits_when_mined(
-    chain: LocalChain, market: aave_v3.AaveMarket, alice: Address
+    chain: LocalChain, market: aave_v3.AaveMarket, symbol: str
 ) -> None:
-    """An hour of interest, the treasury's share included, is known to the unit in advance."""
-    weth = chain.contracts.tokens["WETH"]
-    chain.mint("WETH", alice, 100_000 * ETHER)
-    chain.transact(alice, weth, "approve", market.pool, MAX_UINT256)
-    supplied = read(aave_v3, chain, market, alice).reserves[0].supplied_scaled
-    configure(chain, "setSupplyCap", weth.address, supplied // ETHER + 100)
-    position = read(aave_v3, chain, market, alice).position(alice)
+    """An hour of interest is known to the unit in advance, with the treasury's share of it: of
+    variable debt in WETH, of stable debt too in DAI."""
+    bob, carol = chain.account("bob").address, chain.account("carol").address
+    stable = {"DAI": 1_000_000 * ETHER}
+    chain.open_position(bob, collateral={"WETH": 1_000 * ETHER}, debt=stable, rate_mode=STABLE_RATE)
+    chain.open_position(carol, collateral={symbol: ETHER}, debt={})
+    token = chain.contracts.tokens[symbol]
+    chain.mint(symbol, carol, 10**6 * ETHER)
+    chain.transact(carol, token, "approve", market.pool, MAX_UINT256)
+    chain.mine(chain.timestamp() + 10 * 24 * 3600)
+    (leg,) = read(aave_v3, chain, market, carol).position(carol).legs
+    supplied = leg.state.supplied_scaled * leg.state.normalized_income(chain.timestamp()) // RAY
+    configure(chain, "setSupplyCap", token.address, supplied // ETHER + 50_000)
+    position = read(aave_v3, chain, market, carol).position(carol)
     mined_at = position.timestamp + 3600
-    adding = aave_v3.options(position.accrued(mined_at))[0]
-    assert 0 < adding.available.raw < aave_v3.options(position)[0].available.raw < 101 * ETHER
-    data = [
-        Pool.SUPPLY.encode(weth.address, raw, alice, 0)
-        for raw in (adding.available.raw + 1, adding.available.raw, 10)
+    (now,), (then,) = aave_v3.options(position), aave_v3.options(position.accrued(mined_at))
+    assert 0 < then.available.raw < now.available.raw < 50_001 * ETHER
+    hashes = [
+        chain.send(carol, market.pool, Pool.SUPPLY.encode(token.address, raw, carol, 0))
+        for raw in (then.available.raw + 1, then.available.raw, 10)
     ]
-    hashes = [chain.send(alice, market.pool, each) for each in data]
     chain.mine(mined_at)
     receipts = [chain.rpc.call("eth_getTransactionReceipt", sent) for sent in hashes]
     assert [receipt["status"] for receipt in receipts] == ["0x0", "0x1", "0x0"]
-    full = read(aave_v3, chain, market, alice).position(alice)
-    option = aave_v3.options(full)[0]
-    assert (option.available.raw, option.blocked) == (0, "the pool's supply cap of WETH is reached")
-    one = AddCollateral(position=full.id, amount=amount(chain, "WETH", 10))
+    full = read(aave_v3, chain, market, carol).position(carol)
+    (option,) = aave_v3.options(full)
+    reached = f"the pool's supply cap of {symbol} is reached"
+    assert (option.available.raw, option.blocked) == (0, reached)
+    one = AddCollateral(position=full.id, amount=amount(chain, symbol, 10))
     assert refusal(chain, one, full) == "SUPPLY_CAP_EXCEEDED (51)"
 
 
