@@ -69,13 +69,14 @@ def _option(
     most: int | None,
     blocked: str | None,
 ) -> Option:
-    token = leg.state.reserve.token
+    token, price = leg.state.reserve.token, position.price(leg)
+    worthless = None if price else f"the oracle values {token.symbol} at nothing"
     return Option(
         kind=kind,
         token=token,
         available=Amount(raw=leg.wallet if most is None else min(leg.wallet, most), token=token),
-        price=Price(value=position.price(leg), decimals=8, updated_at=position.timestamp),
-        blocked=blocked,
+        price=Price(value=price, decimals=8, updated_at=position.timestamp),
+        blocked=blocked or worthless,
     )
 
 

@@ -210,6 +210,12 @@ def test_options__supply_cap__leaves_what_the_pool_has_room_for() -> None:
     assert (later.available.raw, later.blocked) == (0, "the pool's supply cap of WETH is reached")
 
 
+def test_options__a_price_of_zero__blocks_what_would_not_help() -> None:
+    worthless = state(WETH, 0, configuration())
+    (option,) = aave_v3.options(position(leg(worthless, collateral=10**18)))
+    assert option.blocked == "the oracle values WETH at nothing"
+
+
 def test_options__nothing_in_the_wallet__is_still_named() -> None:
     empty = replace(leg(WETH_STATE, collateral=10**18), wallet=0)
     (option,) = aave_v3.options(position(empty))
