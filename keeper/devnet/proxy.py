@@ -24,6 +24,14 @@ class Gate:
     A request held in `before` never reaches the node if its client goes away meanwhile.
     """
 
+    def forwarded(self, body: bytes) -> bytes:
+        """What the node is to see of a POST's body."""
+        return body
+
+    def frame(self, text: str) -> bool:  # noqa: ARG002 - for gates that look at it
+        """Whether a WebSocket frame from the node is passed on."""
+        return True
+
     async def before(self, requests: list[Json]) -> None:
         """A POST has arrived and is not yet passed on."""
 
@@ -78,7 +86,9 @@ class RecordingProxy:
         try:
             await self.gate.before(requests)
             async with self._session.post(
-                self._upstream_http, data=body, headers={"Content-Type": "application/json"}
+                self._upstream_http,
+                data=self.gate.forwarded(body),
+                headers={"Content-Type": "application/json"},
             ) as answer:
                 answered = await answer.read()
             await self.gate.after(requests)
@@ -118,6 +128,6 @@ class RecordingProxy:
         self, node: aiohttp.ClientWebSocketResponse, client: web.WebSocketResponse
     ) -> None:
         async for frame in node:
-            if frame.type is aiohttp.WSMsgType.TEXT:
+            if frame.type is aiohttp.WSMsgType.TEXT and self.gate.frame(frame.data):
                 self.recording.frame(time.monotonic(), frame.data)
                 await client.send_str(frame.data)

@@ -12,6 +12,7 @@ from eth_utils.crypto import keccak
 
 Json = dict[str, Any]
 SEND = "eth_sendRawTransaction"
+POLL = "eth_getBlockByNumber"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +22,13 @@ class Post:
     at_s: float
     """Monotonic clock, when it had arrived."""
     methods: tuple[str, ...]
-    read_at: frozenset[str]
-    """The hashes of the blocks at whose state it makes plain view calls."""
     sent: tuple[str, ...]
     """The hashes of the transactions that it broadcasts."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the node for more than its newest head."""
+        return not {SEND, POLL}.issuperset(self.methods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,6 @@ class Recording:
             Post(
                 at_s=at_s,
                 methods=tuple(str(request.get("method")) for request in requests),
-                read_at=frozenset(_read_at(requests)),
                 sent=tuple(_sent(requests)),
             )
         )
@@ -71,17 +74,18 @@ class Recording:
             )
 
     def reads_per_block(self) -> int:
-        """The most round trips that read any one block's state, from its announcement until the
-        next block's or, if that comes first, until a transaction is sent."""
+        """The most round trips in any one block, simulations included, from its announcement until
+        the first broadcast or, if that comes first, the next block's. Broadcasts and polls for the
+        newest head are not counted."""
         most = 0
-        for begin, end, head in self._spans():
+        for begin, end in self._spans():
             reads = 0
             for post in self.posts:
                 if not begin <= post.at_s < end:
                     continue
+                reads += post.asks
                 if post.sent:
                     break
-                reads += head.hash in post.read_at
             most = max(most, reads)
         return most
 
@@ -101,18 +105,9 @@ class Recording:
             if decided_at.get(transaction) in announced
         ]
 
-    def _spans(self) -> Iterator[tuple[float, float, AnnouncedHead]]:
-        for i, head in enumerate(self.heads):
-            end = self.heads[i + 1].at_s if i + 1 < len(self.heads) else float("inf")
-            yield head.at_s, end, head
-
-
-def _read_at(requests: list[Json]) -> Iterator[str]:
-    for request in requests:
-        params = request.get("params") or []
-        # A third parameter overrides the state: a simulation, not a reading of the chain.
-        if request.get("method") == "eth_call" and len(params) == 2 and isinstance(params[1], dict):
-            yield params[1]["blockHash"]
+    def _spans(self) -> Iterator[tuple[float, float]]:
+        ends = [head.at_s for head in self.heads[1:]]
+        yield from zip((head.at_s for head in self.heads), [*ends, float("inf")], strict=False)
 
 
 def _sent(requests: list[Json]) -> Iterator[str]:

@@ -28,42 +28,53 @@ def head(number: int) -> str:
     )
 
 
-def read(number: int, *override: Any) -> dict[str, Any]:
-    return {"method": "eth_call", "params": [{}, {"blockHash": block_hash(number)}, *override]}
+def read() -> dict[str, Any]:
+    return {"method": "eth_call", "params": [{}, {"blockHash": block_hash(1)}]}
 
 
 def send() -> dict[str, Any]:
     return {"method": "eth_sendRawTransaction", "params": [RAW]}
 
 
+def poll() -> dict[str, Any]:
+    return {"method": "eth_getBlockByNumber", "params": ["latest", False]}
+
+
 def test_reads_per_block__batches_and_single_calls__counts_round_trips() -> None:
     recording = Recording()
     recording.frame(0.0, head(1))
-    recording.post(0.1, [read(1), read(1), read(1)])
+    recording.post(0.1, [read(), read(), read()])
     recording.frame(1.0, head(2))
-    recording.post(1.1, [read(2)])
-    recording.post(1.2, [read(2)])
+    recording.post(1.1, [read()])
+    recording.post(1.2, [{"method": "eth_feeHistory", "params": []}])
     recording.frame(2.0, head(3))
     assert recording.reads_per_block() == 2
 
 
-def test_reads_per_block__simulations_sends_and_polls__are_not_readings() -> None:
+def test_reads_per_block__polls_and_sends__are_not_counted() -> None:
     recording = Recording()
     recording.frame(0.0, head(1))
-    recording.post(0.1, [read(1)])
-    recording.post(0.2, [read(1, {"0xabc": {"balance": "0x1"}})])
-    recording.post(0.3, [{"method": "eth_feeHistory", "params": []}])
+    recording.post(0.1, [poll()])
+    recording.post(0.2, [read()])
+    recording.post(0.3, [poll(), poll()])
     recording.post(0.4, [send()])
-    recording.post(0.5, [{"method": "eth_getTransactionReceipt", "params": ["0x"]}])
     assert recording.reads_per_block() == 1
+
+
+def test_reads_per_block__poll_within_a_batch_of_reads__is_counted() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read()])
+    recording.post(0.2, [poll(), read()])
+    assert recording.reads_per_block() == 2
 
 
 def test_reads_per_block__outcome_read_after_the_send__is_not_part_of_the_decision() -> None:
     recording = Recording()
     recording.frame(0.0, head(1))
-    recording.post(0.1, [read(1)])
+    recording.post(0.1, [read()])
     recording.post(0.2, [send()])
-    recording.post(0.3, [read(1)])
+    recording.post(0.3, [read()])
     assert recording.reads_per_block() == 1
 
 
