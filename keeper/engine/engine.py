@@ -115,6 +115,7 @@ class Engine:
         await self._observe(snapshot, outlook)
         await self._prices.store(new_rounds)
         self.passes += 1
+        log.debug("pass.done", block=head.number)
 
     async def _rediscover(self, head: Head) -> None:
         """A market that could not be read may have changed: find out before the next reading."""
