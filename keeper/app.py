@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 import tenacity
+from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.chain.heads import Heads
 from keeper.chain.prepare import Preparer
@@ -97,7 +98,7 @@ class Daemon:
 
     async def follow(self, *, once: bool) -> None:
         """Run passes until stopped."""
-        await self._engine.resume(await _reached(self._heads.current, once=once))
+        await _reached(self._resume, once=once)
         log.info("keeper.ready", live=self._live)
         scheduler = schedule(
             [
@@ -116,6 +117,9 @@ class Daemon:
                 scheduler.shutdown(wait=False)
         log.info("keeper.stopped", passes=self._engine.passes)
 
+    async def _resume(self) -> None:
+        await self._engine.resume(await self._heads.current())
+
     async def _pass_over_heads(self, *, once: bool) -> None:
         async for change in self._heads.changes():
             if change.missed:
@@ -125,10 +129,11 @@ class Daemon:
             async with self._turn:
                 try:
                     await self._engine.run_pass(change.head)
-                except EndpointUnavailableError as error:
+                except (EndpointUnavailableError, SQLAlchemyError) as error:
+                    # Nothing is sent without the journal, so both mend themselves at a later head.
                     if once:
                         raise TemporaryError(str(error)) from error
-                    log.error("pass.failed", block=change.head.number, reason=str(error))  # noqa: TRY400 - the reason says it all
+                    log.error("pass.failed", block=change.head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
                     continue
             if once and self._transactions.idle:
                 return

@@ -85,6 +85,7 @@ class TransactionManager:
     async def recover(self, head: Head) -> None:
         """Take up what an earlier run left open: adopt what the node knows, send the identical
         bytes again where it does not and the deadline allows."""
+        self._open.clear()
         for intent in await self._run(self._journal.open_intents, self._chain_id):
             self._open.setdefault(intent.decision_id, []).append(intent)
         intents = self._all_open()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.chain.prepare import Prepared, Preparer
 from keeper.chain.prices import FeedPrices
@@ -111,7 +112,15 @@ class Engine:
         self._armed = decisions.armed
         decided = [await self._plan(snapshot, row, cause) for row, cause in decisions.acting()]
         for each, prepared in await self._approve(snapshot, outlook, list(filter(None, decided))):
-            await self._act(snapshot, outlook, each, prepared)
+            try:
+                await self._act(snapshot, outlook, each, prepared)
+            except SQLAlchemyError as error:
+                # Without the journal nothing is sent; the next block tries again.
+                log.error(  # noqa: TRY400 - the reason says it all
+                    "plan.not_sent",
+                    position=self._watched[each.row].label,
+                    reason=str(error.args[0]),
+                )
         await self._observe(snapshot, outlook)
         await self._prices.store(new_rounds)
         self.passes += 1
