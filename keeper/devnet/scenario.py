@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from keeper.model.errors import ConfigurationError, Problem
 from keeper.resources import resource
 
 HISTORY_S = 31 * 24 * 3600
@@ -148,12 +149,18 @@ def _reason(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-class UnknownScenarioError(Exception):
+class UnknownScenarioError(ConfigurationError):
     """No packaged scenario has this name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no scenario {name!r}; there are: {', '.join(known)}")
-        self.name = name
+        super().__init__(
+            Problem(
+                where=f"scenario {name!r}",
+                what="there is none of that name",
+                why="it tells what prices, gas and time do on the local chain",
+                fix=f"choose one of: {', '.join(known)}",
+            )
+        )
         self.known = known
 
 

@@ -1,16 +1,19 @@
 """The demo's live table, and the same in plain lines where there is no terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from keeper.devnet.report import Report
-from keeper.devnet.story import AccountTold
+from keeper.devnet.story import AccountTold, ActionTold
 from keeper.model.units import WAD, Wad
+
+LATEST_ACTIONS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,33 +36,24 @@ class Moment:
 
 
 def live_table(moment: Moment) -> RenderableType:
-    """The moment as a table."""
-    table = Table(title=moment.title, title_style="bold", expand=False)
-    table.add_column("twin")
-    for column in (
-        "health",
-        "breach probability",
-        "debt",
-        "actions",
-        "cost",
-        "liquidations",
-        "loss",
-    ):
+    """The moment as a table, with the latest actions below it."""
+    table = _table(moment.title)
+    table.add_column("twin", no_wrap=True)
+    for column in ("health", "P(breach)", "debt", "actions", "cost", "liquidated", "loss"):
         table.add_column(column, justify="right")
-    table.add_column("last action")
     for story in moment.told:
         table.add_row(
             story.name,
             _health(moment.healths[story.name]),
             _probability(moment.breach_probabilities.get(story.name)),
-            _usd(story.debt_end_usd8),
+            _dollars(story.debt_end_usd8),
             str(len(story.actions)),
             _usd(story.cost_usd8),
             Text(str(len(story.liquidations)), style="bold red" if story.liquidations else ""),
-            _usd(story.loss_usd8),
-            _last_action(story),
+            _dollars(story.loss_usd8),
         )
-    return Group(Text(_heading(moment)), table)
+    latest = [Text(_acted(name, action)) for name, action in _in_order(moment.told)]
+    return Group(Text(_heading(moment)), table, *latest[-LATEST_ACTIONS:])
 
 
 def plain_line(moment: Moment) -> str:
@@ -83,14 +77,28 @@ def _heading(moment: Moment) -> str:
     )
 
 
-def _last_action(story: AccountTold) -> str:
-    if not story.actions:
-        return ""
-    last = story.actions[-1]
-    return (
-        f"{last.kind} {_usd(last.amount_usd8)} ({last.cause}): "
-        f"{_health(last.health_before)} to {_health(last.health_after)}"
+def _table(title: str) -> Table:
+    # Narrow enough for a terminal of 80 columns.
+    return Table(
+        title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
+
+
+def _in_order(told: Iterable[AccountTold]) -> list[tuple[str, ActionTold]]:
+    acts = [(story.name, action) for story in told for action in story.actions]
+    return sorted(acts, key=lambda act: act[1].block)
+
+
+def _acted(name: str, action: ActionTold) -> str:
+    return (
+        f"{_clock(action.timestamp)} {name}: {action.kind} {_dollars(action.amount_usd8)}, "
+        f"health {_health(action.health_before)} to {_health(action.health_after)} "
+        f"({action.cause})"
+    )
+
+
+def _clock(timestamp: int) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%m-%d %H:%M}"
 
 
 def _health(health: Wad | None) -> str:
@@ -108,19 +116,19 @@ def _usd(usd8: int) -> str:
 def summary(report: Report) -> RenderableType:
     """What a finished demo comes to."""
     document = report.document()
-    table = Table(title="What it came to", title_style="bold")
-    table.add_column("twin")
-    for column in ("liquidations", "lost", "actions", "their cost", "lowest health", "debt left"):
+    table = _table("What it came to")
+    table.add_column("twin", no_wrap=True)
+    for column in ("liquidations", "loss", "actions", "cost", "lowest health", "debt"):
         table.add_column(column, justify="right")
     for story in report.told:
         table.add_row(
             story.name,
             str(len(story.liquidations)),
-            _usd(story.loss_usd8),
+            _dollars(story.loss_usd8),
             str(len(story.actions)),
             _usd(story.cost_usd8),
             _health(story.min_health),
-            _usd(story.debt_end_usd8),
+            _dollars(story.debt_end_usd8),
         )
     figures = (
         f"{document['blocks']} blocks, {document['late_blocks']} of them late; "
@@ -128,27 +136,30 @@ def summary(report: Report) -> RenderableType:
         f"p95 {document['latency_blocks']['p95']}; "
         f"head to broadcast p50 {document['head_to_broadcast_ms']['p50']} ms, "
         f"p95 {document['head_to_broadcast_ms']['p95']} ms; "
-        f"at most {document['reads_per_block']} reads per block"
+        f"at most {document['reads_per_block']} round trips to read a block"
     )
     return Group(_actions(report), table, Text(figures))
 
 
 def _actions(report: Report) -> Table:
-    table = Table(title="What the keeper did", title_style="bold")
+    table = _table("What the keeper did")
     for column in ("twin", "UTC", "cause", "action"):
         table.add_column(column)
-    for column in ("amount", "health before", "after", "cost"):
+    for column in ("amount", "before", "after", "cost"):
         table.add_column(column, justify="right")
-    acts = ((action.block, story.name, action) for story in report.told for action in story.actions)
-    for _, name, action in sorted(acts, key=lambda act: act[:2]):
+    for name, action in _in_order(report.told):
         table.add_row(
             name,
-            f"{datetime.fromtimestamp(action.timestamp, UTC):%m-%d %H:%M}",
+            _clock(action.timestamp),
             action.cause,
             action.kind,
-            _usd(action.amount_usd8),
+            _dollars(action.amount_usd8),
             _health(action.health_before),
             _health(action.health_after),
             _usd(action.cost_usd8),
         )
     return table
+
+
+def _dollars(usd8: int) -> str:
+    return f"${usd8 / 1e8:,.0f}"

@@ -1,0 +1,91 @@
+"""What a demo shows while it runs and when it ends."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console, RenderableType
+
+from keeper.devnet.report import Report
+from keeper.devnet.story import AccountTold, ActionTold, LiquidationTold
+from keeper.devnet.table import Moment, live_table, plain_line, summary
+from keeper.model.units import WAD, Wad
+
+USD8 = 10**8
+ACTION = ActionTold(
+    transaction="0xa",
+    kind="Repay",
+    cause="forecast",
+    block=7,
+    timestamp=1_584_010_800,
+    latency_blocks=1,
+    health_before=Wad(12 * WAD // 10),
+    health_after=Wad(14 * WAD // 10),
+    amount_usd8=1_234 * USD8,
+    cost_usd8=4 * USD8,
+)
+TOLD = tuple(
+    AccountTold(
+        name=name,
+        actions=(ACTION,) if name == "forecast" else (),
+        liquidations=(LiquidationTold(block=8, timestamp=1_584_010_860, loss_usd8=99 * USD8),)
+        if name == "unprotected"
+        else (),
+        cost_usd8=0,
+        min_health=Wad(WAD),
+        debt_start_usd8=10_000 * USD8,
+        debt_end_usd8=9_876 * USD8,
+    )
+    for name in ("unprotected", "fixed", "forecast")
+)
+MOMENT = Moment(
+    title="A fall",
+    block=8,
+    blocks=20,
+    timestamp=1_584_010_860,
+    market_price=141.4,
+    oracle_price=142.5,
+    gas_price_wei=66 * 10**9,
+    healths={"unprotected": None, "fixed": Wad(11 * WAD // 10), "forecast": ACTION.health_after},
+    breach_probabilities={"fixed": None, "forecast": 0.034},
+    told=TOLD,
+)
+
+
+def rendered(shown: RenderableType, width: int) -> str:
+    console = Console(file=StringIO(), width=width)
+    console.print(shown)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_live_table__any_terminal__shows_every_fact_uncut(width: int) -> None:
+    text = rendered(live_table(MOMENT), width)
+    for fact in (
+        *("block 8/20", "2020-03-12 11:01 UTC", "141.40", "142.50", "66 gwei"),
+        *("no debt", "1.100", "1.400", "3.4%", "$9,876", "$99"),
+        "03-12 11:00 forecast: Repay $1,234, health 1.200 to 1.400 (forecast)",
+    ):
+        assert fact in text
+    assert "…" not in text
+
+
+def test_plain_line__no_terminal__is_one_line() -> None:
+    line = plain_line(MOMENT)
+    assert "\n" not in line
+    assert "forecast 1.400 p=3.4% actions=1" in line
+    assert "unprotected no debt p=- actions=0 cost=$0.00 liquidations=1" in line
+
+
+def test_summary__finished__tells_actions_losses_and_figures() -> None:
+    report = Report(
+        scenario="fall",
+        blocks=20,
+        told=TOLD,
+        reads_per_block=1,
+        head_to_broadcast_ms=(25.0,),
+        late_beats=3,
+    )
+    text = rendered(summary(report), 80)
+    for fact in ("Repay", "$1,234", "$99", "20 blocks, 3 of them late", "p50 25.0 ms"):
+        assert fact in text
