@@ -80,7 +80,12 @@ def _heading(moment: Moment) -> str:
 def _table(title: str) -> Table:
     # Narrow enough for a terminal of 80 columns.
     return Table(
-        title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_style="bold",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
 
 
