@@ -85,15 +85,18 @@ def demo(
 def _folder() -> Iterator[Path]:
     """For the keeper's files of this run; left where it is, and named, if the run fails."""
     folder = Path(tempfile.mkdtemp(prefix="keeper-demo-"))
-    finished = False
+    failed = True
     try:
         yield folder
-        finished = True
+        failed = False
+    except KeyboardInterrupt:
+        failed = False
+        raise
     finally:
-        if finished:
-            shutil.rmtree(folder)
-        else:
+        if failed:
             print(f"keeper: the files of this run are in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
 
 
 @contextmanager
