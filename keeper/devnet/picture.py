@@ -23,6 +23,7 @@ STYLES = {
 MARKERS = {"forecast": "^", "floor": "s", "liquidation": "X"}
 FLOORS = {twin.name: float(twin.policy.floor) for twin in TWINS if twin.policy is not None}
 INK = "#333333"
+LOWEST_SHOWN = 0.9
 
 
 def draw(
@@ -66,10 +67,10 @@ def _healths(
     times = _times(block.timestamp for block in blocks)
     axes.axhline(1.0, color=INK, lw=1.2)
     axes.annotate(
-        "liquidated below 1.0; dotted: floors",
-        (0.005, 1.0),
+        "liquidated below 1.0; dotted: the floors",
+        (0.005, 0.99),
         xycoords=("axes fraction", "data"),
-        va="bottom",
+        va="top",
     )
     for story in told:
         color, line = STYLES[story.name]
@@ -88,6 +89,7 @@ def _healths(
         label = what if what == "liquidation" else f"action, cause: {what}"
         axes.plot([], [], marker=marker, color=INK, markersize=7, linestyle="none", label=label)
     axes.set_ylabel("health factor")
+    axes.set_ylim(bottom=min(LOWEST_SHOWN, axes.get_ylim()[0]))
     lines, labels = axes.get_legend_handles_labels()
     columns = max(len(told), len(MARKERS))
     # A legend fills its columns first: the twins in the upper row, the markers in the lower.
