@@ -159,13 +159,10 @@ class Journal:
             return connection.execute(query).scalar()
 
     def move(self, keys: Iterable[str], state: State) -> None:
-        """Set the intents' state; an expired intent frees its nonce slot."""
+        """Set the intents' state."""
         chosen = list(keys)
         with self._engine.begin() as connection:
             connection.execute(update(intents).where(intents.c.key.in_(chosen)).values(state=state))
-            if state is State.EXPIRED:
-                ids = select(intents.c.id).where(intents.c.key.in_(chosen))
-                connection.execute(delete(nonce_slots).where(nonce_slots.c.intent_id.in_(ids)))
 
     def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None:
         """Keep what was mined; a reorg overwrites it."""
@@ -177,7 +174,8 @@ class Journal:
                 )
 
     def record_result(self, result: Result, states: dict[str, State]) -> None:
-        """The end of a plan: its result and the states of its intents, in one transaction."""
+        """The end of a plan: its result and the states of its intents, in one transaction. An
+        expired intent frees its nonce slot for the next plan."""
         with self._engine.begin() as connection:
             connection.execute(
                 upsert(results)
@@ -186,6 +184,10 @@ class Journal:
             )
             for key, state in states.items():
                 connection.execute(update(intents).where(intents.c.key == key).values(state=state))
+            expired = select(intents.c.id).where(
+                intents.c.key.in_([key for key in states if states[key] is State.EXPIRED])
+            )
+            connection.execute(delete(nonce_slots).where(nonce_slots.c.intent_id.in_(expired)))
 
     def open_intents(self, chain_id: int) -> list[Intent]:
         """Intents that may still change the chain, oldest first."""
@@ -201,17 +203,15 @@ class Journal:
 
     def moved_usd8_since(self, position: PositionId, timestamp: int) -> int:
         """What approved plans moved for a position since `timestamp` (chain time): open plans and
-        those that succeeded, not expired or reverted ones."""
-        counted = (
-            select(intents.c.decision_id)
-            .where(intents.c.state.not_in([State.EXPIRED, State.REVERTED]))
-            .scalar_subquery()
-        )
+        those that succeeded, not ones of which a transaction expired or reverted."""
+        sent = select(intents.c.decision_id)
+        failed = sent.where(intents.c.state.in_([State.EXPIRED, State.REVERTED]))
         query = select(decisions.c.moved_usd8).where(
             *_is(decisions, position),
             decisions.c.approved,
             decisions.c.timestamp > timestamp,
-            decisions.c.id.in_(counted),
+            decisions.c.id.in_(sent),
+            decisions.c.id.not_in(failed),
         )
         with self._engine.connect() as connection:
             return sum(moved for (moved,) in connection.execute(query))
