@@ -1,12 +1,15 @@
 """The transaction manager: the only code that signs and sends.
 
-An intent with its nonce, raw bytes and hash is in the journal before the bytes leave. It is sent
-once; afterwards its receipt is asked for at every head until it is deep enough. A reorg that takes
-the receipt back re-opens it by itself, since nothing is believed but the newest answer.
+An intent with its nonce, raw bytes and hash is in the journal before the bytes leave. Afterwards its
+receipt is asked for at every head until it is deep enough. A reorg that takes the receipt back
+re-opens it by itself, since nothing is believed but the newest answer. Bytes that the node says it
+does not have, because they were lost or dropped, are sent again unchanged until the plan's deadline;
+after it the plan is over and its nonces are free.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
@@ -82,20 +85,16 @@ class TransactionManager:
 
     # -- what is under way -----------------------------------------------------------------------
 
-    async def recover(self, head: Head) -> None:
-        """Take up what an earlier run left open: adopt what the node knows, send the identical
-        bytes again where it does not and the deadline allows."""
+    async def recover(self, watched: Collection[PositionId]) -> None:
+        """Take up what an earlier run left open; the next `settle` finds out what came of it.
+        Positions that are not watched any more are left as they are."""
         self._open.clear()
         for intent in await self._run(self._journal.open_intents, self._chain_id):
+            if intent.position not in watched:
+                log.warning("intent.not_watched", key=intent.key, tx_hash=intent.attempt.hash)
+                continue
             self._open.setdefault(intent.decision_id, []).append(intent)
-        intents = self._all_open()
-        if not intents:
-            return
-        answers = await self._known(intents)
-        for intent, known in zip(intents, answers, strict=True):
-            log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash, known=known)
-            if not known and head.number <= intent.deadline_block:
-                await self._send(intent)
+            log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
 
     @retry_reads
     async def reconcile(self, head: Head) -> None:
@@ -128,32 +127,32 @@ class TransactionManager:
         """Whether nothing is open."""
         return not self._open
 
-    def receipt_requests(self) -> list[Request]:
+    def outcome_requests(self) -> list[Request]:
         """To ride along with the reads of a pass; the answers go to `settle`."""
         return [
-            Request(method="eth_getTransactionReceipt", params=(intent.attempt.hash,))
+            Request(method=method, params=(intent.attempt.hash,))
             for intent in self._all_open()
+            for method in ("eth_getTransactionReceipt", "eth_getTransactionByHash")
         ]
 
     async def settle(self, head: Head, answers: Sequence[Any | RpcError]) -> list[Settled]:
-        """Note receipts and return the plans that are over. They stay open until `close`."""
+        """Note receipts, send again what the node does not have, and return the plans that are
+        over. They stay open until `close`."""
         receipts: dict[str, MinedReceipt] = {}
-        for answer in answers:
-            if isinstance(answer, dict):
-                receipt = _receipt(answer)
-                receipts[receipt.hash] = receipt
+        unknown: set[str] = set()
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        for intent, (receipt, known) in zip(self._all_open(), pairs, strict=True):
+            if isinstance(receipt, dict):
+                receipts[intent.attempt.hash] = _receipt(receipt)
+            elif known is None:
+                # An error is not a "no": only a clear null says that the node does not have it.
+                unknown.add(intent.key)
         await self._note(receipts)
-        overdue = [
-            intent
-            for intent in self._all_open()
-            if intent.attempt.hash not in receipts and head.number > intent.deadline_block
-        ]
-        expired: set[str] = set()
-        if overdue:
-            for intent, known in zip(overdue, await self._known(overdue), strict=True):
-                log.warning("intent.overdue", key=intent.key, tx_hash=intent.attempt.hash)
-                if not known:
-                    expired.add(intent.key)
+        missing = [intent for intent in self._all_open() if intent.key in unknown]
+        expired = {intent.key for intent in missing if head.number > intent.deadline_block}
+        for key in sorted(expired):
+            log.warning("intent.expired", key=key)
+        await self._send_in_order([intent for intent in missing if intent.key not in expired])
         settled = []
         for decision_id, intents in self._open.items():
             ends = [self._ended(intent, receipts, expired, head) for intent in intents]
@@ -202,17 +201,6 @@ class TransactionManager:
         if receipts:
             await self._run(self._journal.record_receipts, list(receipts.values()))
 
-    @retry_reads
-    async def _known(self, intents: Sequence[Intent]) -> list[bool]:
-        answers = await self._rpc.batch(
-            [
-                Request(method="eth_getTransactionByHash", params=(intent.attempt.hash,))
-                for intent in intents
-            ]
-        )
-        # An error is not a "no": only a clear null says that the node does not have it.
-        return [answer is not None for answer in answers]
-
     def _all_open(self) -> list[Intent]:
         return [intent for intents in self._open.values() for intent in intents]
 
@@ -221,11 +209,12 @@ class TransactionManager:
     async def submit(
         self, prepared: Prepared, *, decision_id: int, episode: int, head: Head
     ) -> list[Intent]:
-        """Sign, journal, then send once. From the journal's commit on, the plan is open."""
+        """Sign, journal, then send. From the journal's commit on, the plan is open."""
         proposal = prepared.proposal
         signer = self._signers[proposal.signer]
-        taken = [i.attempt.nonce for i in self._all_open() if i.signer == proposal.signer]
-        nonce = max([prepared.chain_nonce, *(used + 1 for used in taken)])
+        taken = {i.attempt.nonce for i in self._all_open() if i.signer == proposal.signer}
+        # The lowest ones: a nonce left out would hold up every later transaction.
+        nonces = (nonce for nonce in count(prepared.chain_nonce) if nonce not in taken)
         step = await self._run(self._journal.next_step, episode)
         intents = []
         for offset, (transaction, gas_used) in enumerate(
@@ -241,16 +230,13 @@ class TransactionManager:
                     transaction=transaction,
                     head_number=head.number,
                     deadline_block=head.number + self._fees.deadline_blocks,
-                    attempt=self._sign(
-                        signer, transaction, nonce + offset, gas_used, prepared.fees
-                    ),
+                    attempt=self._sign(signer, transaction, next(nonces), gas_used, prepared.fees),
                     state=State.SIGNED,
                 )
             )
         await self._run(self._journal.record_intents, intents)
         self._open[decision_id] = intents
-        for intent in tuple(intents):
-            await self._send(intent)
+        await self._send_in_order(intents)
         return intents
 
     def _sign(
@@ -279,8 +265,18 @@ class TransactionManager:
             priority_fee_wei=fees.priority_fee_wei,
         )
 
-    async def _send(self, intent: Intent) -> None:
-        """One POST, never repeated here: a lost answer is resolved by asking for the receipt."""
+    async def _send_in_order(self, intents: Sequence[Intent]) -> None:
+        """Send what can be sent: nothing of a plan behind a transaction that was not taken, and
+        nothing of an account whose key is not here, as in a dry run."""
+        stuck: set[int] = set()
+        for intent in tuple(intents):
+            if intent.decision_id in stuck or intent.signer not in self._signers:
+                continue
+            if not await self._send(intent):
+                stuck.add(intent.decision_id)
+
+    async def _send(self, intent: Intent) -> bool:
+        """One POST; whether the node took it. A lost answer is resolved at the next head."""
         fields = {
             "key": intent.key,
             "purpose": intent.transaction.purpose,
@@ -291,11 +287,12 @@ class TransactionManager:
             await self._rpc.call("eth_sendRawTransaction", "0x" + intent.attempt.raw.hex())
         except (RpcError, EndpointUnavailableError) as error:
             log.error("transaction.send_failed", reason=str(error), **fields)  # noqa: TRY400 - expected failure, no traceback wanted
-            return
+            return False
         intents = self._open[intent.decision_id]
         intents[intents.index(intent)] = replace(intent, state=State.BROADCAST)
         await self._run(self._journal.move, [intent.key], State.BROADCAST)
         log.info("transaction.sent", **fields)
+        return True
 
 
 def _receipt(answer: dict[str, Any]) -> MinedReceipt:

@@ -90,7 +90,7 @@ class Engine:
         disarmed = await self._store.run(self._store.journal.disarmed, chain_id)
         self._armed = np.array([row.id not in disarmed for row in self._watched])
         self._open_episodes = await self._store.run(self._store.journal.open_episodes, chain_id)
-        await self._transactions.recover(head)
+        await self._transactions.recover(self._rows)
 
     async def refresh(self, head: Head) -> None:
         """Read anew what changes seldom: market parameters, and feeds that have no rounds yet."""
@@ -141,7 +141,7 @@ class Engine:
         values, receipts = await self._reader.read(
             [*(market.reading(head) for market in markets), self._prices.latest()],
             at=head.hash,
-            beside=self._transactions.receipt_requests(),
+            beside=self._transactions.outcome_requests(),
         )
         *market_values, new_rounds = values
         self._unread = [
