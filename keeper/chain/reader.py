@@ -29,9 +29,11 @@ class Reader:
     """Drives readings at a block hash. Raises `EndpointUnavailableError` when the node does not
     answer or does not know the block, which a later head will mend."""
 
-    def __init__(self, rpc: Rpc, *, multicall: Address) -> None:
+    def __init__(self, rpc: Rpc, *, multicall: Address, patient: bool = True) -> None:
+        """`patient`: ask again for a while before giving up."""
         self._rpc = rpc
         self._multicall = multicall
+        self._ask = retry_reads(self._ask_once) if patient else self._ask_once
         # Readings ask for the same tuple of calls block after block: its encoding is kept. Holding
         # the tuple keeps its id from being used again.
         self._encodings: OrderedDict[int, tuple[Calls, tuple[str, ...]]] = OrderedDict()
@@ -54,7 +56,10 @@ class Reader:
                 self._step(index, readings[index], returns, values, waiting)
         return values, answers
 
-    @retry_reads
+    def impatient(self) -> "Reader":
+        """The same, asking once: for blocks that the node may have forgotten."""
+        return Reader(self._rpc, multicall=self._multicall, patient=False)
+
     async def head(self, block_hash: str) -> Head:
         """The header of a block that is known by its hash."""
         header = await self._rpc.call("eth_getBlockByHash", block_hash, False)
@@ -79,8 +84,7 @@ class Reader:
         else:
             waiting.append((index, calls))
 
-    @retry_reads
-    async def _ask(
+    async def _ask_once(
         self, asked: Sequence[Calls], at: str, beside: Sequence[Request]
     ) -> tuple[list[Results], list[Any | RpcError]]:
         chunks = [self._encoded(calls) for calls in asked]

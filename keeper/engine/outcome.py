@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from keeper.chain.reader import Reader
+from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions import Settled
 from keeper.engine.watch import MarketSnapshot, Snapshot, Watched, WatchedMarket, assemble
 from keeper.model.reading import ReadingError
@@ -28,7 +29,7 @@ class Outcomes:
         watched: Sequence[Watched],
         markets: Mapping[str, WatchedMarket],
     ) -> None:
-        self._reader = reader
+        self._reader = reader.impatient()
         self._watched = watched
         self._markets = markets
         self._recent: OrderedDict[str, Snapshot] = OrderedDict()
@@ -40,7 +41,10 @@ class Outcomes:
             self._recent.popitem(last=False)
 
     async def result(self, settled: Settled, action: Action, head: Head) -> Result:
-        """The result of a plan that is over. Raises `EndpointUnavailableError`."""
+        """The result of a plan that is over.
+
+        Looking back is tried once: after a restart the block may be one whose state the node has
+        forgotten, and protecting the positions now must not wait for it."""
         receipt = settled.receipt
         if receipt is None or not receipt.succeeded:
             return Result(
@@ -53,7 +57,7 @@ class Outcomes:
             )
         try:
             return await self._compared(settled, receipt, action)
-        except ReadingError as error:
+        except (ReadingError, EndpointUnavailableError) as error:
             return Result(
                 decision_id=settled.decision_id,
                 succeeded=True,
