@@ -80,7 +80,7 @@ class Daemon:
         reader = Reader(rpc, multicall=chain.multicall)
         self._engine = Engine(
             watched=_watched(settings),
-            markets=_markets(settings),
+            markets=watched_markets(settings),
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
@@ -218,7 +218,8 @@ def _watched(settings: Settings) -> list[Watched]:
     ]
 
 
-def _markets(settings: Settings) -> list[WatchedMarket]:
+def watched_markets(settings: Settings) -> list[WatchedMarket]:
+    """The configured markets, with the accounts in each."""
     accounts: dict[str, list[Address]] = {}
     for position in settings.positions:
         accounts.setdefault(position.market, []).append(position.account)

@@ -1,36 +1,49 @@
-"""The commands by name. Each module exposes `app` and is imported only when it is called, so that
-`keeper status` does not wait for a plotting library."""
+"""The commands by name. Each module exposes `app` and is imported only when its command runs, so
+that neither help nor completion waits for a database or a plotting library."""
 
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from keeper import __version__
 
-COMMANDS = ("run", "status", "history", "explain", "demo", "devnet")
+COMMANDS = {
+    "run": "Watch every configured position and protect it.",
+    "status": "Show each position's health, forecast and last action.",
+    "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
+    "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
+    "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
+    "devnet": "Run a local chain with the real contracts.",
+    "fork": "Run a copy of a real chain, to rehearse on your own positions.",
+}
+"""Each with the first line of its help."""
 
 
 class _Commands(TyperGroup):
     """Every command is the module of its name."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group's signature
-        return list(COMMANDS)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the group's signature
-        if cmd_name not in COMMANDS:
-            return None
-        command = typer.main.get_command(import_module(f"keeper.cli.{cmd_name}").app)
-        command.name = cmd_name
-        return command
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, in place of the line that lists it."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        if listed is None:
+            return name, None, rest
+        command = typer.main.get_command(import_module(f"keeper.cli.{name}").app)
+        command.name = name
+        return name, command, rest
 
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Keep leveraged on-chain positions from being liquidated.",
 )
 

@@ -4,6 +4,7 @@ from keeper.config.load import (
     debugging,
     default_path,
     foreign_environment,
+    keyless_environment,
     load_settings,
     store_path,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "debugging",
     "default_path",
     "foreign_environment",
+    "keyless_environment",
     "load_settings",
     "store_path",
 ]

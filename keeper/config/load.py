@@ -75,6 +75,15 @@ def foreign_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("KEEPER_")}
 
 
+def keyless_environment() -> dict[str, str]:
+    """The environment without private keys and passwords, for a command that must not have them."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith("KEEPER_") and name.endswith(("PRIVATE_KEY", "PASSWORD")))
+    }
+
+
 def debugging(environ: Mapping[str, str] | None = None) -> bool:
     """Whether KEEPER_DEBUG asks for tracebacks."""
     environ = os.environ if environ is None else environ

@@ -39,7 +39,10 @@ class AnvilOptions:
     base_fee_wei: int = 10**9
     """Base fee of the first block; later blocks follow EIP-1559 unless set one by one."""
     gas_limit: int = 30_000_000
+    """Per block; a fork has its origin's."""
     fork_url: str | None = None
+    fork_block: int | None = None
+    """The newest of the origin's blocks that the fork has; None for the newest there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +108,18 @@ def _command(options: AnvilOptions, port: int) -> list[str]:
         *("--chain-id", str(options.chain_id)),
         *("--accounts", "1"),
         *("--order", "fees"),
-        *("--gas-limit", str(options.gas_limit)),
         *("--prune-history", str(HISTORY_BLOCKS)),
         "--no-mining",
         "--auto-impersonate",
         "--no-request-size-limit",
     ]
     if options.fork_url is not None:
-        return [*command, "--fork-url", options.fork_url, "--no-storage-caching"]
+        command += ["--fork-url", options.fork_url, "--no-storage-caching"]
+        if options.fork_block is not None:
+            command += ["--fork-block-number", str(options.fork_block)]
+        return command
     command += ["--block-base-fee-per-gas", str(options.base_fee_wei)]
+    command += ["--gas-limit", str(options.gas_limit)]
     if options.timestamp is not None:
         command += ["--timestamp", str(options.timestamp)]
     return command

@@ -74,13 +74,16 @@ def write_files(
     return path
 
 
+def write_keystore(path: Path, key: bytes) -> None:
+    """A keystore file of a throw-away key, locked with `KEYSTORE_PASSWORD`."""
+    path.touch(mode=OWNER_ONLY)
+    locked = Account.encrypt(key, KEYSTORE_PASSWORD, "scrypt", SCRYPT_N)
+    path.write_text(json.dumps(locked), encoding="utf-8")
+
+
 def _guarded(folder: Path, name: str, policy: Policy, account: DevAccount) -> str:
     keystore = folder / f"{name}.json"
-    keystore.touch(mode=OWNER_ONLY)
-    locked = Account.encrypt(
-        bytes.fromhex(account.private_key[2:]), KEYSTORE_PASSWORD, "scrypt", SCRYPT_N
-    )
-    keystore.write_text(json.dumps(locked), encoding="utf-8")
+    write_keystore(keystore, bytes.fromhex(account.private_key[2:]))
     return _GUARDED.format(
         name=name, policy=policy.toml(), keystore=keystore.name, account=account.address
     )

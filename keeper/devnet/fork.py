@@ -1,0 +1,138 @@
+"""A copy of a chain that continues on its own, on this machine, and never touches its origin.
+
+Its chain id is its own: a transaction signed for the fork is worth nothing anywhere else. No key of
+the origin's owners is needed: on the fork, throw-away accounts take their positions over.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from keeper.devnet.anvil import AnvilOptions, running_anvil
+from keeper.devnet.files import JOURNAL, write_keystore
+from keeper.devnet.origin import Origin, relayed
+from keeper.devnet.rpc import Rpc
+from keeper.devnet.takeover import Takeover
+from keeper.model.units import Address
+from keeper.protocols.aave_v3 import AavePosition
+
+CHAIN_ID_OFFSET = 10**12
+"""Added to the origin's chain id: beyond any id in use, and within what JavaScript holds exactly."""
+KEPT_CHAIN_KEYS = ("poll_interval_s", "confirmations", "multicall")
+CONFIG = "keeper.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """A running fork. Blocks are mined on request until `start_mining`."""
+
+    rpc_url: str
+    ws_url: str
+    chain_id: int
+    origin: Origin
+    pid: int
+    rpc: Rpc
+
+    def take_over(self, positions: Sequence[AavePosition]) -> dict[Address, LocalAccount]:
+        """Move positions just read to a new account for each owner; owner to account.
+
+        Raises `TakeoverError`.
+        """
+        header = self.rpc.call("eth_getBlockByNumber", "latest", False)
+        # No interest accrues meanwhile, so that what is moved is exactly what was read.
+        self.rpc.call("anvil_setBlockTimestampInterval", 0)
+        takeover = Takeover(rpc=self.rpc)
+        heirs: dict[Address, LocalAccount] = {}
+        for position in positions:
+            heir = heirs.setdefault(position.id.account, Account.create())
+            takeover.move(position, Address(heir.address))
+        self.rpc.call("anvil_removeBlockTimestampInterval")
+        self.rpc.call("anvil_setNextBlockBaseFeePerGas", header["baseFeePerGas"])
+        self.rpc.call("evm_mine")
+        return heirs
+
+    def start_mining(self, block_time_s: int) -> None:
+        """A block every so many seconds from now on."""
+        self.rpc.call("evm_setIntervalMining", block_time_s)
+
+
+@contextmanager
+def forked(origin: Origin, anvil: Path) -> Iterator[Fork]:
+    """Start the fork; stop it on leaving. Raises `AnvilError`."""
+    chain_id = CHAIN_ID_OFFSET + origin.chain_id
+    with relayed(origin.url) as url:
+        options = AnvilOptions(
+            program=anvil, chain_id=chain_id, fork_url=url, fork_block=origin.block
+        )
+        with running_anvil(options) as node, Rpc(node.rpc_url) as rpc:
+            yield Fork(
+                rpc_url=node.rpc_url,
+                ws_url=node.ws_url,
+                chain_id=chain_id,
+                origin=origin,
+                pid=node.pid,
+                rpc=rpc,
+            )
+
+
+def write_config(
+    folder: Path, fork: Fork, original: Mapping[str, Any], heirs: Mapping[Address, LocalAccount]
+) -> Path:
+    """The user's configuration, made for the fork: its endpoint, a journal of its own, and the
+    throw-away accounts with their keystores in place of the user's. Returns its path."""
+    signers = {owner: f"fork-{number}" for number, owner in enumerate(heirs, start=1)}
+    for owner, name in signers.items():
+        write_keystore(folder / f"{name}.json", heirs[owner].key)
+    kept = {key: value for key, value in original["chain"].items() if key in KEPT_CHAIN_KEYS}
+    values = {
+        **original,
+        "chain": {"id": fork.chain_id, "rpc_url": fork.rpc_url, "ws_url": fork.ws_url, **kept},
+        "store": {"path": JOURNAL},
+        "signers": {name: {"keystore": f"{name}.json"} for name in signers.values()},
+        "positions": [
+            {
+                **position,
+                "account": heirs[position["account"]].address,
+                "signer": signers[position["account"]],
+            }
+            for position in original["positions"]
+        ],
+    }
+    path = folder / CONFIG
+    path.write_text(f"# Written for a fork; its keys are worth nothing.\n{_toml(values)}")
+    return path
+
+
+def _toml(section: Mapping[str, Any], name: str = "") -> str:
+    """TOML 1.0 of what a configuration holds; its keys are bare."""
+    lines, sections = [], []
+    for key, value in section.items():
+        inner = f"{name}.{key}" if name else key
+        match value:
+            case dict():
+                only_sections = value and all(isinstance(one, dict) for one in value.values())
+                header = "" if only_sections else f"\n[{inner}]\n"
+                sections.append(header + _toml(value, inner))
+            case [dict(), *_]:
+                sections += [f"\n[[{inner}]]\n{_toml(entry, inner)}" for entry in value]
+            case _:
+                lines.append(f"{key} = {_value(value)}\n")
+    return "".join(lines + sections)
+
+
+def _value(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():  # JSON's escapes are among TOML's, but DEL must not stand bare
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+        case _:
+            return str(value)
