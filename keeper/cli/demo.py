@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the chain's modules take their second when the command runs
     from keeper.devnet.report import Report
     from keeper.devnet.table import Moment
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 PLAIN_LINE_EVERY_S = 5.0
 

@@ -18,7 +18,12 @@ from keeper.cli.stopping import stop_on_sigterm
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.devnet.stage import Stage
 
-app = typer.Typer(no_args_is_help=True, help="Run a local chain with the real contracts.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Run a local chain with the real contracts.",
+)
 
 
 @app.command()

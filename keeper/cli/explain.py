@@ -19,7 +19,7 @@ from keeper.cli.status import journal_path
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.storage.views import DecisionView, Explanation, TransactionView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from keeper.cli.status import NOTHING, journal_path
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.storage.views import DecisionView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 STYLES = {"done": "green", "reverted": "bold red", "refused": "red", "expired": "yellow"}
 

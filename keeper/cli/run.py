@@ -7,7 +7,7 @@ import typer
 
 from keeper.cli.output import ConfigOption
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

@@ -28,7 +28,7 @@ from keeper.cli.output import (
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.storage.views import DecisionView, PositionView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 NOTHING = "Nothing recorded yet: start [bold]keeper run[/bold]."
 
 
