@@ -76,9 +76,10 @@ class Amount:
         return other.raw
 
     def __str__(self) -> str:
-        whole, rest = divmod(self.raw, self.token.unit)
+        whole, rest = divmod(abs(self.raw), self.token.unit)
         fraction = f"{rest:0{self.token.decimals}d}".rstrip("0") if self.token.decimals else ""
-        return f"{whole}{'.' + fraction if fraction else ''} {self.token.symbol}"
+        sign = "-" if self.raw < 0 else ""
+        return f"{sign}{whole}{'.' + fraction if fraction else ''} {self.token.symbol}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.model.book import QUOTE, Book, Column, Floats, distance, health
+from keeper.model.book import QUOTE, Book, Column, Floats, distance, health, stack
 from keeper.model.units import Address
 
 ETH = Column(source=Address("0x0000000000000000000000000000000000000001"), label="ETH / USD")
@@ -131,3 +131,38 @@ def test_book__first_column_not_the_quote__is_refused() -> None:
 def test_book__arrays__cannot_be_written() -> None:
     with pytest.raises(ValueError, match="read-only"):
         book_of(loan(10, 1)).C[0, 0] = 1.0
+
+
+def test_stack__two_books_sharing_a_reading__becomes_one_column() -> None:
+    first = Book(
+        C=np.array([[0.0, 8.0]]),
+        D=np.array([[9_000.0, 0.0]]),
+        p=np.array([1.0, 2_000.0]),
+        columns=(QUOTE, ETH),
+    )
+    second = Book(
+        C=np.array([[0.0, 1.0, 0.0], [100.0, 0.0, 2.0]]),
+        D=np.array([[0.0, 0.0, 12.0], [0.0, 0.0, 1.0]]),
+        p=np.array([1.0, 40_000.0, 2_000.0]),
+        columns=(QUOTE, BTC, ETH),
+    )
+    book = stack([first, second])
+    assert book.columns == (QUOTE, ETH, BTC)
+    assert book.p.tolist() == [1.0, 2_000.0, 40_000.0]
+    # 8 × 2000 / 9000; 40000 / (12 × 2000); (100 + 2 × 2000) / 2000.
+    assert health(book) == pytest.approx([16 / 9, 5 / 3, 2.05])
+
+
+def test_stack__no_books__has_the_quote_and_no_rows() -> None:
+    book = stack([])
+    assert book.columns == (QUOTE,)
+    assert book.C.shape == (0, 1)
+
+
+def test_stack__one_reading_with_two_prices__is_refused() -> None:
+    one, other = (
+        Book(C=np.zeros((1, 2)), D=np.zeros((1, 2)), p=np.array([1.0, price]), columns=(QUOTE, ETH))
+        for price in (2_000.0, 2_001.0)
+    )
+    with pytest.raises(ValueError, match="different prices"):
+        stack([one, other])
