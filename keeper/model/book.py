@@ -22,6 +22,10 @@ FURTHEST_LOG_MOVE = 40.0
 
 _MAX_STEPS = 100
 _TOLERANCE = 1e-13
+_FLAT = 1e-12
+"""A slope that leads nowhere, for its speed: the search then goes as far as it may."""
+_KEPT = 0.7
+"""The arrays shrink to the rows still searched when these fall below this share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,54 +117,74 @@ def distance(book: Book, direction: Floats) -> Floats:
     search may be missed, which takes three or more prices moving at different speeds.
     """
     net = (book.C - book.D) * book.p
-    surplus = net.sum(axis=1)
-    gains, losses = np.maximum(net, 0.0), np.maximum(-net, 0.0)
-    towards = np.broadcast_to(direction, net.shape)
-    speed = np.abs(towards).max(axis=1)
-    owes = book.D @ book.p > 0.0
-    found = np.where((surplus > 0.0) | ~owes, np.inf, 0.0)
-    rows = np.flatnonzero(owes & (surplus > 0.0) & (losses.max(axis=1) > 0.0) & (speed > 0.0))
-    found[rows] = _first_crossing(
-        gains[rows], losses[rows], towards[rows], FURTHEST_LOG_MOVE / speed[rows]
-    )
+    found = first_crossing(net.T, np.broadcast_to(direction, net.shape).T)
+    return np.where(book.D @ book.p > 0.0, found, np.inf)
+
+
+def first_crossing(net: Floats, towards: Floats) -> Floats:
+    """The smallest x ≥ 0 at which Σ net × exp(x × towards) is 0 or less, for each column of the
+    two (m, n) arrays: the surplus that m prices give n rows, and where the prices move.
+
+    inf where there is none within `FURTHEST_LOG_MOVE` of any price; for the rest see `distance`.
+    """
+    surplus, speed = net.sum(axis=0), np.abs(towards).max(axis=0)
+    found = np.where(surplus > 0.0, np.inf, 0.0)
+    rows = np.flatnonzero((surplus > 0.0) & (net.min(axis=0) < 0.0) & (speed > 0.0))
+    if len(rows) < len(speed):
+        net, towards, speed = (each.take(rows, axis=-1) for each in (net, towards, speed))
+    gains = np.maximum(net, 0.0)
+    found[rows] = _search(gains, gains - net, towards, speed)
     return found
 
 
-def _first_crossing(gains: Floats, losses: Floats, towards: Floats, furthest: Floats) -> Floats:
-    """Where g(x) = ln Σ gains·exp(x·towards) − ln Σ losses·exp(x·towards) falls to 0, row by row.
+def _search(gains: Floats, losses: Floats, towards: Floats, speed: Floats) -> Floats:
+    """Where g(x) = ln Σ gains·exp(x·towards) − ln Σ losses·exp(x·towards) falls to 0.
 
-    g is exactly linear when one price faces another (a loan, a perp), so Newton's first step is
-    then the answer; elsewhere its steps are kept inside the bracket [low, high], else halved.
+    g is exactly linear when one price faces another, so Newton's first step is then the answer.
+    Elsewhere its steps are kept inside the bracket [low, high], else halved. g'' is a difference of
+    two variances of numbers within ±speed, so |g''| ≤ speed², and a step leaves an error of at most
+    ½·speed²·step²/|g'|: the search ends with the step that leaves less than the tolerance.
     """
-    found = np.full(len(gains), np.inf)
-    rows = np.arange(len(gains))
-    x, low, high = np.zeros(len(rows)), np.zeros(len(rows)), np.full(len(rows), np.inf)
+    found, furthest = np.full_like(speed, np.inf), FURTHEST_LOG_MOVE / speed
+    rows = np.arange(len(speed))
+    x, low, high = np.zeros_like(speed), np.zeros_like(speed), np.full_like(speed, np.inf)
+    up, down = gains, losses
     for _ in range(_MAX_STEPS):
-        level, slope = _level_and_slope(gains, losses, towards, x)
+        level, fall = _level_and_fall(up, down, towards)
         healthy = level > 0.0
         low, high = np.where(healthy, x, low), np.where(healthy, high, x)
-        step = np.divide(level, -slope, out=np.full_like(x, np.inf), where=slope < 0.0)
+        step = level / np.maximum(fall, _FLAT * speed)
+        after = x + step
         beyond = healthy & (x >= furthest)
-        done = beyond | (np.abs(step) <= _TOLERANCE * np.maximum(x, 1.0))
-        found[rows] = np.where(beyond, np.inf, x)
-        going = ~done
-        if not going.any():
+        left = speed * step
+        left *= left
+        done = beyond | (left <= 2.0 * _TOLERANCE * fall)
+        if len(gains) == 2:
+            done[:] = True
+        found[rows] = np.where(beyond | (after > furthest), np.inf, after)
+        going = np.flatnonzero(~done)
+        if not len(going):
             break
         reach = np.minimum(np.where(low > 0.0, 4.0 * low, furthest), furthest)
-        after = np.minimum(x + step, reach)
-        outside = np.isfinite(high) & ~((after > low) & (after < high))
+        np.minimum(after, reach, out=after)
+        outside = (high < np.inf) & ~((after > low) & (after < high))
         x = np.where(outside, 0.5 * (low + high), after)
-        rows, x, low, high = rows[going], x[going], low[going], high[going]
-        gains, losses, towards = gains[going], losses[going], towards[going]
-        furthest = furthest[going]
+        if len(going) < _KEPT * len(x):
+            rows = rows.take(going)
+            x, low, high, speed, furthest = (
+                each.take(going) for each in (x, low, high, speed, furthest)
+            )
+            gains, losses, towards = (each.take(going, axis=1) for each in (gains, losses, towards))
+        up = towards * x
+        np.exp(up, out=up)
+        down = losses * up
+        up *= gains
     return found
 
 
-def _level_and_slope(
-    gains: Floats, losses: Floats, towards: Floats, x: Floats
-) -> tuple[Floats, Floats]:
-    moved = np.exp(towards * x[:, None])
-    up, down = np.einsum("nk,nk->n", gains, moved), np.einsum("nk,nk->n", losses, moved)
-    moved *= towards
-    rising = np.einsum("nk,nk->n", gains, moved) / up
-    return np.log(up / down), rising - np.einsum("nk,nk->n", losses, moved) / down
+def _level_and_fall(gains: Floats, losses: Floats, towards: Floats) -> tuple[Floats, Floats]:
+    """g and −g'."""
+    up, down = gains.sum(axis=0), losses.sum(axis=0)
+    fall = np.einsum("mn,mn->n", losses, towards) / down
+    fall -= np.einsum("mn,mn->n", gains, towards) / up
+    return np.log(np.divide(up, down, out=up), out=up), fall

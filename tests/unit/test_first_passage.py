@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import log_ndtr
 
 from keeper.forecast.first_passage import first_passage, forecast
 from keeper.forecast.volatility import DAY_S, Covariance
-from keeper.model.book import QUOTE, Book, Column, Floats
+from keeper.model.book import QUOTE, Book, Column, Floats, distance, health
 from keeper.model.units import SECONDS_PER_YEAR, Address
 
 ETH = Column(source=Address("0x0000000000000000000000000000000000000001"), label="ETH / USD")
@@ -221,3 +222,68 @@ def test_first_passage__more_volatility__is_more_risk_when_continuously_watched(
 ) -> None:
     here = one(barrier, per_year, abs(drift), horizon_s, 0.0)
     assert one(barrier, per_year * more, abs(drift), horizon_s, 0.0) >= here * (1 - 1e-9) - 1e-300
+
+
+amounts = st.floats(0.01, 100.0)
+columns = st.permutations([0, 1, 2])
+shares = st.floats(0.0, 0.98)
+perps = st.tuples(st.sampled_from([1.0, -1.0]), st.floats(0.06, 0.9), st.floats(0.005, 0.05))
+
+
+def one_against_one(collateral: int, debt: int, owed: float) -> tuple[list[float], list[float]]:
+    """A dollar's worth of one column at `owed` dollars' worth of another."""
+    covered, owes = [0.0] * 3, [0.0] * 3
+    prices = (1.0, 2000.0, 40000.0)
+    covered[collateral], owes[debt] = 1 / prices[collateral], owed / prices[debt]
+    return covered, owes
+
+
+def perp(side: float, margin: float, maintenance: float) -> tuple[list[float], list[float]]:
+    """A dollar's notional of ETH, its margin and maintenance margin as shares of it."""
+    return [margin - side, side / 2000.0, 0.0], [0.0, maintenance / 2000.0, 0.0]
+
+
+def in_general(book: Book, covariance: Covariance) -> tuple[Floats, Floats]:
+    """Distance and volatility by the search along −Σd, whatever the row."""
+    moved = covariance.per_second
+    d = book.C * book.p / (book.C @ book.p)[:, None] - book.D * book.p / (book.D @ book.p)[:, None]
+    variance = np.einsum("nk,kl,nl->n", d, moved, d)
+    gearing = 0.5 * np.abs(d).sum(axis=1)
+    direction = -(d @ moved) * (gearing / variance)[:, None]
+    return distance(book, direction), np.sqrt(variance * SECONDS_PER_YEAR) / gearing
+
+
+@given(
+    loans=st.lists(st.tuples(columns, shares.filter(lambda s: s > 0.01)), min_size=1, max_size=5),
+    margins=st.lists(perps, min_size=1, max_size=5),
+    baskets=st.lists(st.lists(amounts, min_size=3, max_size=3), max_size=5),
+    rho=st.floats(-0.9, 0.9),
+)
+def test_forecast__any_rows__equals_the_general_search(
+    loans: list[tuple[list[int], float]],
+    margins: list[tuple[float, float, float]],
+    baskets: list[list[float]],
+    rho: float,
+) -> None:
+    rows = [one_against_one(places[0], places[1], owed) for places, owed in loans]
+    rows += [perp(*each) for each in margins]
+    rows += [([0.0, eth, btc / 20], [usd, 0.0, 0.01]) for usd, eth, btc in baskets]
+    book, covariance = book_of(*rows), covariance_of(0.9, 0.5, rho)
+    found = forecast(book, covariance, horizon_s=DAY_S, monitored_every_s=12)
+    expected, volatility = in_general(book, covariance)
+    assert found.volatility_per_year == pytest.approx(volatility, rel=1e-12)
+    alive = health(book) > 1
+    assert found.distance[alive] == pytest.approx(expected[alive], rel=1e-12, abs=1e-12)
+
+
+@given(**{**probability_of, "drift": st.floats(-300.0, 300.0)})
+def test_first_passage__any_drift__equals_the_formula_in_logs(
+    barrier: float, per_year: float, drift: float, horizon_s: float, every_s: float
+) -> None:
+    sigma, mu = per_year / sqrt(SECONDS_PER_YEAR), drift / SECONDS_PER_YEAR
+    b = barrier + 0.5826 * sigma * sqrt(every_s)
+    spread = sigma * sqrt(horizon_s)
+    straight = exp(log_ndtr((-b - mu * horizon_s) / spread))
+    reflected = exp(log_ndtr((-b + mu * horizon_s) / spread) - 2 * mu * b / sigma**2)
+    expected = pytest.approx(min(straight + reflected, 1.0), rel=1e-9, abs=1e-290)
+    assert one(barrier, per_year, drift, horizon_s, every_s) == expected
