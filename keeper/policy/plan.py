@@ -140,12 +140,12 @@ def _consider(
 
     if option.blocked is not None:
         return rejected(option.blocked)
-    if budget_usd8 <= 0:
-        return rejected("the limit per day is used up")
+    if option.available.raw <= 0:
+        return rejected(f"the reserve holds no {option.token.symbol}")
     unit = option.token.unit
     most = min(option.available.raw, raw_down(budget_usd8, option.price, unit))
     if most <= 0:
-        return rejected(f"the reserve holds no {option.token.symbol}")
+        return rejected("the limit per day is used up")
 
     def health_at(raw: int) -> int:
         return comparable(predict(_action(option, position.id, raw)).health)
@@ -226,7 +226,7 @@ def comparable(health: Wad | None) -> int:
 
 
 def _why_nothing(considered: Sequence[Considered], policy: Policy, moved_today_usd8: int) -> str:
-    if policy.max_per_day_usd8 <= moved_today_usd8:
+    if policy.max_per_day_usd8 - moved_today_usd8 < max(policy.min_action_usd8, 1):
         return (
             f"the limit of {policy.max_per_day_usd8 / 1e8:,.0f} USD per day is used up "
             "(max_per_day_usd)"
