@@ -50,11 +50,11 @@ def fork(
     """Run a copy of a real chain, to rehearse on your own positions.
 
     The copy runs on this machine until Ctrl-C, under a chain id of its own. The origin is only
-    read, and no key of yours is: with `--config`, each account's position, tokens and ether are
-    given to a new account on the fork, and a configuration is written that guards those with
-    `keeper run --live` as yours guards the originals. Without it, everything stays where it is.
+    read, and none of your keys is used: with `--config`, each account's position, tokens and ether
+    are given to a new account on the fork, and a configuration is written with which
+    `keeper run --live` guards it as yours would guard the original. Without, all stays in place.
 
-    The node signs for any account it is asked to act for. Prices move only if somebody moves them.
+    The node acts for any account that it is asked to. Prices move only if somebody moves them.
     """
     from keeper.config import keyless_environment, load_settings
     from keeper.config.checks import check_chain_id
