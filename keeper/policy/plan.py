@@ -145,7 +145,7 @@ def _consider(
     unit = option.token.unit
     most = min(option.available.raw, raw_down(budget_usd8, option.price, unit))
     if most <= 0:
-        return rejected("the limit per day is used up")
+        return rejected("the limits leave nothing to move")
 
     def health_at(raw: int) -> int:
         return comparable(predict(_action(option, position.id, raw)).health)
@@ -157,7 +157,10 @@ def _consider(
     if comparable(after) <= comparable(position.health):
         return rejected("would not improve health")
     if moved < policy.min_action_usd8:
-        return rejected(f"only {moved / 1e8:.2f} USD can be moved, below min_action_usd")
+        return rejected(
+            f"{moved / 1e8:.2f} USD would be moved, less than min_action_usd = "
+            f"{policy.min_action_usd8 / 1e8:.2f}"
+        )
     return Considered(
         kind=option.kind,
         symbol=option.token.symbol,
