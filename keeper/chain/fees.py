@@ -9,7 +9,7 @@ FEE_HISTORY_BLOCKS = 10
 FEE_HISTORY_PERCENTILE = 60
 
 BASE_FEE_HEADROOM = 2
-"""The base fee rises at most 12.5 % a block (EIP-1559): ×2 covers six full blocks in a row."""
+"""The base fee rises at most 12.5 % a block (EIP-1559): ×2 covers five rises in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
