@@ -1,6 +1,7 @@
 """The composition root: settings in, a supervised daemon out."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 REFRESH_S = 600.0
 RECONCILE_S = 60.0
-METHOD_NOT_FOUND = -32601
+GRACE_S = 3.0
 
 
 async def run(settings: Settings, *, once: bool, live: bool) -> None:
@@ -41,17 +42,48 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
     Raises `ConfigurationError` where the chain contradicts the settings, and, with `once` only,
     `TemporaryError` where the endpoint is down.
     """
+    # A pass and a housekeeping job never interleave, and a stop waits for the pass to end.
+    turn = asyncio.Lock()
+    protection = asyncio.create_task(_protect(settings, turn, once=once, live=live), name="protect")
+    await _until_signal(protection, turn)
+    if not protection.cancelled():
+        protection.result()
+
+
+async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: bool) -> None:
     rpc = Rpc(settings.chain.rpc_url)
     try:
         local = await _reached(_checked, rpc, settings, once=once)
         signers = await _signers(settings, local=local) if live else {}
         store = Store(settings.store_path)
         try:
-            await Daemon(settings, rpc, store, signers, live=live).follow(once=once)
+            await Daemon(settings, rpc, store, signers, turn, live=live).follow(once=once)
         finally:
             store.close()
     finally:
         await rpc.close()
+
+
+async def _until_signal(protection: asyncio.Task[None], turn: asyncio.Lock) -> None:
+    """Wait for the task to end; at SIGTERM or SIGINT end it, after the pass that is under way
+    unless that takes longer than `GRACE_S`. The journal makes a pass safe to break off anywhere."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait([protection, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            log.info("keeper.stopping")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(turn.acquire(), GRACE_S)
+            protection.cancel()
+            await asyncio.wait([protection])
+    finally:
+        stopping.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 class Daemon:
@@ -63,6 +95,7 @@ class Daemon:
         rpc: Rpc,
         store: Store,
         signers: dict[Address, Signer],
+        turn: asyncio.Lock,
         *,
         live: bool,
     ) -> None:
@@ -93,8 +126,7 @@ class Daemon:
             live=live,
         )
         self._live = live
-        # A pass and a housekeeping job never interleave, and a stop waits for the pass to end.
-        self._turn = asyncio.Lock()
+        self._turn = turn
 
     async def follow(self, *, once: bool) -> None:
         """Run passes until stopped."""
@@ -106,16 +138,12 @@ class Daemon:
                 Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
             ]
         )
-        async with asyncio.TaskGroup() as group:
-            passes = group.create_task(self._pass_over_heads(once=once), name="passes")
-            stopper = group.create_task(self._stop_on_signal(passes), name="stop")
-            passes.add_done_callback(lambda _: stopper.cancel())
-            scheduler.start()
-            try:
-                await asyncio.wait([passes])
-            finally:
-                scheduler.shutdown(wait=False)
-        log.info("keeper.stopped", passes=self._engine.passes)
+        scheduler.start()
+        try:
+            await self._pass_over_heads(once=once)
+        finally:
+            scheduler.shutdown(wait=False)
+            log.info("keeper.stopped", passes=self._engine.passes)
 
     async def _resume(self) -> None:
         await self._engine.resume(await self._heads.current())
@@ -135,22 +163,8 @@ class Daemon:
                         raise TemporaryError(str(error)) from error
                     log.error("pass.failed", block=change.head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
                     continue
-            if once and self._transactions.idle:
+            if once and (self._transactions.idle or not self._live):
                 return
-
-    async def _stop_on_signal(self, passes: asyncio.Task[None]) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        try:
-            await stop.wait()
-            log.info("keeper.stopping")
-            async with self._turn:
-                passes.cancel()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
     async def _refresh(self) -> None:
         head = await self._heads.current()
@@ -182,10 +196,10 @@ async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -
 
 async def _checked(rpc: Rpc, settings: Settings) -> bool:
     """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
-    check_chain_id(settings, int(await rpc.call("eth_chainId"), 16))
+    check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
     head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
     for path, address in contracts(settings).items():
-        code = await rpc.call("eth_getCode", address, {"blockHash": head.hash})
+        code = await rpc.read("eth_getCode", address, {"blockHash": head.hash})
         check_code(settings, path, bytes.fromhex(code[2:]))
     try:
         await rpc.call("anvil_nodeInfo")
