@@ -116,13 +116,24 @@ class Lost(Gate):
 
 
 class Unheard(Gate):
-    """The node's frames do not arrive while `deaf`, although the connection stands."""
+    """Heads below `from_block` are announced in vain: their frames do not arrive, although the
+    connection stands."""
 
     def __init__(self) -> None:
-        self.deaf = False
+        self.from_block = 0
+        self._subscribed = asyncio.Event()
 
     def frame(self, text: str) -> bool:
-        return not (self.deaf and "params" in json.loads(text))
+        message = json.loads(text)
+        if "params" not in message:
+            self._subscribed.set()
+            return True
+        return int(message["params"]["result"]["number"], 16) >= self.from_block
+
+    async def subscribed(self) -> None:
+        """Wait until the node has answered the subscription."""
+        async with asyncio.timeout(WITHIN_S):
+            await self._subscribed.wait()
 
 
 class WithoutMethod(Gate):

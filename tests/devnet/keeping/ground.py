@@ -84,12 +84,8 @@ class Ground:
         weth, token = contracts.token("WETH"), contracts.token(debt)
         borrowed = 0
         if health:
-            price, debt_price = (
-                self.chain.read(contracts.aave.oracle, "getAssetPrice", one.address)
-                for one in (weth, token)
-            )
-            counted = 10 * price * RESERVES["WETH"].liquidation_threshold
-            borrowed = int(Fraction(counted * token.unit, BPS * debt_price) / health)
+            counted = 10 * self.price("WETH") * RESERVES["WETH"].liquidation_threshold
+            borrowed = int(Fraction(counted * token.unit, BPS * self.price(debt)) / health)
         self.chain.open_position(
             account,
             collateral={"WETH": 10 * weth.unit},
@@ -186,6 +182,12 @@ class Ground:
         contracts = self.chain.contracts
         owner, pool = one.account.address, contracts.aave.pool.address
         return int(self.chain.read(contracts.tokens[symbol], "allowance", owner, pool))
+
+    def price(self, symbol: str) -> int:
+        """The pool's oracle's, in USD with 8 decimals."""
+        contracts = self.chain.contracts
+        token = contracts.tokens[symbol].address
+        return int(self.chain.read(contracts.aave.oracle, "getAssetPrice", token))
 
     def events(self, one: Guarded) -> list[PoolEvent]:
         """The pool's events of the account since it is guarded."""

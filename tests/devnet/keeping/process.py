@@ -60,6 +60,7 @@ class Keeper:
         """Its standard error, line by line; one that is not JSON is `{"text": line}`."""
         self.output = ""
         """Its standard output."""
+        self.exit_code: int | None = None
 
     async def said(self, event: str, **fields: Any) -> Line:
         """The next line of the log with this event and these fields, from where the last one that
@@ -88,8 +89,9 @@ class Keeper:
             while not self._closed:
                 await self._news.wait()
         self._process.join()
-        assert self._process.exitcode is not None
-        return self._process.exitcode
+        self.exit_code = self._process.exitcode
+        assert self.exit_code is not None
+        return self.exit_code
 
     async def kill(self) -> None:
         """SIGKILL; returns when the kernel has taken it away."""

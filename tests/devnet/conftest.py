@@ -1,0 +1,1 @@
+from tests.devnet.keeping.fixtures import ground as ground
