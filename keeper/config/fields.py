@@ -19,6 +19,9 @@ from keeper.model.units import Address, Wad, Wei, wad_from_fraction_up
 MAX_HEALTH = 10
 MAX_HORIZON_S = 365 * 24 * 3600
 MAX_FEE_GWEI = 1_000_000
+MAX_COUNT = 2**53
+"""The largest chain id that JSON carries exactly; no other count comes near it."""
+MIN_POLL_S, MAX_POLL_S = 0.01, 3600
 SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
@@ -87,12 +90,23 @@ def count(value: Any) -> int:
         raise WrongValueError(
             f"{parsed} is not a whole number", "this counts things", "write a whole number"
         )
+    if parsed > MAX_COUNT:
+        raise WrongValueError(
+            "the number is too large", "no chain and no node counts that far", "write a smaller one"
+        )
     return int(parsed)
 
 
-def seconds(value: Any) -> float:
+def poll_seconds(value: Any) -> float:
     """Seconds of a clock, not of an amount: a float will do."""
-    return float(positive(value))
+    parsed = positive(value)
+    if not MIN_POLL_S <= parsed <= MAX_POLL_S:
+        raise WrongValueError(
+            f"{parsed} is not between {MIN_POLL_S} and {MAX_POLL_S} seconds",
+            "more often is a flood for the node, and more seldom sees blocks too late",
+            "write seconds, such as 1.0",
+        )
+    return float(parsed)
 
 
 def health(value: Any) -> Wad:
@@ -128,7 +142,7 @@ def probability(value: Any) -> float:
             "a probability is a fraction between 0 and 1",
             f"write {_plain(parsed / 100)}",
         )
-    if not 0 < parsed < 1:
+    if not 0 < float(parsed) < 1:
         raise WrongValueError(
             f"{parsed} is not between 0 and 1",
             "0 would always act and 1 never",
@@ -191,11 +205,17 @@ def duration_s(value: Any) -> int:
 
 
 def text(value: Any) -> str:
-    """Text that is not blank."""
-    if isinstance(value, str) and value.strip():
-        return str(value)
-    if value == "" or isinstance(value, str):
+    """Text of one line that is not blank."""
+    if isinstance(value, str) and not value.strip():
         raise WrongValueError("the text is empty", "it names something", "write it")
+    if isinstance(value, str) and not value.isprintable():
+        raise WrongValueError(
+            "the text holds characters that cannot be shown",
+            "it stands in logs and tables",
+            "write it in one line, without control characters",
+        )
+    if isinstance(value, str):
+        return str(value)
     raise WrongValueError(
         f"{_shown(value)} is not text", "text is expected here", 'write it in "double quotes"'
     )
@@ -230,23 +250,31 @@ def address(value: Any) -> Address:
 
 def path(value: Any) -> Path:
     """A file's path; the caller resolves it against the configuration file's folder."""
-    return Path(text(value)).expanduser()
+    written = text(value)
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise WrongValueError(
+            f'"{written}" begins with no user\'s home',
+            "~ stands for your own home and ~name for that of a user of this machine",
+            "write the folder's whole path",
+        ) from None
 
 
 def private_key(value: Any) -> SecretStr:
     """A private key from the environment; what is wrong with it is said without showing it."""
-    if not PRIVATE_KEY.fullmatch(text(value).strip()):
+    if not PRIVATE_KEY.fullmatch(str(value).strip()):
         raise WrongValueError(
             "this is not a private key",
             "a private key is 64 hexadecimal digits, with or without 0x",
             "export it again from the wallet, or use a keystore file",
         )
-    return SecretStr(value.strip().lower())
+    return SecretStr(str(value).strip().lower())
 
 
 def secret(value: Any) -> SecretStr:
-    """A password from the environment."""
-    return SecretStr(text(value))
+    """A password from the environment, whatever its characters."""
+    return SecretStr(str(value))
 
 
 def one_of(*known: str) -> Callable[[Any], str]:

@@ -21,7 +21,7 @@ MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
 """The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
 
 Count = Annotated[int, PlainValidator(fields.count)]
-Seconds = Annotated[float, PlainValidator(fields.seconds)]
+Seconds = Annotated[float, PlainValidator(fields.poll_seconds)]
 Health = Annotated[Wad, PlainValidator(fields.health)]
 OptionalHealth = Annotated[Wad | None, PlainValidator(fields.health)]
 OptionalProbability = Annotated[float | None, PlainValidator(fields.probability)]

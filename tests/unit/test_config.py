@@ -113,7 +113,7 @@ def test_settings__environment__wins_over_the_file_without_losing_digits(tmp_pat
 
 def test_settings__signer_without_keystore__takes_the_private_key(tmp_path: Path) -> None:
     text = VALID.replace('keystore = "alice.json"\n', "")
-    settings = load(tmp_path, text, {"KEEPER_PRIVATE_KEY": KEY})
+    settings = load(tmp_path, text, {"KEEPER_PRIVATE_KEY": f"{KEY}\n"})
     assert settings.signers["alice"].private_key == SecretStr(KEY)
     assert KEY not in repr(settings)
 
@@ -172,6 +172,13 @@ MISTAKES = {
     "upper-case name": ("alice]", "Alice]", ':19: signers.Alice: "Alice" cannot be a name', "lower-case"),
     "no URL": ("http://127.0.0.1:8545", "127.0.0.1:8545", ":3: chain.rpc_url: this is not a URL", "http://"),
     "unset variable": ("8545", "8545/${NOPE}", ":3: chain.rpc_url: the environment variable NOPE is not set", "set NOPE"),
+    "beyond counting": ("id = 31337", "id = 1e400", ":2: chain.id: the number is too large", "smaller"),
+    "never polled": ("id = 31337", "id = 31337\npoll_interval_s = 1e400", ":3: chain.poll_interval_s: 1E+400 is not between", "such as 1.0"),
+    "always polled": ("id = 31337", "id = 31337\npoll_interval_s = 1e-400", ":3: chain.poll_interval_s: 1E-400 is not between", "such as 1.0"),
+    "hardly possible": ("0.05", "1e-400", ":10: policies.careful.trigger_probability: 1E-400 is not between", "such as 0.05"),
+    "nearly certain": ("0.05", "0." + 30 * "9", ":10: policies.careful.trigger_probability: 0.999", "such as 0.05"),
+    "control character": ('"main"', '"main\\u001b[2J"', ":23: positions[0].label: the text holds characters", "one line"),
+    "nobody's home": ("alice.json", "~no-such-user/alice.json", ':20: signers.alice.keystore: "~no-such-user', "whole path"),
     "no TOML": ("[fees]", "[fees", ":5: this is not TOML", "key = value"),
     "key twice": ("id = 31337", "id = 31337\nid = 1", ":3: this is not TOML", "once"),
 }  # fmt: skip
