@@ -6,7 +6,7 @@ half-open socket) is overtaken by the poll, and a node without WebSocket works b
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 import websockets
 
-from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc
 from keeper.model.units import Wei
 from keeper.model.values import Head
 
@@ -27,14 +27,19 @@ BACKFILL_BLOCKS = 256
 
 
 def decode_head(header: Mapping[str, Any]) -> Head:
-    """A header as `newHeads` and `eth_getBlockByNumber` give it."""
-    return Head(
-        number=int(header["number"], 16),
-        hash=header["hash"],
-        parent_hash=header["parentHash"],
-        timestamp=int(header["timestamp"], 16),
-        base_fee_wei=Wei(int(header.get("baseFeePerGas") or "0x0", 16)),
-    )
+    """A header as `newHeads` and `eth_getBlockByNumber` give it.
+
+    Raises `EndpointUnavailableError` for one that is not complete, as of a pending block."""
+    try:
+        return Head(
+            number=int(header["number"], 16),
+            hash=header["hash"],
+            parent_hash=header["parentHash"],
+            timestamp=int(header["timestamp"], 16),
+            base_fee_wei=Wei(int(header.get("baseFeePerGas") or "0x0", 16)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EndpointUnavailableError(f"a header is not complete: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +66,13 @@ class Heads:
     async def current(self) -> Head:
         """Ask for the newest head once. Raises `EndpointUnavailableError`."""
         # The only place that says "latest": everything else is read at a head's hash.
-        header = await self._rpc.call("eth_getBlockByNumber", "latest", False)
+        header = await self._rpc.read("eth_getBlockByNumber", "latest", False)
         if header is None:
             raise EndpointUnavailableError(f"{self._rpc.name} has no block yet")
         return decode_head(header)
 
-    async def changes(self) -> AsyncIterator[HeadChange]:
-        """Heads as they come, until cancelled."""
+    async def changes(self) -> AsyncGenerator[HeadChange, None]:
+        """Heads as they come, until closed."""
         async with self._following():
             last: Head | None = None
             while True:
@@ -95,7 +100,7 @@ class Heads:
         while True:
             try:
                 self._announce(await self.current())
-            except (EndpointUnavailableError, RpcError) as error:
+            except EndpointUnavailableError as error:
                 log.warning("heads.poll_failed", reason=str(error))
             await asyncio.sleep(self._poll_interval_s)
 
@@ -110,10 +115,17 @@ class Heads:
                 ) as socket:
                     await socket.send(subscribe)
                     async for frame in socket:
-                        header = json.loads(frame).get("params", {}).get("result")
-                        if header is not None:
-                            self._announce(decode_head(header))
-            except (OSError, websockets.WebSocketException, ValueError) as error:
+                        match json.loads(frame):
+                            case {"params": {"result": header}}:
+                                self._announce(decode_head(header))
+                            case {"error": error}:
+                                log.warning("heads.not_subscribed", reason=str(error))
+            except (
+                OSError,
+                websockets.WebSocketException,
+                ValueError,
+                EndpointUnavailableError,
+            ) as error:
                 log.warning("heads.websocket_lost", reason=type(error).__name__)
             await asyncio.sleep(RECONNECT_S)
 

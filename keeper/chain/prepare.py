@@ -135,7 +135,7 @@ class Preparer:
             and first.code == METHOD_NOT_FOUND
         ):
             log.info("simulation.by_state_override", reason="no eth_simulateV1 at the endpoint")
-            self._multicall_code = await self._rpc.call(
+            self._multicall_code = await self._rpc.read(
                 "eth_getCode", self._multicall, {"blockHash": head.hash}
             )
             requests[0 : 2 * len(proposals) : 2] = [

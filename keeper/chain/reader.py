@@ -62,7 +62,7 @@ class Reader:
 
     async def head(self, block_hash: str) -> Head:
         """The header of a block that is known by its hash."""
-        header = await self._rpc.call("eth_getBlockByHash", block_hash, False)
+        header = await self._rpc.read("eth_getBlockByHash", block_hash, False)
         if header is None:
             raise EndpointUnavailableError(f"{self._rpc.name} does not know block {block_hash}")
         return decode_head(header)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import tenacity
 from web3 import AsyncHTTPProvider
-from web3.types import RPCEndpoint, RPCResponse
+from web3.types import RPCEndpoint
 
 from keeper.model.errors import TemporaryError
 
@@ -73,6 +73,14 @@ class Rpc:
             self._unavailable(error)
         return self._result(method, response)
 
+    async def read(self, method: str, *params: Any) -> Any:
+        """As `call`, for what every node can answer: an error is then the node's trouble, such as a
+        rate limit. Raises `EndpointUnavailableError`."""
+        try:
+            return await self.call(method, *params)
+        except RpcError as error:
+            raise EndpointUnavailableError(f"{self.name} refused {error}") from error
+
     async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]:
         """Many requests, one POST: a result or an `RpcError` each.
 
@@ -106,19 +114,15 @@ class Rpc:
             self._connected = True
             await self._provider.cache_async_session(aiohttp.ClientSession(raise_for_status=True))
 
-    def _result(self, method: str, response: RPCResponse) -> Any:
-        error = response.get("error")
-        if error is None:
-            if "result" not in response:
-                raise EndpointUnavailableError(
-                    f"{self.name} answered {method} without result or error"
-                )
-            return response["result"]
-        if isinstance(error, str):
-            raise RpcError(method, 0, error)
-        raise RpcError(
-            method, int(error.get("code", 0)), str(error.get("message")), error.get("data")
-        )
+    def _result(self, method: str, response: object) -> Any:
+        match response:
+            case {"error": {"code": int(code), "message": message, **more}}:
+                raise RpcError(method, code, str(message), more.get("data"))
+            case {"error": error} if error is not None:
+                raise RpcError(method, 0, str(error))
+            case {"result": result}:
+                return result
+        raise EndpointUnavailableError(f"{self.name} answered {method} without result or error")
 
     def _unavailable(self, error: Exception) -> NoReturn:
         # aiohttp puts the whole URL into its messages; the type says enough.
