@@ -1,0 +1,163 @@
+"""One endpoint: what its answers become, and what its errors show."""
+
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+import tenacity
+from yarl import URL
+
+from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
+from keeper.model.errors import TemporaryError
+
+SECRET = "k3y-of-the-provider"
+ASKED = Request(method="eth_call", params=({}, "0x1"))
+
+
+class Provider:
+    """Stands for web3's HTTP provider: one response, or an exception, for each POST."""
+
+    def __init__(self, *responses: Any) -> None:
+        self.responses = list(responses)
+        self.posts: list[Any] = []
+
+    async def make_request(self, method: str, params: Any) -> Any:
+        return self._post((method, params))
+
+    async def make_batch_request(self, requests: Any) -> Any:
+        return self._post(requests)
+
+    def _post(self, body: Any) -> Any:
+        self.posts.append(body)
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+
+def endpoint(*responses: Any) -> tuple[Rpc, Provider]:
+    rpc = Rpc(f"https://user:{SECRET}@node.example:8545/v3/{SECRET}?key={SECRET}")
+    provider = Provider(*responses)
+    rpc._provider = provider  # type: ignore[assignment]  # stands in for web3's
+    rpc._connected = True
+    return rpc, provider
+
+
+def test_rpc__name__shows_no_secret() -> None:
+    rpc, _ = endpoint()
+    assert rpc.name == "node.example:8545"
+
+
+async def test_call__result__is_returned_from_one_post() -> None:
+    rpc, provider = endpoint({"id": 1, "result": "0x1", "error": None})
+    assert await rpc.call("eth_chainId") == "0x1"
+    assert provider.posts == [("eth_chainId", ())]
+
+
+async def test_call__result_null__is_none() -> None:
+    rpc, _ = endpoint({"id": 1, "result": None})
+    assert await rpc.call("eth_getTransactionReceipt", "0x") is None
+
+
+async def test_call__error__keeps_code_message_and_payload() -> None:
+    rpc, _ = endpoint({"error": {"code": 3, "message": "reverted", "data": "0x08"}})
+    with pytest.raises(RpcError, match=r"eth_call: reverted \(code 3\)") as caught:
+        await rpc.call("eth_call")
+    assert (caught.value.code, caught.value.payload) == (3, "0x08")
+
+
+@pytest.mark.parametrize("error", ["too many requests", {"message": "no code"}, {"code": None}, 5])
+async def test_call__error_of_another_shape__is_an_error_all_the_same(error: object) -> None:
+    rpc, _ = endpoint({"error": error})
+    with pytest.raises(RpcError):
+        await rpc.call("eth_call")
+
+
+@pytest.mark.parametrize("response", [{}, {"id": 1}, [], "busy", None])
+async def test_call__neither_result_nor_error__is_unavailable(response: object) -> None:
+    rpc, _ = endpoint(response)
+    with pytest.raises(EndpointUnavailableError, match=r"node\.example:8545 answered eth_call"):
+        await rpc.call("eth_call")
+
+
+def http_error(status: int) -> aiohttp.ClientResponseError:
+    url = URL(f"https://node.example/v3/{SECRET}")
+    info = aiohttp.RequestInfo(url, "POST", headers=None, real_url=url)  # type: ignore[arg-type]  # unread
+    return aiohttp.ClientResponseError(info, (), status=status, message=f"at {url}")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (http_error(429), "HTTP status 429"),
+        (TimeoutError(), "timed out"),
+        (aiohttp.ServerTimeoutError(f"to {SECRET}"), "timed out"),
+        (aiohttp.ClientPayloadError(SECRET), "ClientPayloadError"),
+        (ValueError(f"no JSON from {SECRET}"), "ValueError"),
+    ],
+)
+@pytest.mark.parametrize(
+    "ask", [lambda rpc: rpc.call("eth_call"), lambda rpc: rpc.batch([ASKED])], ids=["call", "batch"]
+)
+async def test_rpc__no_answer__is_temporary_and_shows_no_url(
+    ask: Callable[[Rpc], Any], trouble: Exception, reason: str
+) -> None:
+    rpc, _ = endpoint(trouble)
+    with pytest.raises(EndpointUnavailableError, match=reason) as caught:
+        await ask(rpc)
+    assert isinstance(caught.value, TemporaryError)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__  # nor in a traceback
+
+
+async def test_batch__one_fails__the_others_keep_their_places() -> None:
+    error = {"error": {"code": -32000, "message": "no"}}
+    rpc, provider = endpoint([{"result": 1}, error, {"result": 3}])
+    one, two, three = await rpc.batch([ASKED, ASKED, ASKED])
+    assert (one, three) == (1, 3)
+    assert isinstance(two, RpcError)
+    assert len(provider.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "response", [{"error": {"code": -32600, "message": "no batches"}}, [], [{"result": 1}] * 3]
+)
+async def test_batch__not_answered_as_a_batch__is_unavailable(response: object) -> None:
+    rpc, _ = endpoint(response)
+    with pytest.raises(EndpointUnavailableError, match="a batch of 2 requests"):
+        await rpc.batch([ASKED, ASKED])
+
+
+async def test_read__refused__is_temporary() -> None:
+    rpc, _ = endpoint({"error": {"code": -32005, "message": "rate limit"}})
+    with pytest.raises(EndpointUnavailableError, match="refused eth_chainId: rate limit"):
+        await rpc.read("eth_chainId")
+
+
+def at_once(function: Any) -> Any:
+    """The policy without its waits."""
+    return function.retry_with(wait=tenacity.wait_none())
+
+
+async def test_retry_reads__endpoint_down_for_a_moment__is_asked_again() -> None:
+    rpc, provider = endpoint(TimeoutError(), http_error(503), {"result": "0x1"})
+
+    @retry_reads
+    async def ask() -> Any:
+        return await rpc.call("eth_chainId")
+
+    assert await at_once(ask)() == "0x1"
+    assert len(provider.posts) == 3
+
+
+async def test_retry_reads__clear_error__is_final() -> None:
+    rpc, provider = endpoint({"error": {"code": 3, "message": "reverted"}})
+
+    @retry_reads
+    async def ask() -> Any:
+        return await rpc.call("eth_call")
+
+    with pytest.raises(RpcError):
+        await at_once(ask)()
+    assert len(provider.posts) == 1
