@@ -75,17 +75,17 @@ def _host_only(found: re.Match[str]) -> str:
 
 
 def _without_phrase(found: re.Match[str]) -> str:
-    """Every run of words long enough for a seed phrase is taken out."""
-    kept: list[str] = []
-    run: list[str] = []
-    for word in [*re.split(r"[\s,]+", found[0]), ""]:
+    """Every run of words long enough for a seed phrase is taken out; the rest stays as it is."""
+    kept, run = "", []
+    for word, gap in [*re.findall(r"([a-z]+)([\s,]*)", found[0]), ("", "")]:
         if word in _bip39_words():
-            run.append(word)
+            run.append((word, gap))
             continue
-        kept += [REDACTED] if len(run) >= PHRASE_LENGTH else run
+        if len(run) >= PHRASE_LENGTH:
+            run = [(REDACTED, run[-1][1])]
+        kept += "".join(map("".join, [*run, (word, gap)]))
         run = []
-        kept.append(word)
-    return " ".join(kept).rstrip()
+    return kept
 
 
 @cache

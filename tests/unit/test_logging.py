@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from keeper.service.logging import configure_logging
+from keeper.service.redaction import Redactor
 
 KEY = "c0ffee" * 10 + "abcd"
 API_KEY = "canary-4711-api-key"
@@ -124,3 +125,10 @@ def test_logging__long_sentence__is_no_seed_phrase(stream: io.StringIO) -> None:
     sentence = "the node was asked for more than one thing and then did not give any answer"
     logger().info("test.said", reason=sentence)
     assert sentence in stream.getvalue()
+
+
+def test_redactor__words_around_a_seed_phrase__stay_with_their_gaps() -> None:
+    plain = "two entries would protect one\n  position twice and\tspend twice the  limits\nhere\n"
+    phrase = "\n".join(["test"] * 11 + ["junk"])
+    assert Redactor().text(plain) == plain
+    assert Redactor().text(f"hello\n{phrase}\nthere") == "hello\n[redacted]\nthere"
