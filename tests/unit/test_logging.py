@@ -131,4 +131,4 @@ def test_redactor__words_around_a_seed_phrase__stay_with_their_gaps() -> None:
     plain = "two entries would protect one\n  position twice and\tspend twice the  limits\nhere\n"
     phrase = "\n".join(["test"] * 11 + ["junk"])
     assert Redactor().text(plain) == plain
-    assert Redactor().text(f"hello\n{phrase}\nthere") == "hello\n[redacted]\nthere"
+    assert Redactor().text(f"looked at\n{phrase}\nelsewhere") == "looked at\n[redacted]\nelsewhere"
