@@ -48,7 +48,8 @@ def demo(
     """Watch three twin positions live through a crash: unprotected, fixed rule, forecast.
 
     Ends with 0 only if the unprotected twin was liquidated, the forecast twin was not, protecting
-    it cost less than the other one lost, and no action went beyond its target by more than 1 %.
+    it cost less than the other one lost, and no action went beyond its target by more than 1 %;
+    in the calm scenario, only if nobody was liquidated and nothing was sent.
     """
     from keeper.config import foreign_environment
     from keeper.devnet.demo import Demo

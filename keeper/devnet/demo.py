@@ -51,9 +51,11 @@ class Demo:
         decided_at = {sent: why.head_number for sent, why in testimony.decided.items()}
         return Report(
             scenario=self.scenario.name,
+            calm=self.scenario.calm,
             blocks=len(self.stage.path),
             told=self._told(self._blocks, testimony),
             reads_per_block=proxy.recording.reads_per_block(),
+            broadcasts=proxy.recording.broadcasts(),
             head_to_broadcast_ms=tuple(proxy.recording.head_to_broadcast_ms(decided_at)),
             late_beats=late_beats,
         )

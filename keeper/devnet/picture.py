@@ -36,7 +36,13 @@ def draw(
 ) -> None:
     """Write the picture as PNG. `accounts` gives each twin's address by its name."""
     with mpl.rc_context(
-        {"font.size": 10, "axes.edgecolor": INK, "text.color": INK, "date.converter": "concise"}
+        {
+            "font.size": 10,
+            "axes.edgecolor": INK,
+            "text.color": INK,
+            "text.parse_math": False,  # two dollar signs in a label are money, not a formula
+            "date.converter": "concise",
+        }
     ):
         # A Figure of its own, not pyplot: no window system is asked for, no global state is left.
         figure = Figure(figsize=(11, 7), dpi=130, layout="constrained")
@@ -122,7 +128,8 @@ def _mark(
 
 def _summary(story: AccountTold) -> str:
     lost = f", lost ${story.loss_usd8 / 1e8:,.0f}" if story.liquidations else ""
-    acts = f", {len(story.actions)} actions for ${story.cost_usd8 / 1e8:,.2f}"
+    plural = "" if len(story.actions) == 1 else "s"
+    acts = f", {len(story.actions)} action{plural} for ${story.cost_usd8 / 1e8:,.2f}"
     return story.name + lost + (acts if story.actions else "")
 
 

@@ -89,6 +89,10 @@ class Recording:
             most = max(most, reads)
         return most
 
+    def broadcasts(self) -> int:
+        """How many different transactions were broadcast."""
+        return len({transaction for post in self.posts for transaction in post.sent})
+
     def head_to_broadcast_ms(self, decided_at: Mapping[str, int]) -> list[float]:
         """Per sent transaction: from its head's announcement to its first broadcast.
 

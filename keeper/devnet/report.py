@@ -20,15 +20,32 @@ class Report:
     """A finished demo."""
 
     scenario: str
+    calm: bool
+    """Whether success is that nothing happened."""
     blocks: int
     told: tuple[AccountTold, ...]
     reads_per_block: int
+    broadcasts: int
+    """Transactions that the keeper sent, mined or not."""
     head_to_broadcast_ms: tuple[float, ...]
     late_beats: int
     """Blocks that were mined late because the machine was busy."""
 
     def problems(self) -> list[str]:
         """Why the demo failed; empty when it is a success."""
+        return self._problems_in_calm() if self.calm else self._problems_in_crash()
+
+    def _problems_in_calm(self) -> list[str]:
+        found = [
+            f"the {story.name} twin was liquidated {len(story.liquidations)} times in a calm market"
+            for story in self.told
+            if story.liquidations
+        ]
+        if self.broadcasts:
+            found.append(f"{self.broadcasts} transactions were sent, although nobody was in danger")
+        return found
+
+    def _problems_in_crash(self) -> list[str]:
         twins = {story.name: story for story in self.told}
         unprotected, forecast = twins["unprotected"], twins["forecast"]
         found = []
@@ -57,6 +74,7 @@ class Report:
             "blocks": self.blocks,
             "accounts": [_account(story) for story in self.told],
             "reads_per_block": self.reads_per_block,
+            "broadcasts": self.broadcasts,
             "head_to_broadcast_ms": _percentiles(self.head_to_broadcast_ms),
             "latency_blocks": _percentiles(latencies),
             "late_blocks": self.late_beats,

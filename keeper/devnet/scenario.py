@@ -96,6 +96,8 @@ class Scenario(_Part):
     start: UnixSeconds
     end: UnixSeconds
     seed: Annotated[int, Field(ge=0)]
+    calm: bool = False
+    """Whether nobody is in danger: nobody should be liquidated then, and nothing be sent."""
     block_seconds: WholeSteps
     wall_seconds: PositiveFloat
     gas: GasPath

@@ -135,12 +135,15 @@ def summary(report: Report) -> RenderableType:
             _health(story.min_health),
             _dollars(story.debt_end_usd8),
         )
-    figures = (
-        f"{document['blocks']} blocks, {document['late_blocks']} of them late; "
+    sent = (
         f"latency p50 {document['latency_blocks']['p50']} blocks, "
         f"p95 {document['latency_blocks']['p95']}; "
         f"head to broadcast p50 {document['head_to_broadcast_ms']['p50']} ms, "
-        f"p95 {document['head_to_broadcast_ms']['p95']} ms; "
+        f"p95 {document['head_to_broadcast_ms']['p95']} ms"
+    )
+    figures = (
+        f"{document['blocks']} blocks, {document['late_blocks']} of them late; "
+        f"{sent if report.broadcasts else 'nothing was sent'}; "
         f"at most {document['reads_per_block']} round trips to read a block"
     )
     return Group(_actions(report), table, Text(figures))

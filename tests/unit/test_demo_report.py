@@ -42,14 +42,16 @@ def story(name: str) -> AccountTold:
     )
 
 
-def report(*stories: AccountTold) -> Report:
+def report(*stories: AccountTold, calm: bool = False, broadcasts: int = 1) -> Report:
     told = {name: story(name) for name in ("unprotected", "fixed", "forecast")}
     told |= {one.name: one for one in stories}
     return Report(
         scenario="black-thursday",
+        calm=calm,
         blocks=10,
         told=tuple(told.values()),
         reads_per_block=1,
+        broadcasts=broadcasts,
         head_to_broadcast_ms=(10.0, 20.0, 30.0),
         late_beats=0,
     )
@@ -76,6 +78,21 @@ def test_problems__one_thing_wrong__is_named(changed: AccountTold, problem: str)
 
 def test_problems__one_percent_above_the_target__is_allowed() -> None:
     assert report(replace(story("forecast"), actions=(action(1_414),))).problems() == []
+
+
+def test_problems__calm_and_nothing_happened__none() -> None:
+    quiet = [
+        replace(story(name), actions=(), liquidations=(), cost_usd8=0)
+        for name in ("unprotected", "fixed", "forecast")
+    ]
+    assert report(*quiet, calm=True, broadcasts=0).problems() == []
+
+
+def test_problems__calm_but_something_was_sent_or_liquidated__both_are_named() -> None:
+    found = report(calm=True, broadcasts=2).problems()
+    assert len(found) == 2
+    assert found[0].startswith("the unprotected twin was liquidated 1 times")
+    assert found[1].startswith("2 transactions were sent")
 
 
 def test_document__figures__are_in_dollars_and_plain_numbers() -> None:

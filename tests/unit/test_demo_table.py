@@ -1,5 +1,6 @@
 """What a demo shows while it runs and when it ends."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -80,12 +81,30 @@ def test_plain_line__no_terminal__is_one_line() -> None:
 def test_summary__finished__tells_actions_losses_and_figures() -> None:
     report = Report(
         scenario="fall",
+        calm=False,
         blocks=20,
         told=TOLD,
         reads_per_block=1,
+        broadcasts=1,
         head_to_broadcast_ms=(25.0,),
         late_beats=3,
     )
     text = rendered(summary(report), 80)
     for fact in ("Repay", "$1,234", "$99", "20 blocks, 3 of them late", "p50 25.0 ms"):
         assert fact in text
+
+
+def test_summary__nothing_sent__says_so_instead_of_figures() -> None:
+    report = Report(
+        scenario="calm",
+        calm=True,
+        blocks=20,
+        told=tuple(replace(story, actions=()) for story in TOLD),
+        reads_per_block=1,
+        broadcasts=0,
+        head_to_broadcast_ms=(),
+        late_beats=0,
+    )
+    text = rendered(summary(report), 80)
+    assert "nothing was sent" in text
+    assert "None" not in text

@@ -100,6 +100,14 @@ def test_head_to_broadcast__transaction_or_head_unknown__is_left_out() -> None:
     assert recording.head_to_broadcast_ms({SENT: 7}) == []
 
 
+def test_broadcasts__one_transaction_sent_twice__counts_once() -> None:
+    recording = Recording()
+    recording.post(10.0, [read()])
+    recording.post(10.1, [send()])
+    recording.post(10.2, [send()])
+    assert recording.broadcasts() == 1
+
+
 def test_frame__not_a_head__is_ignored() -> None:
     recording = Recording()
     recording.frame(0.0, '{"jsonrpc": "2.0", "id": 1, "result": "0x1"}')
