@@ -164,9 +164,14 @@ class Engine:
             approved = await self._store.run(journal.approved, settled.decision_id)
             result = await self._outcomes.result(settled, approved.action, snapshot.head)
             states = {intent.key: intent.state for intent in settled.intents}
-            await self._store.run(journal.record_result, result, states)
+            position = approved.action.position
+            row = self._rows[position]
+            reached = comparable(approved.predicted_health) >= self._watched[row].policy.target
+            satisfied = position if result.succeeded and reached else None
+            await self._store.run(journal.record_result, result, states, satisfied=satisfied)
             self._transactions.close(settled)
-            row = self._rows[approved.action.position]
+            if satisfied is not None:
+                self._armed = disarm(self._armed, [row])
             self.worsened_positions += result.worsened
             (log.info if result.succeeded and not result.worsened else log.error)(
                 "plan.concluded",
@@ -178,9 +183,6 @@ class Engine:
                 block=result.block_number,
                 differences=list(result.differences),
             )
-            reached = comparable(approved.predicted_health) >= self._watched[row].policy.target
-            if result.succeeded and reached:
-                self._armed = disarm(self._armed, [row])
         await self._close_episodes(snapshot)
 
     async def _close_episodes(self, snapshot: Snapshot) -> None:

@@ -173,9 +173,12 @@ class Journal:
                     update(attempts).where(attempts.c.hash == values.pop("hash")).values(**values)
                 )
 
-    def record_result(self, result: Result, states: dict[str, State]) -> None:
+    def record_result(
+        self, result: Result, states: dict[str, State], *, satisfied: PositionId | None = None
+    ) -> None:
         """The end of a plan: its result and the states of its intents, in one transaction. An
-        expired intent frees its nonce slot for the next plan."""
+        expired intent frees its nonce slot for the next plan. The forecast of a `satisfied`
+        position is disarmed with it."""
         with self._engine.begin() as connection:
             connection.execute(
                 upsert(results)
@@ -188,6 +191,10 @@ class Journal:
                 intents.c.key.in_([key for key in states if states[key] is State.EXPIRED])
             )
             connection.execute(delete(nonce_slots).where(nonce_slots.c.intent_id.in_(expired)))
+            if satisfied is not None:
+                connection.execute(
+                    update(observations).where(*_is(observations, satisfied)).values(armed=False)
+                )
 
     def open_intents(self, chain_id: int) -> list[Intent]:
         """Intents that may still change the chain, oldest first."""
