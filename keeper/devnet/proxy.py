@@ -40,7 +40,7 @@ class Gate:
 
 
 class RecordingProxy:
-    """HTTP and WebSocket on one free loopback port, as an asynchronous context manager."""
+    """HTTP and WebSocket on one free loopback port, at any path, as an asynchronous context manager."""
 
     def __init__(self, upstream_http: str, upstream_ws: str, gate: Gate | None = None) -> None:
         self.recording = Recording()
@@ -59,8 +59,8 @@ class RecordingProxy:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_post("/", self._pass_post)
-        app.router.add_get("/", self._pass_websocket)
+        app.router.add_post("/{path:.*}", self._pass_post)
+        app.router.add_get("/{path:.*}", self._pass_websocket)
         # Without a limit on connections none waits for another; without cancellation a held
         # request would outlive the client that made it.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
