@@ -163,6 +163,53 @@ async def test_kill__down_longer_than_the_node_keeps_states__goes_on_protecting(
     assert len(ground.events(one)) == 2
 
 
+async def test_kill__position_not_configured_any_more__the_others_are_protected(
+    ground: Ground,
+) -> None:
+    ground.guard("gone")
+    hold = Hold(carries(SEND))
+    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, hold) as proxy:
+        async with ground.keeper(proxy, "--live") as killed:
+            await hold.reached()
+            await killed.kill()
+        ground.guarded.clear()
+        ground.environ.clear()
+        one = ground.guard("main")
+        proxy.gate = Gate()
+        async with ground.keeper(proxy, "--live") as restarted:
+            await restarted.said("transaction.sent", purpose="Repay")
+            ground.chain.mine()
+            await restarted.said("plan.concluded", position="main", succeeded=True)
+            assert await restarted.stop() == 0
+    assert len(ground.events(one)) == 1
+
+
+async def test_kill__result_written_and_nothing_after_it__forecast_does_not_act_again(
+    ground: Ground,
+) -> None:
+    wary = ground.guard("wary", health="1.30", floor=1.05, trigger_probability=0.02, horizon="30d")
+    other = ground.guard("other", health="1.30")
+    hold = Hold(nth(2, carries(SIMULATION)))
+    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, hold) as proxy:
+        async with ground.keeper(proxy, "--live") as killed:
+            await killed.said("transaction.sent", purpose="Repay")
+            # In one block the first action is mined and the other position falls below its floor:
+            # the pass that writes the first result is held at the second simulation.
+            ground.chain.set_price("WETH", 2_180_00000000)
+            await hold.reached()
+            assert ground.query("SELECT succeeded FROM results") == [1]
+            await killed.kill()
+        proxy.gate = Gate()
+        async with ground.keeper(proxy, "--live") as restarted:
+            await restarted.said("transaction.sent", purpose="Repay")
+            ground.chain.mine()
+            await restarted.said("plan.concluded", position="other", succeeded=True)
+            await ground.pass_block(restarted)
+    assert ground.health(wary) < target_of(wary)
+    assert len(ground.events(wary)) == 1
+    assert len(ground.events(other)) == 1
+
+
 def states(ground: Ground) -> tuple[str, ...]:
     """Of the journal's intents, in the order of their nonces."""
     return tuple(ground.query("SELECT state FROM intents ORDER BY id"))

@@ -54,6 +54,8 @@ class Ground:
     guarded: list[Guarded] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of `[chain]`."""
+    environ: dict[str, str] = field(default_factory=dict)
+    """The daemon's environment: the keys, to begin with."""
     first_block: int = 0
 
     # -- setting up ------------------------------------------------------------------------------
@@ -76,6 +78,7 @@ class Ground:
             self.chain.mint(symbol, account.address, whole * unit)
         one = Guarded(label=label, account=account, policy={**POLICY, **policy})
         self.guarded.append(one)
+        self.environ[f"KEEPER_SIGNERS__{label.upper()}__PRIVATE_KEY"] = account.private_key
         self.first_block = self.block() + 1
         return one
 
@@ -103,13 +106,6 @@ class Ground:
         self.first_block = self.block() + 1
 
     # -- the daemon ------------------------------------------------------------------------------
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            f"KEEPER_SIGNERS__{one.label.upper()}__PRIVATE_KEY": one.account.private_key
-            for one in self.guarded
-        }
 
     @property
     def journal(self) -> Path:

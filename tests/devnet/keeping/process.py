@@ -58,6 +58,8 @@ class Keeper:
         self._closed = False
         self.lines: list[Line] = []
         """Its standard error, line by line; one that is not JSON is `{"text": line}`."""
+        self.text = ""
+        """The same as it was printed."""
         self.output = ""
         """Its standard output."""
         self.exit_code: int | None = None
@@ -127,6 +129,7 @@ class Keeper:
     async def _take_log(self, pipe: Connection) -> None:
         async for raw in await _stream(pipe):
             async with self._news:
+                self.text += raw.decode()
                 self.lines.append(_line(raw.decode().rstrip("\n")))
                 self._news.notify_all()
         async with self._news:
