@@ -79,8 +79,11 @@ class FeedPrices:
     def latest(self) -> Reading[Mapping[Address, tuple[Round, ...]]]:
         """The rounds of each feed that are new at this block; rides along with a pass's readings.
 
-        One round trip; a second where a feed published several rounds since the last pass."""
+        One round trip; a second where a feed published several rounds since the last pass; none
+        where all feeds are cold."""
         feeds = [rounds for rounds in self._rounds.values() if rounds.cold is None]
+        if not feeds:
+            return {}
         returns = yield tuple(latest_call(each.feed) for each in feeds)
         newest = [
             decode_latest(returns, index, decimals=each.decimals)

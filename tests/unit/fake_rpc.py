@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eth_abi.abi import decode, encode
+from eth_utils.address import to_checksum_address
 
 from keeper.abi.multicall import MULTICALL3
 from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError
@@ -91,8 +92,13 @@ def multicall(view: View) -> Answer:
 def aggregated(view: View, data: bytes) -> bytes:
     """What aggregate3 returns, coded by a general ABI coder."""
     (calls,) = decode(["(address,bool,bytes)[]"], data[4:])
-    outputs = [view(Call(target=Address(target), data=call_data)) for target, _, call_data in calls]
+    outputs = [view(Call(target=address(target), data=call_data)) for target, _, call_data in calls]
     return encode(["(bool,bytes)[]"], [[(out is not None, out or b"") for out in outputs]])
+
+
+def address(text: str) -> Address:
+    """Two hexadecimal digits repeated, or a whole address, as keeper writes it."""
+    return Address(to_checksum_address(text if text.startswith("0x") else "0x" + text * 20))
 
 
 def word(value: int) -> bytes:
