@@ -41,7 +41,14 @@ class Store:
 
 def _locked(path: Path) -> TextIO:
     """An exclusive lock that ends with the process: two keepers on one journal would both act."""
-    lock = path.with_name(path.name + ".lock").open("w")
+    try:
+        lock = Path(f"{path}.lock").open("w")
+    except OSError as error:
+        raise DatabaseUnusableError(
+            path,
+            f"it cannot be opened as the journal ({error.strerror} for its lock)",
+            fix="let keeper's user write the file and its folder, or name another [store] path",
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
