@@ -42,7 +42,7 @@ class Store:
 def _locked(path: Path) -> TextIO:
     """An exclusive lock that ends with the process: two keepers on one journal would both act."""
     try:
-        lock = Path(f"{path}.lock").open("w")
+        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - open for as long as the lock is held
     except OSError as error:
         raise DatabaseUnusableError(
             path,
