@@ -71,8 +71,9 @@ class Preparer:
         eth_simulateV1, the first time two)."""
         answers = await self._ask(proposals, head)
         history = answers[-1]
-        rewards = [] if isinstance(history, RpcError) else history.get("reward") or []
-        rewards_wei = [int(block[0], 16) for block in rewards]
+        # Fees are floored where a node has no history to tell.
+        rewards = history.get("reward") or [] if isinstance(history, dict) else []
+        rewards_wei = [int(block[0], 16) for block in rewards if block]
         outcomes: list[Prepared | NotPrepared] = []
         for index, proposal in enumerate(proposals):
             simulated, nonce = answers[2 * index : 2 * index + 2]
@@ -96,8 +97,8 @@ class Preparer:
         nonce: Any,
         rewards_wei: Sequence[int],
     ) -> Prepared:
-        if isinstance(nonce, RpcError):
-            raise SimulationUnavailableError(str(nonce))
+        if not isinstance(nonce, str):
+            raise SimulationUnavailableError(f"the node does not tell the nonce: {nonce}")
         return Prepared(
             proposal=proposal,
             simulation=self._decoded(simulated, proposal, head),

@@ -75,17 +75,20 @@ def decode_simulate_v1(
     """Raises `SimulationFailedError` or `SimulationUnavailableError`."""
     if isinstance(answer, RpcError):
         raise SimulationUnavailableError(str(answer))
-    block = answer[0]
-    *done, last = block["calls"]
-    for tx, call in zip(transactions, done, strict=True):
-        if int(call["status"], 16) != 1:
-            output = call.get("error", {}).get("data") or call.get("returnData") or "0x"
-            raise SimulationFailedError(tx.purpose, bytes.fromhex(output[2:]))
-    return Simulation(
-        timestamp=int(block["timestamp"], 16),
-        gas_used=tuple(int(call["gasUsed"], 16) for call in done),
-        reread=_results(last["returnData"], len(reads)),
-    )
+    try:
+        (block,) = answer
+        *done, last = block["calls"]
+        for tx, call in zip(transactions, done, strict=True):
+            if int(call["status"], 16) != 1:
+                output = call.get("error", {}).get("data") or call.get("returnData") or "0x"
+                raise SimulationFailedError(tx.purpose, bytes.fromhex(output[2:]))
+        return Simulation(
+            timestamp=int(block["timestamp"], 16),
+            gas_used=tuple(int(call["gasUsed"], 16) for call in done),
+            reread=_results(last["returnData"], len(reads)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SimulationUnavailableError(f"eth_simulateV1 answered {answer!r:.80}") from error
 
 
 def simulate_by_override(
@@ -131,5 +134,5 @@ def decode_by_override(
 def _results(answer: str, count: int) -> Results:
     try:
         return decode_aggregate3(bytes.fromhex(answer[2:]), count)
-    except (MalformedAnswerError, ValueError) as error:
+    except (MalformedAnswerError, TypeError, ValueError) as error:
         raise SimulationUnavailableError(str(error)) from error
