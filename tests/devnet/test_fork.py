@@ -130,7 +130,7 @@ async def test_run__on_a_fork_of_another_node__protects_there_and_leaves_the_ori
     options = AnvilOptions(program=toolchain.anvil, chain_id=FORK_ID, fork_url=chain.rpc_url)
     with running_anvil(options) as node, Rpc(node.rpc_url) as rpc:
         view = forked_view(chain, node, rpc)
-        ground = Ground(chain=view, folder=tmp_path, guarded=[one], first_block=origin.first_block)
+        ground = replace(origin, chain=view)
         async with (
             RecordingProxy(node.rpc_url, node.ws_url) as proxy,
             ground.keeper(proxy, "--live") as running,
