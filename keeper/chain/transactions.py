@@ -101,6 +101,8 @@ class TransactionManager:
         """Hold the journal against the chain: every signer's nonce must be explained by what is
         open here and what the journal says was mined."""
         signers = list(self._signers)
+        if not signers:
+            return
         answers = await self._rpc.batch(
             [
                 Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
@@ -113,9 +115,9 @@ class TransactionManager:
                 continue
             nonce = int(answer, 16)
             last = await self._run(self._journal.last_nonce, self._chain_id, signer)
-            known = self._nonces.setdefault(signer, nonce)
-            if nonce > max(known, -1 if last is None else last + 1):
-                log.error("reconcile.foreign_transactions", signer=signer, count=nonce - known)
+            explained = max(self._nonces.get(signer, nonce), 0 if last is None else last + 1)
+            if nonce > explained:
+                log.error("reconcile.foreign_transactions", signer=signer, count=nonce - explained)
             self._nonces[signer] = nonce
 
     def busy(self, position: PositionId) -> bool:

@@ -32,6 +32,8 @@ from keeper.storage.schema import (
     results,
 )
 
+_OPEN = [state for state in State if state.open]
+
 
 class Journal:
     """What was decided, signed, sent and seen. Each method is one transaction."""
@@ -165,12 +167,16 @@ class Journal:
             connection.execute(update(intents).where(intents.c.key.in_(chosen)).values(state=state))
 
     def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None:
-        """Keep what was mined; a reorg overwrites it."""
+        """Keep what was mined of open intents; a reorg overwrites it."""
+        still_open = select(intents.c.id).where(intents.c.state.in_(_OPEN))
         with self._engine.begin() as connection:
             for receipt in receipts:
                 values = asdict(receipt)
                 connection.execute(
-                    update(attempts).where(attempts.c.hash == values.pop("hash")).values(**values)
+                    update(attempts)
+                    .where(attempts.c.hash == values.pop("hash"))
+                    .where(attempts.c.intent_id.in_(still_open))
+                    .values(**values)
                 )
 
     def record_result(
@@ -198,11 +204,10 @@ class Journal:
 
     def open_intents(self, chain_id: int) -> list[Intent]:
         """Intents that may still change the chain, oldest first."""
-        open_states = [state for state in State if state.open]
         query = (
             select(intents, attempts)
             .join(attempts, attempts.c.intent_id == intents.c.id)
-            .where(intents.c.chain_id == chain_id, intents.c.state.in_(open_states))
+            .where(intents.c.chain_id == chain_id, intents.c.state.in_(_OPEN))
             .order_by(intents.c.id)
         )
         with self._engine.connect() as connection:

@@ -131,7 +131,7 @@ attempts = Table(
     Column("id", Integer, primary_key=True),
     Column("intent_id", ForeignKey("intents.id"), nullable=False),
     Column("nonce", Integer, nullable=False),
-    Column("hash", String, nullable=False, unique=True),
+    Column("hash", String, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("gas_limit", Integer, nullable=False),
     Column("max_fee_wei", BigInteger, nullable=False),
@@ -141,6 +141,8 @@ attempts = Table(
     Column("succeeded", Boolean),
     Column("gas_used", Integer),
     Column("effective_gas_price_wei", BigInteger),
+    # Not unique: a plan after one that expired may come to the same bytes in the freed nonce slot.
+    Index("attempts_by_hash", "hash"),
 )
 
 observations = Table(

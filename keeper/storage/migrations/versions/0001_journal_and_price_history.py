@@ -149,8 +149,8 @@ def upgrade() -> None:
             ["intents.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("hash"),
     )
+    op.create_index("attempts_by_hash", "attempts", ["hash"], unique=False)
     op.create_table(
         "nonce_slots",
         sa.Column("id", sa.Integer(), nullable=False),
