@@ -51,8 +51,9 @@ def _story(told: Explanation) -> RenderableType:
 
 
 def _heading(decision: DecisionView) -> Text:
-    verdict = "Approved" if decision.approved else "Refused"
-    return Text(f"#{decision.id} {decision.label}: {verdict}, {decision.reason}", style="bold")
+    verdict = "approved" if decision.approved else "refused"
+    because = f": {decision.reason}" if decision.reason else ""
+    return Text(f"#{decision.id} {decision.label}, {verdict}{because}", style="bold")
 
 
 def _decided(decision: DecisionView) -> Mapping[str, Any]:

@@ -237,7 +237,7 @@ def test_explain__decision__tells_inputs_options_and_transactions(
 ) -> None:
     shown = keeper("explain", "1", "--config", config)
     for expected in (
-        "#1 main: Approved, fewest USD to the target",
+        "#1 main, approved: fewest USD to the target",
         "breach probability",
         "0.062",
         "the reserve holds no WETH",
