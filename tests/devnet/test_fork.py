@@ -226,6 +226,14 @@ def test_fork__of_an_older_block__is_as_the_chain_was_and_moves_nothing(
         assert CREDENTIALS not in node.stdout
 
 
+def test_fork__node_that_is_killed__ends_the_command(chain: LocalChain) -> None:
+    with keeper_fork("--rpc", chain.rpc_url, environ={}) as (fork, _):
+        (node,) = Path(f"/proc/{fork.pid}/task/{fork.pid}/children").read_text().split()
+        os.kill(int(node), signal.SIGKILL)
+        assert fork.wait(30) == 1
+        assert fork.stderr.read() == "keeper: the fork's node ended by itself\n"
+
+
 def test_relay__anything_but_a_read__does_not_reach_the_origin(chain: LocalChain) -> None:
     before = chain.rpc.call("eth_blockNumber")
     with relayed(chain.rpc_url) as url:
