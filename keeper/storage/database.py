@@ -36,6 +36,9 @@ def open_database(path: Path) -> Engine:
     try:
         with engine.begin() as connection:
             _migrate(connection, path)
+    except DatabaseUnusableError:
+        engine.dispose()
+        raise
     except DatabaseError as error:
         engine.dispose()
         raise DatabaseUnusableError(
@@ -52,16 +55,24 @@ def open_for_reading(path: Path) -> Engine:
         raise DatabaseUnusableError(
             path, "nothing is recorded here yet", fix="start `keeper run` first"
         )
-    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=StaticPool)
+    engine = create_engine(
+        # As a URI, so that a path may hold what has a meaning there.
+        URL.create(
+            "sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"}
+        ),
+        poolclass=StaticPool,
+    )
     try:
         with engine.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except DatabaseError as error:
+        engine.dispose()
         raise DatabaseUnusableError(
             path, f"it cannot be read ({error.orig})", fix="let the user who asks read it"
         ) from error
     newest = _scripts().get_current_head()
     if found != newest:
+        engine.dispose()
         raise DatabaseUnusableError(
             path,
             f"it has schema {found}, this keeper reads {newest}",

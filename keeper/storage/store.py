@@ -20,7 +20,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = _locked(path)
-        self._engine = open_database(path)
+        try:
+            self._engine = open_database(path)
+        except DatabaseUnusableError:
+            self._lock.close()
+            raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self.journal = Journal(self._engine)
         self.prices = PriceHistory(self._engine)

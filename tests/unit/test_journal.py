@@ -1,0 +1,400 @@
+"""What was decided, signed, sent and seen is kept: once, all of it, exactly."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import IntegrityError
+
+from keeper.model.records import (
+    ApprovedAction,
+    Attempt,
+    DecisionRecord,
+    Intent,
+    MinedReceipt,
+    Observation,
+    Result,
+    State,
+)
+from keeper.model.units import WAD, Address, Amount, Token, Wad, Wei
+from keeper.model.values import AddCollateral, PositionId, Repay, Transaction
+from keeper.storage.database import open_database
+from keeper.storage.journal import Journal
+from keeper.storage.schema import attempts, intents, nonce_slots, observations, results
+from tests.unit.fake_rpc import address
+
+CHAIN_ID = 31_337
+ALICE = PositionId(chain_id=CHAIN_ID, market="aave", account=address("a1"))
+BOB = replace(ALICE, account=address("b2"))
+ELSEWHERE = replace(ALICE, chain_id=1)
+DOLLAR = Token(address=address("d0"), symbol="DOLLAR", decimals=6)
+HUGE = 2**255 + 1
+NOW = 1_700_000_000
+DAY_S = 86_400
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(tmp_path / "journal.sqlite3")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def journal(engine: Engine) -> Journal:
+    return Journal(engine)
+
+
+def decision(position: PositionId = ALICE, **changes: Any) -> DecisionRecord:
+    values: dict[str, Any] = {
+        "position": position,
+        "label": "main",
+        "head_number": 100,
+        "head_hash": "0xhead",
+        "timestamp": NOW,
+        "cause": "floor",
+        "approved": True,
+        "reason": "",
+        "kind": "Repay",
+        "amount_raw": 5,
+        "token": DOLLAR,
+        "moved_usd8": 7,
+        "health_before": Wad(WAD),
+        "predicted_health": Wad(2 * WAD),
+        "document": {"options": [1, "two", None]},
+    }
+    return DecisionRecord(**values | changes)
+
+
+def intent(decision_id: int, episode: int, *, nonce: int = 0, step: int = 0, **more: Any) -> Intent:
+    position = more.pop("position", ALICE)
+    values: dict[str, Any] = {
+        "decision_id": decision_id,
+        "position": position,
+        "episode": episode,
+        "step": step,
+        "signer": position.account,
+        "transaction": Transaction(to=address("c3"), data=b"\0\1", purpose="Repay"),
+        "head_number": 100,
+        "deadline_block": 105,
+        "attempt": Attempt(
+            nonce=nonce,
+            hash=f"0x{position.account[2:4]}{nonce}",
+            raw=bytes([nonce]),
+            gas_limit=300_000,
+            max_fee_wei=Wei(HUGE),
+            priority_fee_wei=Wei(1),
+        ),
+        "state": State.SIGNED,
+    }
+    return Intent(**values | more)
+
+
+def result(decision_id: int, **changes: Any) -> Result:
+    values: dict[str, Any] = {
+        "decision_id": decision_id,
+        "succeeded": True,
+        "block_number": 102,
+        "health_after": Wad(HUGE),
+        "worsened": False,
+        "differences": (),
+    }
+    return Result(**values | changes)
+
+
+def rows(engine: Engine, table: Any) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def opened(journal: Journal, position: PositionId = ALICE, **changes: Any) -> tuple[int, int]:
+    """A decision's id and its episode."""
+    return journal.record_decision(decision(position, **changes)), journal.open_episode(
+        position, 100
+    )
+
+
+# -- decisions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [AddCollateral, Repay])
+def test_record_decision__approved__gives_the_action_back(journal: Journal, kind: Any) -> None:
+    recorded = decision(
+        kind=kind.__name__, amount_raw=HUGE, moved_usd8=HUGE, predicted_health=Wad(HUGE)
+    )
+    assert journal.approved(journal.record_decision(recorded)) == ApprovedAction(
+        action=kind(position=ALICE, amount=Amount(raw=HUGE, token=DOLLAR)),
+        predicted_health=Wad(HUGE),
+    )
+
+
+def test_record_decision__debt_repaid_whole__predicts_no_health(journal: Journal) -> None:
+    kept = journal.approved(journal.record_decision(decision(predicted_health=None)))
+    assert kept.predicted_health is None
+
+
+def test_record_decision__refusal__needs_no_action(journal: Journal) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("kind", "amount_raw", "token", "moved_usd8", "predicted_health")
+    )
+    first = journal.record_decision(decision(ALICE, approved=False, reason="paused", **nothing))
+    assert journal.record_decision(decision()) == first + 1
+
+
+# -- episodes ------------------------------------------------------------------------------------
+
+
+def test_open_episode__open_already__is_the_same_one(journal: Journal) -> None:
+    first = journal.open_episode(ALICE, 100)
+    assert journal.open_episode(ALICE, 101) == first
+    assert journal.open_episode(BOB, 101) != first
+    assert journal.open_episodes(CHAIN_ID) == {ALICE, BOB}
+
+
+def test_close_episode__then_opened__is_a_new_one(journal: Journal) -> None:
+    first = journal.open_episode(ALICE, 100)
+    journal.open_episode(BOB, 100)
+    journal.close_episode(ALICE, 110)
+    assert journal.open_episodes(CHAIN_ID) == {BOB}
+    assert journal.open_episode(ALICE, 120) != first
+
+
+def test_open_episodes__of_another_chain__are_not_ours(journal: Journal) -> None:
+    journal.open_episode(ELSEWHERE, 100)
+    assert journal.open_episodes(CHAIN_ID) == set()
+
+
+# -- intents -------------------------------------------------------------------------------------
+
+
+def test_record_intents__read_back__is_exactly_what_was_signed(journal: Journal) -> None:
+    approve = Transaction(
+        to=address("d4"), data=bytes(range(256)), value_wei=Wei(HUGE), purpose="approve"
+    )
+    batch = [
+        intent(*opened(journal), nonce=4, transaction=approve),
+        intent(*opened(journal), nonce=5, step=1),
+    ]
+    journal.record_intents(batch)
+    assert journal.open_intents(CHAIN_ID) == batch
+    assert journal.open_intents(1) == []
+    assert journal.next_step(batch[0].episode) == 2
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"nonce": 4, "step": 9},  # the nonce slot
+        {"nonce": 9, "step": 0},  # the idempotency key
+    ],
+)
+def test_record_intents__one_cannot_be_kept__none_is(
+    journal: Journal, engine: Engine, taken: dict[str, int]
+) -> None:
+    ids = opened(journal)
+    journal.record_intents([intent(*ids, nonce=4)])
+    with pytest.raises(IntegrityError):
+        journal.record_intents([intent(*ids, nonce=7, step=7), intent(*ids, **taken)])
+    assert [rows(engine, table) for table in (intents, nonce_slots, attempts)] == [1, 1, 1]
+    assert journal.next_step(ids[1]) == 1
+
+
+def test_record_intents__same_nonce_of_another_signer_or_chain__is_free(journal: Journal) -> None:
+    for position in (ALICE, BOB, ELSEWHERE):
+        ids = opened(journal, position)
+        journal.record_intents([intent(*ids, nonce=4, position=position)])
+    assert journal.last_nonce(CHAIN_ID, ALICE.account) == 4
+
+
+def test_record_intents__unknown_decision_or_episode__is_refused(journal: Journal) -> None:
+    decision_id, episode = opened(journal)
+    for wrong in (intent(decision_id + 1, episode), intent(decision_id, episode + 1)):
+        with pytest.raises(IntegrityError):
+            journal.record_intents([wrong])
+
+
+def test_move__some_intents__leaves_the_others(journal: Journal) -> None:
+    ids = opened(journal)
+    batch = [intent(*ids, nonce=nonce, step=nonce) for nonce in range(3)]
+    journal.record_intents(batch)
+    journal.move([batch[0].key, batch[2].key], State.MINED)
+    assert [each.state for each in journal.open_intents(CHAIN_ID)] == [
+        State.MINED,
+        State.SIGNED,
+        State.MINED,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "last"), [(State.CONFIRMED, 4), (State.REVERTED, 4), (State.EXPIRED, None)]
+)
+def test_record_result__intent_over__is_not_open_and_frees_its_nonce_only_if_it_expired(
+    journal: Journal, state: State, last: int | None
+) -> None:
+    ids = opened(journal)
+    only = intent(*ids, nonce=4)
+    journal.record_intents([only])
+    journal.record_result(result(ids[0]), {only.key: state})
+    assert journal.open_intents(CHAIN_ID) == []
+    assert journal.last_nonce(CHAIN_ID, ALICE.account) == last
+
+
+def test_record_result__told_twice__the_first_stands(journal: Journal, engine: Engine) -> None:
+    decision_id, _ = opened(journal)
+    journal.record_result(result(decision_id, differences=("debt is 5, predicted 4",)), {})
+    journal.record_result(result(decision_id, succeeded=False), {})
+    with engine.connect() as connection:
+        (row,) = connection.execute(select(results)).all()
+    assert (row.succeeded, row.health_after) == (True, HUGE)
+    assert row.differences == ["debt is 5, predicted 4"]
+
+
+def test_record_receipts__mined_again_elsewhere__is_overwritten(
+    journal: Journal, engine: Engine
+) -> None:
+    only = intent(*opened(journal))
+    journal.record_intents([only])
+    receipt = MinedReceipt(
+        hash=only.attempt.hash,
+        block_number=101,
+        block_hash="0xa",
+        succeeded=True,
+        gas_used=1,
+        effective_gas_price_wei=Wei(HUGE),
+    )
+    journal.record_receipts([replace(receipt, block_number=103, block_hash="0xb"), receipt])
+    with engine.connect() as connection:
+        (row,) = connection.execute(select(attempts)).all()
+    assert (row.block_number, row.block_hash) == (101, "0xa")
+    assert row.effective_gas_price_wei == HUGE
+
+
+def test_record_receipts__bytes_of_an_expired_plan_signed_again__belong_to_the_open_one(
+    journal: Journal, engine: Engine
+) -> None:
+    first, second = opened(journal), opened(journal)
+    expired = intent(*first, nonce=4)
+    journal.record_intents([expired])
+    journal.record_result(result(first[0], succeeded=False), {expired.key: State.EXPIRED})
+    journal.record_intents([intent(*second, nonce=4, step=1)])
+    journal.record_receipts(
+        [
+            MinedReceipt(
+                hash=expired.attempt.hash,
+                block_number=110,
+                block_hash="0xa",
+                succeeded=True,
+                gas_used=1,
+                effective_gas_price_wei=Wei(1),
+            )
+        ]
+    )
+    with engine.connect() as connection:
+        mined = connection.execute(select(attempts.c.block_number).order_by(attempts.c.id))
+        assert list(mined.scalars()) == [None, 110]
+
+
+# -- limits per day ------------------------------------------------------------------------------
+
+
+def test_moved_usd8_since__states__count_what_is_open_or_done(journal: Journal) -> None:
+    ends = {
+        State.SIGNED: 1,
+        State.BROADCAST: 2,
+        State.MINED: 4,
+        State.CONFIRMED: 8,
+        State.REVERTED: 16,
+        State.EXPIRED: 32,
+    }
+    for nonce, (state, moved) in enumerate(ends.items()):
+        ids = opened(journal, moved_usd8=moved)
+        only = intent(*ids, nonce=nonce, step=nonce)
+        journal.record_intents([only])
+        journal.move([only.key], state)
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 1 + 2 + 4 + 8
+
+
+def test_moved_usd8_since__approval_and_action__count_once(journal: Journal) -> None:
+    ids = opened(journal, moved_usd8=HUGE)
+    journal.record_intents([intent(*ids, nonce=0), intent(*ids, nonce=1, step=1)])
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == HUGE
+
+
+def test_moved_usd8_since__approval_done_but_action_expired__counts_nothing(
+    journal: Journal,
+) -> None:
+    ids = opened(journal)
+    approve, repay = intent(*ids, nonce=0), intent(*ids, nonce=1, step=1)
+    journal.record_intents([approve, repay])
+    journal.move([approve.key], State.CONFIRMED)
+    journal.move([repay.key], State.EXPIRED)
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 0
+
+
+def test_moved_usd8_since__dry_runs_refusals_others_and_yesterday__count_nothing(
+    journal: Journal,
+) -> None:
+    journal.record_decision(decision())  # a dry run: approved, nothing signed
+    journal.record_decision(decision(approved=False))
+    for nonce, position in enumerate((BOB, ELSEWHERE)):
+        ids = opened(journal, position)
+        journal.record_intents([intent(*ids, nonce=nonce, position=position)])
+    old = opened(journal, timestamp=NOW - DAY_S)
+    journal.record_intents([intent(*old, nonce=9)])
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 0
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S - 1) == 7
+
+
+# -- observations --------------------------------------------------------------------------------
+
+
+def observation(position: PositionId = ALICE, **changes: Any) -> Observation:
+    values: dict[str, Any] = {
+        "position": position,
+        "label": "main",
+        "policy": "careful",
+        "head_number": 100,
+        "timestamp": NOW,
+        "health": Wad(HUGE),
+        "floor": Wad(WAD),
+        "target": Wad(WAD),
+        "breach_probability": 0.25,
+        "distance": None,
+        "volatility_per_year": 0.8,
+        "forecast_model": "cold",
+        "collateral_usd8": HUGE,
+        "debt_usd8": HUGE,
+        "armed": True,
+        "note": "watched",
+    }
+    return Observation(**values | changes)
+
+
+def test_observe__seen_again__replaces_what_was_known(journal: Journal, engine: Engine) -> None:
+    journal.observe([observation(), observation(BOB)])
+    journal.observe([observation(health=None, armed=False, note="idle: no debt")])
+    journal.observe([])
+    with engine.connect() as connection:
+        alice, bob = connection.execute(select(observations).order_by(observations.c.account)).all()
+    assert (alice.health, alice.armed, alice.note) == (None, False, "idle: no debt")
+    assert (bob.health, bob.collateral_usd8, bob.armed) == (HUGE, HUGE, True)
+
+
+def test_disarmed__last_observations__are_remembered_per_chain(journal: Journal) -> None:
+    journal.observe(
+        [observation(armed=False), observation(BOB), observation(ELSEWHERE, armed=False)]
+    )
+    assert journal.disarmed(CHAIN_ID) == {ALICE}
+    journal.observe([observation(armed=True)])
+    assert journal.disarmed(CHAIN_ID) == set()
+
+
+def test_intent_key__position_episode_purpose_and_step__tell_executions_apart() -> None:
+    first = intent(1, 2, step=3)
+    assert first.key == f"{CHAIN_ID}:aave:{ALICE.account}:2:Repay:3"
+    assert isinstance(ALICE.account, str)
+    assert first.key != intent(1, 2, step=4).key
+    assert Address(first.signer) == ALICE.account
