@@ -35,20 +35,18 @@ class PriceHistory:
 
     def since(self, chain_id: int, feed: Address, timestamp: int) -> list[Round]:
         """Rounds updated at or after `timestamp`, oldest first."""
-        query = (
-            select(feed_rounds)
-            .where(
-                feed_rounds.c.chain_id == chain_id,
-                feed_rounds.c.feed == feed,
-                feed_rounds.c.updated_at >= timestamp,
-            )
-            .order_by(feed_rounds.c.updated_at)
+        query = select(feed_rounds).where(
+            feed_rounds.c.chain_id == chain_id,
+            feed_rounds.c.feed == feed,
+            feed_rounds.c.updated_at >= timestamp,
         )
         with self._engine.connect() as connection:
-            return [
+            rounds = [
                 Round(
                     id=row.round_id,
                     price=Price(value=row.answer, decimals=row.decimals, updated_at=row.updated_at),
                 )
                 for row in connection.execute(query)
             ]
+        # Ids are text in the table: only here do those of one second come in their order.
+        return sorted(rounds, key=lambda each: (each.price.updated_at, each.id))

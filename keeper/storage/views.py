@@ -1,6 +1,5 @@
 """What the journal tells people. Read-only, while the daemon runs or after it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,7 +142,7 @@ def explanation(path: Path, decision_id: int) -> Explanation:
         ).one()
     return Explanation(
         decision=found[0],
-        document=document if isinstance(document, dict) else json.loads(document),
+        document=document,
         differences=tuple(differences or ()),
     )
 

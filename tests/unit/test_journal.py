@@ -11,29 +11,30 @@ from sqlalchemy.exc import IntegrityError
 
 from keeper.model.records import (
     ApprovedAction,
-    Attempt,
-    DecisionRecord,
-    Intent,
     MinedReceipt,
-    Observation,
-    Result,
     State,
 )
-from keeper.model.units import WAD, Address, Amount, Token, Wad, Wei
-from keeper.model.values import AddCollateral, PositionId, Repay, Transaction
+from keeper.model.units import Address, Amount, Wad, Wei
+from keeper.model.values import AddCollateral, Repay, Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.schema import attempts, intents, nonce_slots, observations, results
 from tests.unit.fake_rpc import address
-
-CHAIN_ID = 31_337
-ALICE = PositionId(chain_id=CHAIN_ID, market="aave", account=address("a1"))
-BOB = replace(ALICE, account=address("b2"))
-ELSEWHERE = replace(ALICE, chain_id=1)
-DOLLAR = Token(address=address("d0"), symbol="DOLLAR", decimals=6)
-HUGE = 2**255 + 1
-NOW = 1_700_000_000
-DAY_S = 86_400
+from tests.unit.journal_values import (
+    ALICE,
+    BOB,
+    CHAIN_ID,
+    DAY_S,
+    DOLLAR,
+    ELSEWHERE,
+    HUGE,
+    NOW,
+    decision,
+    intent,
+    observation,
+    opened,
+    result,
+)
 
 
 @pytest.fixture
@@ -48,73 +49,9 @@ def journal(engine: Engine) -> Journal:
     return Journal(engine)
 
 
-def decision(position: PositionId = ALICE, **changes: Any) -> DecisionRecord:
-    values: dict[str, Any] = {
-        "position": position,
-        "label": "main",
-        "head_number": 100,
-        "head_hash": "0xhead",
-        "timestamp": NOW,
-        "cause": "floor",
-        "approved": True,
-        "reason": "",
-        "kind": "Repay",
-        "amount_raw": 5,
-        "token": DOLLAR,
-        "moved_usd8": 7,
-        "health_before": Wad(WAD),
-        "predicted_health": Wad(2 * WAD),
-        "document": {"options": [1, "two", None]},
-    }
-    return DecisionRecord(**values | changes)
-
-
-def intent(decision_id: int, episode: int, *, nonce: int = 0, step: int = 0, **more: Any) -> Intent:
-    position = more.pop("position", ALICE)
-    values: dict[str, Any] = {
-        "decision_id": decision_id,
-        "position": position,
-        "episode": episode,
-        "step": step,
-        "signer": position.account,
-        "transaction": Transaction(to=address("c3"), data=b"\0\1", purpose="Repay"),
-        "head_number": 100,
-        "deadline_block": 105,
-        "attempt": Attempt(
-            nonce=nonce,
-            hash=f"0x{position.account[2:4]}{nonce}",
-            raw=bytes([nonce]),
-            gas_limit=300_000,
-            max_fee_wei=Wei(HUGE),
-            priority_fee_wei=Wei(1),
-        ),
-        "state": State.SIGNED,
-    }
-    return Intent(**values | more)
-
-
-def result(decision_id: int, **changes: Any) -> Result:
-    values: dict[str, Any] = {
-        "decision_id": decision_id,
-        "succeeded": True,
-        "block_number": 102,
-        "health_after": Wad(HUGE),
-        "worsened": False,
-        "differences": (),
-    }
-    return Result(**values | changes)
-
-
 def rows(engine: Engine, table: Any) -> int:
     with engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-
-
-def opened(journal: Journal, position: PositionId = ALICE, **changes: Any) -> tuple[int, int]:
-    """A decision's id and its episode."""
-    return journal.record_decision(decision(position, **changes)), journal.open_episode(
-        position, 100
-    )
 
 
 # -- decisions -----------------------------------------------------------------------------------
@@ -349,28 +286,6 @@ def test_moved_usd8_since__dry_runs_refusals_others_and_yesterday__count_nothing
 
 
 # -- observations --------------------------------------------------------------------------------
-
-
-def observation(position: PositionId = ALICE, **changes: Any) -> Observation:
-    values: dict[str, Any] = {
-        "position": position,
-        "label": "main",
-        "policy": "careful",
-        "head_number": 100,
-        "timestamp": NOW,
-        "health": Wad(HUGE),
-        "floor": Wad(WAD),
-        "target": Wad(WAD),
-        "breach_probability": 0.25,
-        "distance": None,
-        "volatility_per_year": 0.8,
-        "forecast_model": "cold",
-        "collateral_usd8": HUGE,
-        "debt_usd8": HUGE,
-        "armed": True,
-        "note": "watched",
-    }
-    return Observation(**values | changes)
 
 
 def test_observe__seen_again__replaces_what_was_known(journal: Journal, engine: Engine) -> None:
