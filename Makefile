@@ -42,6 +42,9 @@ check: $(VENV)/.packages  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: setup  ## figures beside their peers, measured side by side; also in build/bench.json
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -48,9 +48,10 @@ class RoundSeries:
     def of(cls, rounds: Iterable[tuple[int, int]], *, decimals: int) -> Self:
         """From (updated_at, answer) pairs, oldest first; answers must be positive."""
         pairs = tuple(rounds)
+        answers = np.array([answer for _, answer in pairs], dtype=np.float64)
         return cls(
             times=np.array([time for time, _ in pairs], dtype=np.int64),
-            log_prices=np.array([log(answer) for _, answer in pairs]) - decimals * log(10),
+            log_prices=np.log(answers) - decimals * log(10),
         )
 
     @classmethod

@@ -68,10 +68,10 @@ def gather(chain: LocalChain, size: int, seed: int) -> tuple[Member, ...]:
     )
     plans = [list(_plan(chain, member, random)) for member in members]
     chain.rpc.call("evm_setBlockGasLimit", hex(10**12))
-    _send_all(chain, [sent for plan in plans for sent in plan])
+    send_all(chain, [sent for plan in plans for sent in plan])
     chain.mine(chain.timestamp() + 17 * 24 * 3600 + 5)
     # Some reserves are updated once more, others keep the index of their last borrower.
-    _send_all(chain, [_supply(chain, members[0].account, "WETH", 10**15 + 7)])
+    send_all(chain, [_supply(chain, members[0].account, "WETH", 10**15 + 7)])
     chain.mine(chain.timestamp() + 16 * 24 * 3600 + 11)
     chain.rpc.call("evm_setBlockGasLimit", hex(BLOCK_GAS_LIMIT))
     for symbol, answer in _ODD_PRICES.items():
@@ -138,7 +138,7 @@ def _supply(chain: LocalChain, account: Address, symbol: str, amount: int) -> Se
     return account, pool, Pool.SUPPLY.encode(token, amount, account, 0)
 
 
-def _send_all(chain: LocalChain, transactions: Sequence[Sent]) -> None:
+def send_all(chain: LocalChain, transactions: Sequence[Sent]) -> None:
     """Into one block; every one must succeed."""
     senders = list({sender: None for sender, _, _ in transactions})
     counts = chain.rpc.batch([("eth_getTransactionCount", (s, "latest")) for s in senders])

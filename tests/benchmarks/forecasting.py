@@ -1,0 +1,114 @@
+"""Health and breach probability of 100,000 positions over 8 columns, on one thread."""
+
+from math import sqrt
+
+import numpy as np
+from scipy.special import ndtr
+
+from keeper.forecast.first_passage import Forecast, forecast
+from keeper.forecast.volatility import Covariance
+from keeper.model.book import QUOTE, Book, Column, Floats, health
+from keeper.model.units import SECONDS_PER_YEAR, Address
+from tests.benchmarks.measuring import Side, take_turns
+from tests.benchmarks.report import Row
+from tests.benchmarks.town import DAY_S
+
+ROWS = 100_000
+ROUNDS = 15
+UNIT = "M rows/s"
+PRICES = np.array([1.0, 2_000.0, 40_000.0, 1.0, 1.0, 150.0, 15.0, 5.0])
+VOLATILITIES = np.array([0.0, 0.8, 0.7, 0.01, 0.01, 1.1, 0.9, 0.95])
+CORRELATION = 0.6
+EVERY_S = 12.0
+PATHS, STEPS, SIMULATED = 500, 24, 1_000
+"""A Monte Carlo of hourly steps, which misses what happens between them."""
+
+
+def covariance() -> Covariance:
+    """Two stablecoins that move alone, five assets that move together."""
+    mixed = np.full((8, 8), CORRELATION)
+    mixed[3:5] = mixed[:, 3:5] = 0.0
+    np.fill_diagonal(mixed, 1.0)
+    sigma = VOLATILITIES / sqrt(SECONDS_PER_YEAR)
+    return Covariance(per_second=sigma[:, None] * mixed * sigma, reasons=(None,) * 8)
+
+
+def book(*, baskets: float) -> Book:
+    """Loans of health 1.02 to 3: of one price against another, save for a share of `baskets` with
+    two or three collaterals or two debts."""
+    rng = np.random.default_rng(8)
+    order = np.argsort(rng.random((ROWS, len(PRICES))), axis=1)
+    some = rng.random(ROWS) < baskets
+    collaterals = np.where(some, rng.choice([1, 2, 3], ROWS, p=[0.2, 0.6, 0.2]), 1)
+    debts = np.where(some & ((collaterals == 1) | (rng.random(ROWS) < 0.2)), 2, 1)
+    C, D = np.zeros((ROWS, len(PRICES))), np.zeros((ROWS, len(PRICES)))
+    for nth in range(3):
+        rows = np.flatnonzero(collaterals > nth)
+        C[rows, order[rows, nth]] = rng.uniform(0.2, 1.0, len(rows))
+        rows = np.flatnonzero(debts > nth)
+        D[rows, order[rows, -1 - nth]] = rng.uniform(0.2, 1.0, len(rows))
+    wanted = np.exp(rng.uniform(np.log(1.02), np.log(3.0), ROWS))
+    C *= (wanted / C.sum(axis=1))[:, None] * 10_000.0 / PRICES
+    D *= 10_000.0 / D.sum(axis=1)[:, None] / PRICES
+    columns = (QUOTE, *(Column(source=Address(f"0x{n:040x}"), label=str(n)) for n in range(1, 8)))
+    return Book(C=C, D=D, p=PRICES, columns=columns)
+
+
+def ours(watched: Book, moves: Covariance) -> tuple[Floats, Forecast]:
+    """Health, and distance, volatility and probability within a day."""
+    found = forecast(watched, moves, horizon_s=float(DAY_S), monitored_every_s=EVERY_S)
+    return health(watched), found
+
+
+def simulated(watched: Book, moves: Covariance) -> Floats:
+    """Breach frequencies of the first rows over common paths of all prices."""
+    rng = np.random.default_rng(8)
+    values, vectors = np.linalg.eigh(moves.per_second)
+    root = vectors * np.sqrt(np.maximum(values, 0.0) * DAY_S / STEPS)
+    steps = rng.normal(size=(STEPS, PATHS, len(PRICES))) @ root.T
+    steps -= 0.5 * np.diag(moves.per_second) * DAY_S / STEPS
+    prices = PRICES * np.exp(np.cumsum(steps, axis=0))
+    net = (watched.C - watched.D)[:SIMULATED].T
+    breached = np.zeros((PATHS, SIMULATED), dtype=np.bool_)
+    for now in prices:
+        breached |= now @ net < 0.0
+    return np.asarray(breached.mean(axis=0), dtype=np.float64)
+
+
+async def measure() -> tuple[list[Row], str]:
+    """The rows of this figure, and what to know of them."""
+    moves = covariance()
+    pairs, mixed = book(baskets=0.0), book(baskets=0.25)
+    arguments = -np.abs(np.random.default_rng(8).normal(scale=8.0, size=ROWS))
+    keeper = Side(name="one price against another", run=lambda: ours(pairs, moves), repeats=3)
+    baskets = Side(name="a quarter of them baskets", run=lambda: ours(mixed, moves), repeats=3)
+    floor = Side(name="floor: scipy's ndtr, once per row", run=lambda: ndtr(arguments), repeats=3)
+    paths = Side(name=f"NumPy Monte Carlo, {PATHS} paths", run=lambda: simulated(pairs, moves))
+    await take_turns([keeper, baskets, floor, paths], rounds=ROUNDS)
+    near = keeper.found[1].probability[:SIMULATED] - paths.found
+    if np.abs(near).max() > 0.15:
+        raise AssertionError("the simulation and the closed form speak of different risks")
+
+    peer = SIMULATED / paths.median_ms / 1e3
+    bare = ROWS / floor.median_ms / 1e3
+    rows = []
+    for side in (keeper, baskets):
+        name = f"health and breach probability of 100,000 rows: {side.name}"
+        rate = ROWS / side.median_ms / 1e3
+        rows += [_row(name, rate, paths.name, peer, goal=10.0), _row(name, rate, floor.name, bare)]
+    return rows, (
+        "Forecast: 8 columns, one thread. Two normal distributions per row are due, so that half "
+        "the floor is out of reach; baskets need a root of a sum of exponentials each."
+    )
+
+
+def _row(name: str, rate: float, peer: str, peer_rate: float, goal: float | None = None) -> Row:
+    return Row(
+        name=name,
+        value=rate,
+        unit=UNIT,
+        peer=peer,
+        peer_value=peer_rate,
+        ratio=rate / peer_rate,
+        goal=goal,
+    )
