@@ -65,24 +65,23 @@ def forecast(
     """
     now = health(book)
     owes, live = ~np.isnan(now), now > 1.0
-    used = (book.C[:, covariance.cold] != 0.0) | (book.D[:, covariance.cold] != 0.0)
-    cold = owes & used.any(axis=1)
-
     x, sigma, drift, paired = _pairs(book, now, covariance.per_second)
     rest = np.flatnonzero(~paired & (now > 0.0))
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
         x[rows], sigma[rows], drift[rows] = _baskets(book, rows, covariance.per_second)
-    sigma[~(now > 0.0)] = 0.0
-    x[~live | (sigma == 0.0)] = np.inf
-    x[owes & ~live] = 0.0
-
+    sigma = np.where(now > 0.0, sigma, 0.0)
+    x = np.where(live & (sigma > 0.0), x, np.where(owes & ~live, 0.0, np.inf))
     probability = first_passage(
         x, sigma, drift, horizon_s=horizon_s, monitored_every_s=monitored_every_s
     )
-    unknown = cold & live
-    probability[unknown], x[unknown] = np.nan, np.nan
-    sigma[cold] = np.nan
+
+    used = (book.C[:, covariance.cold] != 0.0) | (book.D[:, covariance.cold] != 0.0)
+    cold = owes & used.any(axis=1)
+    if cold.any():
+        unknown = cold & live
+        probability[unknown], x[unknown] = np.nan, np.nan
+        sigma[cold] = np.nan
     return Forecast(
         distance=x,
         volatility_per_year=sigma * sqrt(SECONDS_PER_YEAR),
@@ -102,7 +101,7 @@ def _pairs(
     of_ratio = np.maximum(variances[:, None] + variances - 2.0 * per_second, 0.0)
     pair = collateral * len(variances) + debt
     drift = 0.5 * (variances - variances[:, None])
-    x = np.log(now, out=np.zeros_like(now), where=now > 0.0)
+    x = np.log(np.where(now > 0.0, now, 1.0))
     return x, np.sqrt(of_ratio).take(pair), drift.take(pair), has_one & owes_one
 
 

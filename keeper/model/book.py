@@ -103,7 +103,7 @@ def health(book: Book) -> Floats:
     May be negative for a perp whose equity is gone.
     """
     covered, owed = book.C @ book.p, book.D @ book.p
-    return np.divide(covered, owed, out=np.full_like(owed, np.nan), where=owed > 0.0)
+    return covered / np.where(owed > 0.0, owed, np.nan)
 
 
 def distance(book: Book, direction: Floats) -> Floats:
