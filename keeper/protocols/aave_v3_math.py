@@ -4,6 +4,8 @@ Sources are named below `contracts/protocol/libraries` of @aave/core-v3 1.19.3. 
 non-negative. The contracts revert on 256-bit overflow; these functions do not.
 """
 
+from functools import lru_cache
+
 from keeper.model.units import BPS, RAY, SECONDS_PER_YEAR, WAD
 
 
@@ -32,9 +34,12 @@ def linear_interest(rate: int, elapsed_s: int) -> int:
     return RAY + rate * elapsed_s // SECONDS_PER_YEAR
 
 
+@lru_cache(maxsize=1024)
 def compounded_interest(rate: int, elapsed_s: int) -> int:
     """Growth factor in ray, (1 + rate/year)^elapsed cut after the third power, each term truncated
-    (math/MathUtils.sol, calculateCompoundedInterest)."""
+    (math/MathUtils.sol, calculateCompoundedInterest).
+
+    Kept, because every debt in a reserve grows by the same factor in one block."""
     if elapsed_s == 0:
         return RAY
     less_one, less_two = elapsed_s - 1, max(elapsed_s - 2, 0)

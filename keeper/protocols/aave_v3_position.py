@@ -135,6 +135,8 @@ class AavePosition:
 
         Raises `ValueError` before the reserves' last update.
         """
+        if timestamp == self.timestamp:
+            return self
         latest = max((leg.state.updated_at for leg in self.legs), default=0)
         if timestamp < latest:
             raise ValueError(f"{self.id}: no interest at {timestamp}, before {latest}")

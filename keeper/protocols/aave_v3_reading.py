@@ -177,7 +177,7 @@ class AaveSnapshot:
     def _leg(self, place: int, leg: int) -> Leg:
         state = self.reserves[self.reads.leg_reserve[leg]]
         is_borrowed, is_collateral = self.bits[place, 2 * state.reserve.index :][:2].tolist()
-        rows = self.reads.leg_rows[leg]
+        rows = self.reads.leg_rows[leg].tolist()
 
         def value(field: Field, *, counts: bool) -> int:
             if not counts:
