@@ -143,7 +143,11 @@ class Daemon:
             await self._pass_over_heads(once=once)
         finally:
             scheduler.shutdown(wait=False)
-            log.info("keeper.stopped", passes=self._engine.passes)
+            log.info(
+                "keeper.stopped",
+                passes=self._engine.passes,
+                worsened_positions=self._engine.worsened_positions,
+            )
 
     async def _resume(self) -> None:
         await self._engine.resume(await self._heads.current())
@@ -166,15 +170,13 @@ class Daemon:
             if once and (self._transactions.idle or not self._live):
                 return
 
+    # Neither holds up a pass: they read at their own pace, and take over what they read at once.
+
     async def _refresh(self) -> None:
-        head = await self._heads.current()
-        async with self._turn:
-            await self._engine.refresh(head)
+        await self._engine.refresh(await self._heads.current())
 
     async def _reconcile(self) -> None:
-        head = await self._heads.current()
-        async with self._turn:
-            await self._transactions.reconcile(head)
+        await self._transactions.reconcile(await self._heads.current())
 
 
 async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -> Any:

@@ -2,12 +2,13 @@
 
 An intent with its nonce, raw bytes and hash is in the journal before the bytes leave. Afterwards its
 receipt is asked for at every head until it is deep enough. A reorg that takes the receipt back
-re-opens it by itself, since nothing is believed but the newest answer. Bytes that the node says it
-does not have, because they were lost or dropped, are sent again unchanged until the plan's deadline;
-after it the plan is over and its nonces are free.
+re-opens it by itself, since nothing is believed but the newest answer; one that takes back what was
+settled already is noticed by its nonce. Bytes that the node says it does not have, because they were
+lost or dropped, are sent again unchanged until the plan's deadline; after it the plan is over and
+its nonces are free. What the node holds in its mempool is waited for, however long.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -21,7 +22,7 @@ from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
 from keeper.model.records import Attempt, Intent, MinedReceipt, State
 from keeper.model.units import Address, Wei
-from keeper.model.values import Head, PositionId, Transaction
+from keeper.model.values import Head, Transaction
 
 log = structlog.get_logger()
 
@@ -30,6 +31,10 @@ R = TypeVar("R")
 
 GAS_HEADROOM_PERCENT = 150
 """gasUsed is after refunds (at most a fifth, EIP-3529) and state moves until inclusion."""
+
+
+NULLS_TO_EXPIRE = 3
+"""Heads in a row at which the node must not know a transaction before it counts as lost."""
 
 
 class IntentJournal(Protocol):
@@ -41,6 +46,9 @@ class IntentJournal(Protocol):
     def open_intents(self, chain_id: int) -> list[Intent]: ...
     def next_step(self, episode: int) -> int: ...
     def last_nonce(self, chain_id: int, signer: Address) -> int | None: ...
+    def settled_intents(
+        self, chain_id: int, signer: Address, from_nonce: int
+    ) -> Sequence[Intent]: ...
 
 
 class RunOnStore(Protocol):
@@ -57,6 +65,19 @@ class Settled:
     intents: tuple[Intent, ...]
     receipt: MinedReceipt | None
     """Of the last transaction, the action itself; None if it was never mined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the node says at one head of the transactions that are open."""
+
+    receipts: dict[str, MinedReceipt]
+    missing: frozenset[str]
+    """Hashes that it has neither mined nor in its mempool."""
+    nonces: dict[Address, int]
+
+    def nonce_used(self, intent: Intent) -> bool:
+        return self.nonces.get(intent.signer, 0) > intent.attempt.nonce
 
 
 class TransactionManager:
@@ -82,17 +103,15 @@ class TransactionManager:
         self._run = run
         self._open: dict[int, list[Intent]] = {}
         self._nonces: dict[Address, int] = {}
+        self._nulls: dict[str, int] = {}
 
     # -- what is under way -----------------------------------------------------------------------
 
-    async def recover(self, watched: Collection[PositionId]) -> None:
-        """Take up what an earlier run left open; the next `settle` finds out what came of it.
-        Positions that are not watched any more are left as they are."""
+    async def recover(self) -> None:
+        """Take up everything that an earlier run left open, whether it is still watched or not: its
+        nonces are taken. The next `settle` finds out what came of it."""
         self._open.clear()
         for intent in await self._run(self._journal.open_intents, self._chain_id):
-            if intent.position not in watched:
-                log.warning("intent.not_watched", key=intent.key, tx_hash=intent.attempt.hash)
-                continue
             self._open.setdefault(intent.decision_id, []).append(intent)
             log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
 
@@ -120,68 +139,108 @@ class TransactionManager:
                 log.error("reconcile.foreign_transactions", signer=signer, count=nonce - explained)
             self._nonces[signer] = nonce
 
-    def busy(self, position: PositionId) -> bool:
-        """Whether a plan for the position is still open."""
-        return any(intent.position == position for intent in self._all_open())
+    def busy(self, account: Address) -> bool:
+        """Whether a plan of the account is still open: its wallet serves one plan at a time."""
+        return any(intent.position.account == account for intent in self._all_open())
 
     @property
     def idle(self) -> bool:
         """Whether nothing is open."""
         return not self._open
 
-    def outcome_requests(self) -> list[Request]:
+    def outcome_requests(self, head: Head) -> list[Request]:
         """To ride along with the reads of a pass; the answers go to `settle`."""
-        return [
+        of_intents = [
             Request(method=method, params=(intent.attempt.hash,))
             for intent in self._all_open()
             for method in ("eth_getTransactionReceipt", "eth_getTransactionByHash")
         ]
+        of_signers = [
+            Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
+            for signer in self._open_signers()
+        ]
+        return of_intents + of_signers
 
     async def settle(self, head: Head, answers: Sequence[Any | RpcError]) -> list[Settled]:
         """Note receipts, send again what the node does not have, and return the plans that are
         over. They stay open until `close`."""
-        receipts: dict[str, MinedReceipt] = {}
-        unknown: set[str] = set()
-        pairs = zip(answers[::2], answers[1::2], strict=True)
-        for intent, (receipt, known) in zip(self._all_open(), pairs, strict=True):
-            if isinstance(receipt, dict):
-                receipts[intent.attempt.hash] = _receipt(receipt)
-            elif known is None:
-                # An error is not a "no": only a clear null says that the node does not have it.
-                unknown.add(intent.key)
-        await self._note(receipts)
-        missing = [intent for intent in self._all_open() if intent.key in unknown]
-        expired = {intent.key for intent in missing if head.number > intent.deadline_block}
-        for key in sorted(expired):
-            log.warning("intent.expired", key=key)
-        await self._send_in_order([intent for intent in missing if intent.key not in expired])
+        known = self._known(answers)
+        await self._note(known.receipts)
+        missing = [i for i in self._all_open() if i.attempt.hash in known.missing]
+        self._nulls = {i.key: self._nulls.get(i.key, 0) + 1 for i in missing}
+        gone = {i.key for i in missing if self._is_gone(i, known, head)}
+        await self._send_in_order(
+            [i for i in missing if i.key not in gone and not known.nonce_used(i)]
+        )
         settled = []
         for decision_id, intents in self._open.items():
-            ends = [self._ended(intent, receipts, expired, head) for intent in intents]
-            if all(state is not None for state in ends):
+            unmined = [i for i in intents if i.attempt.hash not in known.receipts]
+            over = all(i.key in gone for i in unmined)
+            states = [self._ended(i, known.receipts, head) for i in intents]
+            if over and None not in states:
                 settled.append(
                     Settled(
                         decision_id=decision_id,
                         intents=tuple(
                             replace(intent, state=state)
-                            for intent, state in zip(intents, ends, strict=True)
+                            for intent, state in zip(intents, states, strict=True)
                             if state is not None
                         ),
-                        receipt=receipts.get(intents[-1].attempt.hash),
+                        receipt=known.receipts.get(intents[-1].attempt.hash),
                     )
                 )
         return settled
+
+    def _known(self, answers: Sequence[Any | RpcError]) -> "_Known":
+        intents, signers = self._all_open(), self._open_signers()
+        receipts: dict[str, MinedReceipt] = {}
+        missing: set[str] = set()
+        pairs = zip(
+            answers[0 : 2 * len(intents) : 2], answers[1 : 2 * len(intents) : 2], strict=True
+        )
+        for intent, (receipt, transaction) in zip(intents, pairs, strict=True):
+            if isinstance(receipt, dict):
+                receipts[intent.attempt.hash] = _receipt(receipt)
+            elif receipt is None and transaction is None:
+                # An error is not a "no": only a clear null says that the node does not have it.
+                missing.add(intent.attempt.hash)
+        counts = zip(signers, answers[2 * len(intents) :], strict=True)
+        return _Known(
+            receipts=receipts,
+            missing=frozenset(missing),
+            nonces={s: int(count, 16) for s, count in counts if isinstance(count, str)},
+        )
+
+    def _is_gone(self, intent: Intent, known: "_Known", head: Head) -> bool:
+        """Whether an unknown transaction will never be mined, as far as one node can tell.
+
+        Asked several times, since behind one URL there may be nodes that share no mempool. While a
+        later transaction of the signer waits in the node's queue, this one is the gap before it and
+        must be filled, past its deadline too.
+        """
+        if self._nulls[intent.key] < NULLS_TO_EXPIRE:
+            return False
+        if known.nonce_used(intent):
+            return True
+        queued_behind = any(
+            other.signer == intent.signer
+            and other.attempt.nonce > intent.attempt.nonce
+            and other.attempt.hash not in known.missing
+            and other.attempt.hash not in known.receipts
+            for other in self._all_open()
+        )
+        return head.number > intent.deadline_block and not queued_behind
 
     def close(self, settled: Settled) -> None:
         """The plan's result is in the journal."""
         del self._open[settled.decision_id]
 
-    def _ended(
-        self, intent: Intent, receipts: dict[str, MinedReceipt], expired: set[str], head: Head
-    ) -> State | None:
+    def _ended(self, intent: Intent, receipts: dict[str, MinedReceipt], head: Head) -> State | None:
+        """The state that ends an intent of a plan without hope of more receipts; None while its
+        receipt is not deep enough."""
         receipt = receipts.get(intent.attempt.hash)
         if receipt is None:
-            return State.EXPIRED if intent.key in expired else None
+            return State.EXPIRED
         if head.number - receipt.block_number + 1 < self._confirmations:
             return None
         return State.CONFIRMED if receipt.succeeded else State.REVERTED
@@ -206,14 +265,22 @@ class TransactionManager:
     def _all_open(self) -> list[Intent]:
         return [intent for intents in self._open.values() for intent in intents]
 
+    def _open_signers(self) -> list[Address]:
+        return list(dict.fromkeys(intent.signer for intent in self._all_open()))
+
     # -- sending ---------------------------------------------------------------------------------
 
     async def submit(
         self, prepared: Prepared, *, decision_id: int, episode: int, head: Head
     ) -> list[Intent]:
-        """Sign, journal, then send. From the journal's commit on, the plan is open."""
+        """Sign, journal, then send. From the journal's commit on, the plan is open.
+
+        Sends nothing, and returns nothing, where a reorg has taken back transactions that were
+        settled: they are open again, and their nonces theirs."""
         proposal = prepared.proposal
         signer = self._signers[proposal.signer]
+        if await self._reopened(proposal.signer, prepared.chain_nonce):
+            return []
         taken = {i.attempt.nonce for i in self._all_open() if i.signer == proposal.signer}
         # The lowest ones: a nonce left out would hold up every later transaction.
         nonces = (nonce for nonce in count(prepared.chain_nonce) if nonce not in taken)
@@ -240,6 +307,21 @@ class TransactionManager:
         self._open[decision_id] = intents
         await self._send_in_order(intents)
         return intents
+
+    async def _reopened(self, signer: Address, chain_nonce: int) -> bool:
+        """Open again what the journal holds for mined although the chain's nonce is not past it."""
+        taken_back = await self._run(
+            self._journal.settled_intents, self._chain_id, signer, chain_nonce
+        )
+        for intent in taken_back:
+            log.warning("intent.reopened", key=intent.key, tx_hash=intent.attempt.hash)
+            self._open.setdefault(intent.decision_id, []).append(
+                replace(intent, state=State.BROADCAST)
+            )
+        if taken_back:
+            keys = [intent.key for intent in taken_back]
+            await self._run(self._journal.move, keys, State.BROADCAST)
+        return bool(taken_back)
 
     def _sign(
         self, signer: Signer, transaction: Transaction, nonce: int, gas_used: int, fees: Fees
@@ -271,11 +353,16 @@ class TransactionManager:
         """Send what can be sent: nothing of a plan behind a transaction that was not taken, and
         nothing of an account whose key is not here, as in a dry run."""
         stuck: set[int] = set()
+        sent: list[str] = []
         for intent in tuple(intents):
             if intent.decision_id in stuck or intent.signer not in self._signers:
                 continue
-            if not await self._send(intent):
+            if await self._send(intent):
+                sent.append(intent.key)
+            else:
                 stuck.add(intent.decision_id)
+        if sent:
+            await self._run(self._journal.move, sent, State.BROADCAST)
 
     async def _send(self, intent: Intent) -> bool:
         """One POST; whether the node took it. A lost answer is resolved at the next head."""
@@ -292,7 +379,6 @@ class TransactionManager:
             return False
         intents = self._open[intent.decision_id]
         intents[intents.index(intent)] = replace(intent, state=State.BROADCAST)
-        await self._run(self._journal.move, [intent.key], State.BROADCAST)
         log.info("transaction.sent", **fields)
         return True
 

@@ -71,6 +71,8 @@ class Outcomes:
         """The prediction starts from the block before and takes prices and indexes from the
         receipt's own block: then it must equal what is read there, to the last unit."""
         name, account = action.position.market, action.position.account
+        if not any(row.id == action.position for row in self._watched):
+            raise ReadingError("it is not watched any more")
         at_receipt = await self._at(receipt.block_hash)
         before = await self._at(at_receipt.head.parent_hash)
         adapter = self._markets[name].adapter

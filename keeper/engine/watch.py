@@ -95,8 +95,8 @@ class WatchedMarket:
         self._market: Any = None
         self._known: Any = None
 
-    async def discover(self, reader: Reader, head: Head) -> tuple[Address, ...]:
-        """Read what stays the same from block to block; returns the feeds behind its prices."""
+    async def discover(self, reader: Reader, head: Head) -> None:
+        """Read what stays the same from block to block. Raises `ReadingError`."""
         reading = self.adapter.discover(self._provider, chain_id=self._chain_id, name=self.name)
         (found,), _ = await reader.read([reading], at=head.hash)
         if isinstance(found, Exception):
@@ -104,7 +104,11 @@ class WatchedMarket:
         if found != self._market:
             log.info("market.discovered", market=self.name)
             self._market, self._known = found, None
-        return self.adapter.price_sources(self._market)
+
+    @property
+    def feeds(self) -> tuple[Address, ...]:
+        """The feeds behind its prices; none before it has been discovered."""
+        return () if self._market is None else self.adapter.price_sources(self._market)
 
     def reading(self, head: Head) -> Reading[Any]:
         """All its accounts at a block."""

@@ -27,6 +27,9 @@ NO_DEBT_HEALTH = Wad(10**9 * WAD)
 
 DAY_S = 24 * 3600
 
+DUST_USD8 = 10**8
+"""A protocol may round less than this to nothing, and anybody can send it to a wallet."""
+
 _INVERSE = WAD**3
 _SECANT_STEPS = 12
 
@@ -95,7 +98,7 @@ def plan(
     """
     budget_usd8 = min(policy.max_per_action_usd8, policy.max_per_day_usd8 - moved_today_usd8)
     considered = tuple(
-        _consider(option, position, policy, predict, budget_usd8) for option in options
+        _consider(option, position, cause, policy, predict, budget_usd8) for option in options
     )
     best = _best(considered)
     if best is None or best.action is None:
@@ -125,7 +128,12 @@ def _best(considered: Iterable[Considered]) -> Considered | None:
 
 
 def _consider(
-    option: Option, position: PositionState, policy: Policy, predict: Predict, budget_usd8: int
+    option: Option,
+    position: PositionState,
+    cause: Cause,
+    policy: Policy,
+    predict: Predict,
+    budget_usd8: int,
 ) -> Considered:
     def rejected(reason: str) -> Considered:
         return Considered(
@@ -146,6 +154,8 @@ def _consider(
     most = min(option.available.raw, raw_down(budget_usd8, option.price, unit))
     if most <= 0:
         return rejected("the limits leave nothing to move")
+    if usd8_up(most, option.price, unit) < DUST_USD8:
+        return rejected(f"the reserve holds less than a dollar of {option.token.symbol}")
 
     def health_at(raw: int) -> int:
         return comparable(predict(_action(option, position.id, raw)).health)
@@ -156,7 +166,9 @@ def _consider(
     moved = usd8_up(raw, option.price, unit)
     if comparable(after) <= comparable(position.health):
         return rejected("would not improve health")
-    if moved < policy.min_action_usd8:
+    reaches = comparable(after) >= policy.target
+    # A small position below its floor is saved by a small action.
+    if moved < policy.min_action_usd8 and not (cause == "floor" and reaches):
         return rejected(
             f"{moved / 1e8:.2f} USD would be moved, less than min_action_usd = "
             f"{policy.min_action_usd8 / 1e8:.2f}"
@@ -167,7 +179,7 @@ def _consider(
         action=action,
         moved_usd8=moved,
         health_after=after,
-        reaches_target=comparable(after) >= policy.target,
+        reaches_target=reaches,
         rejected=None,
     )
 

@@ -186,10 +186,12 @@ class Journal:
         expired intent frees its nonce slot for the next plan. The forecast of a `satisfied`
         position is disarmed with it."""
         with self._engine.begin() as connection:
+            values = asdict(result)
+            # A plan that a reorg took back is settled a second time, and that is what counts.
             connection.execute(
                 upsert(results)
-                .values(**asdict(result))
-                .on_conflict_do_nothing(index_elements=["decision_id"])
+                .values(**values)
+                .on_conflict_do_update(index_elements=["decision_id"], set_=values)
             )
             for key, state in states.items():
                 connection.execute(update(intents).where(intents.c.key == key).values(state=state))
@@ -209,6 +211,22 @@ class Journal:
             .join(attempts, attempts.c.intent_id == intents.c.id)
             .where(intents.c.chain_id == chain_id, intents.c.state.in_(_OPEN))
             .order_by(intents.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [_intent(row) for row in connection.execute(query)]
+
+    def settled_intents(self, chain_id: int, signer: Address, from_nonce: int) -> list[Intent]:
+        """Intents that were mined with these nonces, as far as the journal knows, lowest first."""
+        query = (
+            select(intents, attempts)
+            .join(attempts, attempts.c.intent_id == intents.c.id)
+            .where(
+                intents.c.chain_id == chain_id,
+                intents.c.signer == signer,
+                intents.c.state.in_([State.CONFIRMED, State.REVERTED]),
+                attempts.c.nonce >= from_nonce,
+            )
+            .order_by(attempts.c.nonce)
         )
         with self._engine.connect() as connection:
             return [_intent(row) for row in connection.execute(query)]
@@ -246,6 +264,13 @@ class Journal:
         )
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
+
+    def annotate(self, position: PositionId, note: str) -> None:
+        """Change the note of a position's last observation, if it has one."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(observations).where(*_is(observations, position)).values(note=note)
+            )
 
     def disarmed(self, chain_id: int) -> set[PositionId]:
         """Positions whose forecast trigger waits for the probability to fall first."""
