@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from keeper.abi.words import Function
+from keeper.abi.words import Function, word_to_address
 from keeper.model.book import QUOTE, Book, Column
 from keeper.model.reading import Calls, Reading, ReadingError, Returns
 from keeper.model.units import WAD, Address, Amount, Price, Token, Wad, mul_div_down, mul_div_up
@@ -23,10 +23,11 @@ from keeper.model.values import (
     ProtocolCall,
     Repay,
 )
+from tests.unit.fake_rpc import address
 
 CHAIN_ID = 31_337
-ETHER = Token(address=Address("0x" + "E7" * 20), symbol="ETHER", decimals=18)
-DOLLAR = Token(address=Address("0x" + "D0" * 20), symbol="DOLLAR", decimals=6)
+ETHER = Token(address=address("e7"), symbol="ETHER", decimals=18)
+DOLLAR = Token(address=address("d0"), symbol="DOLLAR", decimals=6)
 LIQUIDATION_THRESHOLD_BPS = 8_000
 HOUR_S = 3_600
 
@@ -135,17 +136,17 @@ class ToyRows:
 
 class Toy:
     """The adapter. `unplannable` accounts make `options` fail as a bug would, `unencodable` ones
-    `encode`; `wrong` makes every prediction promise one dollar less debt than there will be."""
+    `encode`, `unjudgeable` ones `matches`."""
 
     def __init__(self) -> None:
         self.unplannable: set[Address] = set()
         self.unencodable: set[Address] = set()
-        self.wrong = False
+        self.unjudgeable: set[Address] = set()
 
     def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[ToyMarket]:
         assert chain_id == CHAIN_ID
         returns = yield (FEED(provider),)
-        feed = Address("0x" + returns.output(0)[12:].hex())
+        feed = word_to_address(returns.word(0))
         return ToyMarket(address=provider, name=name, feed=feed)
 
     def price_sources(self, market: ToyMarket) -> tuple[Address, ...]:
@@ -225,7 +226,7 @@ class Toy:
             case Repay():
                 return replace(
                     after,
-                    principal=after.debt - action.amount.raw - (DOLLAR.unit if self.wrong else 0),
+                    principal=after.debt - action.amount.raw,
                     updated_at=at,
                     dollar_wallet=after.dollar_wallet - action.amount.raw,
                 )
@@ -233,9 +234,8 @@ class Toy:
     def encode(self, action: Action, position: ToyPosition) -> ProtocolCall:
         if position.id.account in self.unencodable:
             raise ZeroDivisionError("a bug in an adapter")
-        market = Address("0x" + position.id.market.encode().hex().ljust(40, "0"))
         add = isinstance(action, AddCollateral)
-        call = (ADD if add else REPAY)(market, action.amount.raw)
+        call = (ADD if add else REPAY)(market_address(position.id.market), action.amount.raw)
         return ProtocolCall(
             kind="AddCollateral" if add else "Repay",
             to=call.target,
@@ -245,19 +245,21 @@ class Toy:
         )
 
     def matches(self, predicted: ToyPosition, reread: ToyPosition) -> tuple[str, ...]:
+        if predicted.id.account in self.unjudgeable:
+            raise ZeroDivisionError("a bug in an adapter")
         return tuple(
             f"{name} is {getattr(reread, name)}, predicted {getattr(predicted, name)}"
             for name in ("ether", "debt", "timestamp")
             if getattr(predicted, name) != getattr(reread, name)
         )
 
-    def decode_error(self, output: bytes) -> str:
-        return output.decode()
+    def decode_error(self, revert: bytes) -> str:
+        return revert.decode()
 
 
 def market_address(name: str) -> Address:
     """Where the market of a name lives."""
-    return Address("0x" + name.encode().hex().ljust(40, "0"))
+    return address("0x" + name.encode().hex().ljust(40, "0"))
 
 
 def _read(
