@@ -179,14 +179,50 @@ def test_record_result__intent_over__is_not_open_and_frees_its_nonce_only_if_it_
     assert journal.last_nonce(CHAIN_ID, ALICE.account) == last
 
 
-def test_record_result__told_twice__the_first_stands(journal: Journal, engine: Engine) -> None:
+def test_record_result__settled_again_after_a_reorg__the_last_counts(
+    journal: Journal, engine: Engine
+) -> None:
     decision_id, _ = opened(journal)
-    journal.record_result(result(decision_id, differences=("debt is 5, predicted 4",)), {})
-    journal.record_result(result(decision_id, succeeded=False), {})
+    journal.record_result(result(decision_id, succeeded=False, block_number=102), {})
+    journal.record_result(
+        result(decision_id, block_number=104, differences=("debt is 5, predicted 4",)), {}
+    )
     with engine.connect() as connection:
         (row,) = connection.execute(select(results)).all()
-    assert (row.succeeded, row.health_after) == (True, HUGE)
+    assert (row.succeeded, row.block_number, row.health_after) == (True, 104, HUGE)
     assert row.differences == ["debt is 5, predicted 4"]
+
+
+def test_record_result__plan_that_satisfied_the_forecast__disarms_it_at_once(
+    journal: Journal,
+) -> None:
+    journal.observe([observation(), observation(BOB)])
+    decision_id, _ = opened(journal)
+    journal.record_result(result(decision_id), {}, satisfied=ALICE)
+    assert journal.disarmed(CHAIN_ID) == {ALICE}
+
+
+def test_settled_intents__from_a_nonce_on__are_those_the_journal_holds_for_mined(
+    journal: Journal,
+) -> None:
+    ids = opened(journal)
+    ends = [State.CONFIRMED, State.REVERTED, State.CONFIRMED, State.EXPIRED, State.MINED]
+    batch = [intent(*ids, nonce=n, step=n, state=state) for n, state in enumerate(ends)]
+    others = opened(journal, BOB)
+    journal.record_intents([*batch, intent(*others, position=BOB, nonce=2, state=State.CONFIRMED)])
+    assert journal.settled_intents(CHAIN_ID, ALICE.account, 1) == batch[1:3]
+    assert journal.settled_intents(CHAIN_ID, ALICE.account, 3) == []
+
+
+def test_annotate__position_seen_before__changes_its_note_alone(
+    journal: Journal, engine: Engine
+) -> None:
+    journal.observe([observation(), observation(BOB)])
+    journal.annotate(ALICE, "NOT PROTECTED")
+    journal.annotate(ELSEWHERE, "never seen")
+    with engine.connect() as connection:
+        rows = connection.execute(select(observations).order_by(observations.c.account)).all()
+    assert [(row.note, row.health) for row in rows] == [("NOT PROTECTED", HUGE), ("watched", HUGE)]
 
 
 def test_record_receipts__mined_again_elsewhere__is_overwritten(

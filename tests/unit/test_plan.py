@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keeper.model.units import WAD, Address, Price, Wad
-from keeper.model.values import Action, AddCollateral, PositionId, Repay
+from keeper.model.values import Action, AddCollateral, Cause, PositionId, Repay
 from keeper.policy.plan import (
     NO_DEBT_HEALTH,
     Plan,
@@ -58,12 +58,13 @@ def planned(
     position: ToyPosition = LOAN,
     rules: Mapping[str, int] = MappingProxyType({}),
     *,
+    cause: Cause = "floor",
     moved_today_usd8: int = 0,
     predict: Callable[[Action], ToyPosition] | None = None,
 ) -> Plan | Refused:
     return plan(
         position=position,
-        cause="floor",
+        cause=cause,
         policy=replace(POLICY, **dict[str, Any](rules)),
         options=TOY.options(position),
         predict=predict or (lambda action: TOY.predict(action, position, position.timestamp)),
@@ -129,8 +130,8 @@ def test_plan__equal_options__the_first_wins() -> None:
 
 def test_plan__whole_debt_can_be_repaid_only__reaches_the_target_without_debt() -> None:
     # Nothing but the last dollar helps: the collateral counts for less than one unit of debt.
-    dust = replace(LOAN, ether=1, principal=1, ether_wallet=0)
-    found = chosen(planned(dust))
+    hopeless = replace(LOAN, ether=1, principal=2 * DOLLAR.unit, ether_wallet=0)
+    found = chosen(planned(hopeless))
     assert found.predicted.health is None
     assert found.reaches_target
 
@@ -179,8 +180,8 @@ def test_plan__limit_below_one_unit__says_that_the_limit_is_in_the_way() -> None
     assert reasons(found)["Repay"] == "the limits leave nothing to move"
 
 
-def test_plan__below_the_least_action__is_refused_with_both_figures() -> None:
-    found = planned(LOAN, {"min_action_usd8": 10_000 * USD8})
+def test_plan__forecast_asks_for_less_than_the_least_action__is_refused_with_both_figures() -> None:
+    found = planned(LOAN, {"min_action_usd8": 10_000 * USD8}, cause="forecast")
     assert isinstance(found, Refused)
     assert reasons(found) == {
         "AddCollateral": "2750.00 USD would be moved, less than min_action_usd = 10000.00",
@@ -189,8 +190,22 @@ def test_plan__below_the_least_action__is_refused_with_both_figures() -> None:
 
 
 def test_plan__exactly_the_least_action__is_allowed() -> None:
-    found = planned(LOAN, {"min_action_usd8": 157_142_857_200})
+    found = planned(LOAN, {"min_action_usd8": 157_142_857_200}, cause="forecast")
     assert isinstance(chosen(found).action, Repay)
+
+
+def test_plan__small_position_below_its_floor__is_saved_by_a_small_action() -> None:
+    found = planned(LOAN, {"min_action_usd8": 10_000 * USD8}, cause="floor")
+    assert chosen(found).reaches_target
+    short = replace(LOAN, dollar_wallet=100 * DOLLAR.unit, ether_wallet=0)
+    assert isinstance(planned(short, {"min_action_usd8": 101 * USD8}, cause="floor"), Refused)
+
+
+@pytest.mark.parametrize("wallet", [1, DOLLAR.unit - 1])
+def test_plan__dust_in_the_wallet__is_left_there(wallet: int) -> None:
+    found = planned(replace(LOAN, dollar_wallet=wallet, ether_wallet=0))
+    assert isinstance(found, Refused)
+    assert reasons(found)["Repay"] == "the reserve holds less than a dollar of DOLLAR"
 
 
 def test_plan__blocked_by_the_protocol__the_reason_is_kept() -> None:
@@ -231,17 +246,17 @@ loans = st.builds(
 limits = st.integers(0, 10**16)
 
 
-@given(loans, limits, limits, limits, limits)
+@given(loans, st.sampled_from(["floor", "forecast"]), limits, limits, limits, limits)
 def test_plan__any_loan_and_limits__improves_within_them_and_not_beyond_the_target(
-    loan: ToyPosition, per_action: int, per_day: int, moved_today: int, least: int
+    loan: ToyPosition, cause: Cause, per_action: int, per_day: int, moved_today: int, least: int
 ) -> None:
     rules = {
         "max_per_action_usd8": per_action,
         "max_per_day_usd8": per_day,
         "min_action_usd8": least,
     }
-    found = planned(loan, rules, moved_today_usd8=moved_today)
-    assert found == planned(loan, rules, moved_today_usd8=moved_today)
+    found = planned(loan, rules, cause=cause, moved_today_usd8=moved_today)
+    assert found == planned(loan, rules, cause=cause, moved_today_usd8=moved_today)
     if isinstance(found, Refused):
         assert found.reason
         assert all(item.rejected for item in found.considered)
@@ -253,7 +268,8 @@ def test_plan__any_loan_and_limits__improves_within_them_and_not_beyond_the_targ
         (ETHER.unit, loan.price_usd8) if isinstance(action, AddCollateral) else (DOLLAR.unit, USD8)
     )
     assert action.amount.raw * price <= found.moved_usd8 * unit
-    assert least <= found.moved_usd8 <= min(per_action, per_day - moved_today)
+    assert found.moved_usd8 <= min(per_action, per_day - moved_today)
+    assert found.moved_usd8 >= least or (cause == "floor" and found.reaches_target)
     have = loan.ether_wallet if isinstance(action, AddCollateral) else loan.dollar_wallet
     assert 0 < action.amount.raw <= have
     after = found.predicted.health

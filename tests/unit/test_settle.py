@@ -7,11 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from keeper.chain.rpc import RpcError
+from keeper.chain.transactions import NULLS_TO_EXPIRE
 from keeper.model.records import State
 from tests.unit.transaction_ground import (
     ALICE,
     BOB,
-    CHAIN_ID,
     DEADLINE_BLOCKS,
     REPAY,
     Ground,
@@ -29,7 +29,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 
 
 async def test_settle__nothing_open__asks_for_nothing(ground: Ground) -> None:
-    assert ground.manager.outcome_requests() == []
+    assert ground.manager.outcome_requests(ground.node.head) == []
     assert await ground.settle() == []
     assert ground.manager.idle
 
@@ -52,7 +52,7 @@ async def test_settle__mined__is_over_at_the_first_confirmation(ground: Ground) 
     assert settled.receipt.hash == settled.intents[-1].attempt.hash
     assert (settled.receipt.block_number, settled.receipt.block_hash) == (head.number, head.hash)
     assert settled.receipt.gas_used == 50_000
-    assert ground.manager.busy(position())  # until its result is in the journal
+    assert ground.manager.busy(ALICE.address)  # until its result is in the journal
     ground.conclude(settled)
     assert ground.manager.idle
     assert ground.states() == {}
@@ -74,7 +74,7 @@ async def test_settle__node_ahead_of_the_head__waits(ground: Ground) -> None:
     await ground.submit()
     head = ground.node.head
     ground.node.mine(blocks=5)
-    answers = await ground.node.rpc.batch(ground.manager.outcome_requests())
+    answers = await ground.node.rpc.batch(ground.manager.outcome_requests(head))
     assert await ground.manager.settle(head, answers) == []
 
 
@@ -137,17 +137,30 @@ async def test_settle__dropped_past_its_deadline__expires_and_frees_its_nonce(
     ground: Ground,
 ) -> None:
     (intent,) = await ground.submit(prepared(REPAY, chain_nonce=3))
+    ground.node.nonces[ALICE.address] = 3
     ground.node.drop(intent.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    (settled,) = await ground.settle()
+    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
     assert ends(settled) == [State.EXPIRED]
     assert settled.receipt is None
-    assert len(ground.node.raws) == 1
+    assert ground.node.raws == [intent.attempt.raw]
     ground.conclude(settled)
     assert ground.manager.idle
-    await ground.submit(prepared(REPAY, chain_nonce=3))
-    assert ground.sent() == [("Repay", 3), ("Repay", 3)]
-    assert ground.node.raws[0] == ground.node.raws[1]
+    (again,) = await ground.submit(prepared(REPAY, chain_nonce=3))
+    assert again.attempt == intent.attempt  # the same bytes: at most one of them is ever mined
+
+
+async def test_settle__unknown_to_one_of_several_nodes__does_not_expire_at_once(
+    ground: Ground,
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.skip(DEADLINE_BLOCKS + 1)
+    for _ in range(2 * NULLS_TO_EXPIRE):
+        waiting = ground.node.pool.pop(intent.attempt.hash)
+        for _ in range(NULLS_TO_EXPIRE - 1):
+            assert await ground.settle_over(1) == []
+        ground.node.pool[intent.attempt.hash] = waiting
+        assert await ground.settle_over(1) == []
 
 
 async def test_settle__approval_mined_but_the_rest_expired__is_over(ground: Ground) -> None:
@@ -155,16 +168,62 @@ async def test_settle__approval_mined_but_the_rest_expired__is_over(ground: Grou
     ground.node.mine(first.attempt.hash)
     ground.node.drop(second.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    (settled,) = await ground.settle()
+    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
     assert ends(settled) == [State.CONFIRMED, State.EXPIRED]
     assert settled.receipt is None
+
+
+async def test_settle__gap_before_a_queued_transaction__is_filled_past_the_deadline(
+    ground: Ground,
+) -> None:
+    first, _ = await ground.submit()
+    ground.node.drop(first.attempt.hash)
+    ground.node.skip(DEADLINE_BLOCKS + 1)
+    ground.node.before_taking = _full
+    assert await ground.settle_over(2 * NULLS_TO_EXPIRE) == []
+    ground.node.before_taking = lambda _: None
+    assert await ground.settle_over(1) == []
+    assert first.attempt.hash in ground.node.pool
+
+
+def _full(_: bytes) -> None:
+    raise RpcError("eth_sendRawTransaction", -32000, "the mempool is full")
+
+
+async def test_settle__nonce_used_by_another_transaction__is_not_sent_again_and_ends(
+    ground: Ground,
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.drop(intent.attempt.hash)
+    ground.node.nonces[ALICE.address] = 1
+    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
+    assert ends(settled) == [State.EXPIRED]
+    assert len(ground.node.raws) == 1
+
+
+async def test_submit__reorg_took_back_what_was_settled__opens_it_again_instead(
+    ground: Ground,
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    ground.conclude(settled)
+    ground.node.take_back(intent.attempt.hash, None)
+    assert await ground.submit(prepared(REPAY)) == []
+    assert ground.states() == {"Repay": State.BROADCAST}
+    assert ground.manager.busy(ALICE.address)
+    await ground.settle()
+    assert ground.node.raws == [intent.attempt.raw] * 2
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
 
 
 async def test_settle__overdue_but_known_to_the_node__keeps_waiting(ground: Ground) -> None:
     await ground.submit(prepared(REPAY))
     ground.node.skip(10 * DEADLINE_BLOCKS)
     assert await ground.settle() == []
-    assert ground.manager.busy(position())
+    assert ground.manager.busy(ALICE.address)
     ground.node.mine()
     (settled,) = await ground.settle()
     assert ends(settled) == [State.CONFIRMED]
@@ -175,9 +234,9 @@ async def test_settle__answers_are_errors__nothing_is_concluded_from_them(ground
     ground.node.drop(intent.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
     error = RpcError("eth_getTransactionByHash", -32005, "rate limit")
-    assert await ground.manager.settle(ground.node.head, [error, error]) == []
+    assert await ground.manager.settle(ground.node.head, [error, error, error]) == []
     assert len(ground.node.raws) == 1
-    assert ground.manager.busy(position())
+    assert ground.manager.busy(ALICE.address)
 
 
 async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) -> None:
@@ -187,19 +246,17 @@ async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) ->
     (settled,) = await ground.settle()
     assert settled.intents[0].position == position()
     ground.conclude(settled)
-    assert not ground.manager.busy(position())
-    assert ground.manager.busy(position(BOB.address))
+    assert not ground.manager.busy(ALICE.address)
+    assert ground.manager.busy(BOB.address)
 
 
 # -- after a restart -----------------------------------------------------------------------------
 
-WATCHED = frozenset({position(), position(BOB.address)})
-
 
 async def test_recover__sent_before_the_kill__is_not_sent_again(ground: Ground) -> None:
     await ground.submit()
-    await ground.restarted().recover(WATCHED)
-    assert ground.manager.busy(position())
+    await ground.restarted().recover()
+    assert ground.manager.busy(ALICE.address)
     ground.node.mine()
     (settled,) = await ground.settle()
     assert ends(settled) == [State.CONFIRMED, State.CONFIRMED]
@@ -211,7 +268,7 @@ async def test_recover__killed_before_the_send__sends_the_identical_bytes(ground
     intents = await ground.submit()
     ground.node.rpc.down = False
     assert ground.node.raws == []
-    await ground.restarted().recover(WATCHED)
+    await ground.restarted().recover()
     assert await ground.settle() == []
     assert ground.node.raws == [intent.attempt.raw for intent in intents]
 
@@ -221,8 +278,8 @@ async def test_recover__past_its_deadline__never_sends(ground: Ground) -> None:
     await ground.submit()
     ground.node.rpc.down = False
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    await ground.restarted().recover(WATCHED)
-    (settled,) = await ground.settle()
+    await ground.restarted().recover()
+    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
     assert ends(settled) == [State.EXPIRED, State.EXPIRED]
     assert ground.node.raws == []
 
@@ -234,16 +291,9 @@ async def test_recover__without_the_key__sends_nothing_but_follows_what_was_sent
     for intent in intents:
         ground.node.drop(intent.attempt.hash)
     ground.restarted(signers=())
-    await ground.manager.recover(WATCHED)
+    await ground.manager.recover()
     assert await ground.settle() == []
     assert len(ground.node.raws) == 2
-
-
-async def test_recover__position_not_watched_any_more__is_left_alone(ground: Ground) -> None:
-    await ground.submit()
-    await ground.restarted().recover(frozenset({position(BOB.address)}))
-    assert ground.manager.idle
-    assert len(ground.journal.open_intents(CHAIN_ID)) == 2
 
 
 # -- journal and chain ---------------------------------------------------------------------------

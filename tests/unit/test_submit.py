@@ -35,14 +35,13 @@ async def test_submit__a_plan__is_on_disk_before_its_first_byte_leaves(ground: G
     on_disk: list[dict[str, State]] = []
     ground.node.before_taking = lambda _: on_disk.append(ground.states())
     intents = await ground.submit()
-    assert on_disk[0] == {"approve": State.SIGNED, "Repay": State.SIGNED}
-    assert on_disk[1] == {"approve": State.BROADCAST, "Repay": State.SIGNED}
+    assert on_disk == [{"approve": State.SIGNED, "Repay": State.SIGNED}] * 2
     assert ground.states() == {"approve": State.BROADCAST, "Repay": State.BROADCAST}
     assert ground.sent() == [("approve", 0), ("Repay", 1)]
     assert [each.attempt.raw for each in intents] == ground.node.raws
     assert [each.attempt.hash for each in intents] == list(ground.node.pool)
-    assert ground.manager.busy(position())
-    assert not ground.manager.busy(position(BOB.address))
+    assert ground.manager.busy(ALICE.address)
+    assert not ground.manager.busy(BOB.address)
 
 
 async def test_submit__transaction__carries_chain_fees_and_gas_with_headroom(
@@ -116,7 +115,7 @@ async def test_submit__send_fails__stays_open_and_nothing_is_sent_behind_it(
         await ground.submit()
     assert ground.sent() == [("approve", 0)]
     assert ground.states() == {"approve": State.SIGNED, "Repay": State.SIGNED}
-    assert ground.manager.busy(position())
+    assert ground.manager.busy(ALICE.address)
     (said,) = [line for line in logs if line["event"] == "transaction.send_failed"]
     assert (said["purpose"], said["nonce"]) == ("approve", 0)
 

@@ -120,9 +120,17 @@ class Ground:
 
     async def settle(self) -> list[Settled]:
         """What a pass does at the node's newest block."""
-        requests = self.manager.outcome_requests()
+        requests = self.manager.outcome_requests(self.node.head)
         answers = await self.node.rpc.batch(requests) if requests else []
         return await self.manager.settle(self.node.head, answers)
+
+    async def settle_over(self, blocks: int) -> list[Settled]:
+        """What the passes over this many empty blocks settle."""
+        found = []
+        for _ in range(blocks):
+            self.node.skip(1)
+            found += await self.settle()
+        return found
 
     def conclude(self, settled: Settled) -> None:
         result = Result(
