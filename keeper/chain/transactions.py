@@ -168,10 +168,10 @@ class TransactionManager:
         await self._note(known.receipts)
         missing = [i for i in self._all_open() if i.attempt.hash in known.missing]
         self._nulls = {i.key: self._nulls.get(i.key, 0) + 1 for i in missing}
-        gone = {i.key for i in missing if self._is_gone(i, known, head)}
-        await self._send_in_order(
-            [i for i in missing if i.key not in gone and not known.nonce_used(i)]
-        )
+        useless = {i.key for i in missing if self._is_useless(i, known, head)}
+        await self._send_in_order([i for i in missing if i.key not in useless])
+        # Asked several times, since behind one URL there may be nodes that share no mempool.
+        gone = {key for key in useless if self._nulls[key] >= NULLS_TO_EXPIRE}
         settled = []
         for decision_id, intents in self._open.items():
             unmined = [i for i in intents if i.attempt.hash not in known.receipts]
@@ -211,15 +211,13 @@ class TransactionManager:
             nonces={s: int(count, 16) for s, count in counts if isinstance(count, str)},
         )
 
-    def _is_gone(self, intent: Intent, known: "_Known", head: Head) -> bool:
-        """Whether an unknown transaction will never be mined, as far as one node can tell.
+    def _is_useless(self, intent: Intent, known: "_Known", head: Head) -> bool:
+        """Whether sending an unknown transaction again would be of no use: its nonce is used, or
+        its deadline has passed.
 
-        Asked several times, since behind one URL there may be nodes that share no mempool. While a
-        later transaction of the signer waits in the node's queue, this one is the gap before it and
-        must be filled, past its deadline too.
+        While a later transaction of the signer waits in the node's queue, this one is the gap
+        before it and must be filled, past its deadline too.
         """
-        if self._nulls[intent.key] < NULLS_TO_EXPIRE:
-            return False
         if known.nonce_used(intent):
             return True
         queued_behind = any(

@@ -108,7 +108,7 @@ class Engine:
         for market in self._changed:
             await self._discover(market, head)
         snapshot, new_rounds, answers = await self._read(head)
-        mined = await self._settle(snapshot, answers)
+        unconcluded = await self._settle(snapshot, answers)
         outlook = look_ahead(snapshot, self._watched, self._markets, self._prices.series)
         decisions = decide(
             _healths(snapshot), outlook.forecast.probability, self._triggers, self._armed
@@ -118,7 +118,7 @@ class Engine:
         for each, prepared in await self._approve(snapshot, outlook, decided):
             with self._scribe.alone(each.row):
                 await self._act(snapshot, outlook, each, prepared)
-        for settled, approved in mined:
+        for settled, approved in unconcluded:
             await self._conclude(snapshot, settled, approved)
         await self._close_episodes(snapshot)
         await self._scribe.observe(
@@ -163,20 +163,20 @@ class Engine:
     ) -> list[tuple[Settled, ApprovedAction]]:
         """Close the plans that are over, so that their positions may be planned for at once.
 
-        Returns those that were mined: what they came to is compared after the pass's sends, since
-        looking back may cost reads. The others have nothing to compare, and their nonces are needed.
+        Returns those whose result would cost reads of past blocks: it is looked at after the pass's
+        sends.
         """
-        mined = []
+        later = []
         for settled in await self._transactions.settle(snapshot.head, answers):
             approved = await self._store.run(self._store.journal.approved, settled.decision_id)
-            if settled.receipt is not None and settled.receipt.succeeded:
-                mined.append((settled, approved))
-            else:
+            if self._outcomes.at_hand(settled):
                 await self._conclude(snapshot, settled, approved)
+            else:
+                later.append((settled, approved))
             self._transactions.close(settled)
             if self._satisfies(settled, approved):
                 self._armed = disarm(self._armed, [self._rows[approved.action.position]])
-        return mined
+        return later
 
     def _satisfies(self, settled: Settled, approved: ApprovedAction) -> bool:
         """Whether the plan did what it set out to do, and that was to reach the target."""

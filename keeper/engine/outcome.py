@@ -40,6 +40,13 @@ class Outcomes:
         if len(self._recent) > SNAPSHOTS_KEPT:
             self._recent.popitem(last=False)
 
+    def at_hand(self, settled: Settled) -> bool:
+        """Whether `result` can do without reading."""
+        if settled.receipt is None or not settled.receipt.succeeded:
+            return True
+        at_receipt = self._recent.get(settled.receipt.block_hash)
+        return at_receipt is not None and at_receipt.head.parent_hash in self._recent
+
     async def result(self, settled: Settled, action: Action, head: Head) -> Result:
         """The result of a plan that is over.
 

@@ -40,9 +40,9 @@ class Point:
 POINTS = {
     "before-intent": Point(method=SIMULATION, answer=True, journal=()),
     "intent-of-approval": Point(method=SEND, journal=("signed", "signed")),
-    "intent-of-action": Point(method=SEND, nth=2, journal=("broadcast", "signed")),
+    "intent-of-action": Point(method=SEND, nth=2, journal=("signed", "signed")),
     "approval-sent": Point(method=SEND, answer=True, journal=("signed", "signed")),
-    "action-sent": Point(method=SEND, nth=2, answer=True, journal=("broadcast", "signed")),
+    "action-sent": Point(method=SEND, nth=2, answer=True, journal=("signed", "signed")),
     "before-receipt": Point(method=RECEIPT, mined=True, journal=("broadcast", "broadcast")),
     "receipt-on-its-way": Point(
         method=RECEIPT, mined=True, answer=True, journal=("broadcast", "broadcast")
