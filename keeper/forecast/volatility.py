@@ -118,7 +118,8 @@ class Covariance:
 def covariance(
     columns: Sequence[Column], rounds: Mapping[Address, RoundSeries], now: int
 ) -> Covariance:
-    """Each column's own volatility, and the correlations of hourly returns over the last month."""
+    """Each column's own volatility, and the correlations of hourly returns over the last month;
+    columns of one source move as one."""
     series = [None if column.source is None else rounds.get(column.source) for column in columns]
     known = [
         Volatility(per_year=0.0)
@@ -129,12 +130,18 @@ def covariance(
         for column, own in zip(columns, series, strict=True)
     ]
     sigma = np.nan_to_num([each.per_year for each in known], nan=0.0)
-    moving = [(n, own) for n, own in enumerate(series) if own is not None and sigma[n] > 0.0]
+    moving = {
+        column.source: own
+        for column, own, each in zip(columns, series, sigma, strict=True)
+        if own is not None and each > 0.0
+    }
+    factor = {source: m for m, source in enumerate(moving)}
     scale = np.zeros((len(columns), len(moving)))
-    for m, (n, _) in enumerate(moving):
-        scale[n, m] = sigma[n] / sqrt(SECONDS_PER_YEAR)
+    for n, column in enumerate(columns):
+        if column.source in factor:
+            scale[n, factor[column.source]] = sigma[n] / sqrt(SECONDS_PER_YEAR)
     return Covariance(
-        per_second=scale @ correlation([own for _, own in moving], now) @ scale.T,
+        per_second=scale @ correlation(list(moving.values()), now) @ scale.T,
         reasons=tuple(each.cold for each in known),
     )
 

@@ -8,7 +8,6 @@ computed in exact integers elsewhere.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +33,7 @@ class Column:
 
     source: Address | None
     label: str
+    """Names the reading among all of a chain: two that may differ never share it."""
 
 
 QUOTE = Column(source=None, label="quote")
@@ -70,31 +70,27 @@ class Book:
             view.flags.writeable = False
             object.__setattr__(self, name, view)
 
-    def at(self, prices: Floats) -> Self:
-        """The same positions at other prices."""
-        return type(self)(C=self.C, D=self.D, p=prices, columns=self.columns)
-
 
 def stack(books: Sequence[Book]) -> Book:
-    """All rows in one book. A column that several books have, one oracle reading, becomes one.
-
-    Raises `ValueError` if two books of the same block give one column different prices.
-    """
-    columns = tuple(dict.fromkeys([QUOTE, *(c for book in books for c in book.columns)]))
-    place = {column: k for k, column in enumerate(columns)}
-    p = np.full(len(columns), np.nan)
-    p[0] = 1.0
-    C, D = (np.zeros((sum(len(book.C) for book in books), len(columns))) for _ in range(2))
+    """All rows in one book. A column that several books have at the same price becomes one; at
+    different prices it stays several, so that each row keeps the price that its market uses."""
+    readings = [list(zip(book.columns, book.p.tolist(), strict=True)) for book in books]
+    columns = dict.fromkeys([(QUOTE, 1.0), *(each for several in readings for each in several)])
+    at = {reading: k for k, reading in enumerate(columns)}
+    C, D = (np.zeros((sum(len(book.C) for book in books), len(at))) for _ in range(2))
     row = 0
-    for book in books:
-        at = [place[column] for column in book.columns]
-        if not (np.isnan(p[at]) | (p[at] == book.p)).all():
-            raise ValueError("two books give one oracle reading different prices")
-        p[at] = book.p
-        C[row : row + len(book.C), at] = book.C
-        D[row : row + len(book.D), at] = book.D
-        row += len(book.C)
-    return Book(C=C, D=D, p=p, columns=columns)
+    for book, several in zip(books, readings, strict=True):
+        rows = slice(row, row := row + len(book.C))
+        for k, reading in enumerate(several):
+            # Added up: a book may have one column twice, and neither must be lost.
+            C[rows, at[reading]] += book.C[:, k]
+            D[rows, at[reading]] += book.D[:, k]
+    return Book(
+        C=C,
+        D=D,
+        p=np.array([price for _, price in at]),
+        columns=tuple(column for column, _ in at),
+    )
 
 
 def health(book: Book) -> Floats:

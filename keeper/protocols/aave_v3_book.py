@@ -73,8 +73,9 @@ def _pricing(snapshot: AaveSnapshot) -> _Pricing:
     priced, mode_priced = [True], np.ones(_MODES, np.bool_)
     mode_column = np.zeros(_MODES, np.intp)
     sources = [
-        (state.reserve.token.symbol, state.reserve.price_source, state.price)
+        (f"{token.symbol} {token.address}", state.reserve.price_source, state.price)
         for state in snapshot.reserves
+        for token in (state.reserve.token,)
     ]
     for category in market.categories:
         if category.price_source is not None:
@@ -84,7 +85,7 @@ def _pricing(snapshot: AaveSnapshot) -> _Pricing:
             sources.append((f"e-mode {category.index}", category.price_source, price))
     for label, source, price in sources:
         feed = market.oracle if source == ZERO_ADDRESS else source
-        columns.append(Column(source=feed, label=label))
+        columns.append(Column(source=feed, label=f"{market.name} {label}"))
         answers.append(price or 0)
         priced.append(price is not None)
     return _Pricing(

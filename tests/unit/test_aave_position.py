@@ -8,6 +8,7 @@ from eth_abi.abi import encode
 
 from keeper.abi.aave_v3 import AddressesProvider, AToken, Oracle, Pool, StableDebtToken
 from keeper.abi.multicall import decode_aggregate3
+from keeper.model.book import QUOTE, stack
 from keeper.model.reading import Call, CallFailedError, Reading
 from keeper.model.units import RAY, Address, Amount, Bps, Ray, Token
 from keeper.model.values import PositionId, Repay
@@ -330,3 +331,23 @@ def test_snapshot__no_accounts__is_an_empty_book() -> None:
     rows = aave_v3.book_rows(taken(snapshot(), {}))
     assert rows.accounts == ()
     assert rows.book.C.shape == (0, 3)
+
+
+def test_book_rows__two_reserves_of_one_symbol_and_one_feed__are_two_columns() -> None:
+    """As the old and the new USDC of a bridge: the debt in one must not hide that in the other."""
+    bridged = replace(
+        reserve(4, "USDC", 6),
+        token=replace(USDC.token, address=address(41)),
+        price_source=USDC.price_source,
+    )
+    market = replace(MARKET, reserves=(WETH, USDC, bridged))
+    reading = aave_v3.snapshot(market, (ACCOUNT,), timestamp=NOW)
+    # Collateral in WETH, debts in both (bits 6 and 8).
+    book = aave_v3.book_rows(taken(reading, {BITMAP: (1 << 3 | 1 << 6 | 1 << 8,)})).book
+    assert len(set(book.columns)) == len(book.columns) == 4
+    assert (book.D[0, 2:] > 0.0).all()
+    assert stack([book]).D.sum() == book.D.sum()
+    # Nor is another market's reading of the same asset.
+    elsewhere = aave_v3.snapshot(replace(market, name="prime"), (ACCOUNT,), timestamp=NOW)
+    other = aave_v3.book_rows(taken(elsewhere, {BITMAP: (1 << 3,)})).book
+    assert set(book.columns) & set(other.columns) == {QUOTE}

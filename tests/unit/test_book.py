@@ -1,5 +1,6 @@
 """Worked by hand: one loan, perps of both sides, baskets, debt in a volatile asset."""
 
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -37,7 +38,9 @@ def perp(size: float, margin: float, entry: float = 2000.0) -> tuple[list[float]
 
 
 def health_after(book: Book, direction: Floats, x: Floats) -> Floats:
-    moved = [health(book.at(book.p * np.exp(direction * x_row)))[n] for n, x_row in enumerate(x)]
+    moved = [
+        health(replace(book, p=book.p * np.exp(direction * x_row)))[n] for n, x_row in enumerate(x)
+    ]
     return np.array(moved)
 
 
@@ -159,10 +162,30 @@ def test_stack__no_books__has_the_quote_and_no_rows() -> None:
     assert book.C.shape == (0, 1)
 
 
-def test_stack__one_reading_with_two_prices__is_refused() -> None:
+def test_stack__one_column_twice_in_a_book__counts_both() -> None:
+    # 8 ETH and 2 ETH of another token with the same feed, against 9,000 + 1,000 dollars of two.
+    dollar = Column(source=Address("0x0000000000000000000000000000000000000003"), label="USD")
+    twice = Book(
+        C=np.array([[0.0, 8.0, 2.0, 0.0, 0.0]]),
+        D=np.array([[0.0, 0.0, 0.0, 9_000.0, 1_000.0]]),
+        p=np.array([1.0, 2_000.0, 2_000.0, 1.0, 1.0]),
+        columns=(QUOTE, ETH, ETH, dollar, dollar),
+    )
+    book = stack([twice])
+    assert book.columns == (QUOTE, ETH, dollar)
+    assert health(book) == pytest.approx([2.0])
+
+
+def test_stack__one_reading_with_two_prices__stays_two_columns() -> None:
     one, other = (
-        Book(C=np.zeros((1, 2)), D=np.zeros((1, 2)), p=np.array([1.0, price]), columns=(QUOTE, ETH))
+        Book(
+            C=np.array([[0.0, 1.0]]),
+            D=np.array([[1_000.0, 0.0]]),
+            p=np.array([1.0, price]),
+            columns=(QUOTE, ETH),
+        )
         for price in (2_000.0, 2_001.0)
     )
-    with pytest.raises(ValueError, match="different prices"):
-        stack([one, other])
+    book = stack([one, other])
+    assert book.columns == (QUOTE, ETH, ETH)
+    assert health(book) == pytest.approx([2.0, 2.001])

@@ -179,3 +179,13 @@ def test_covariance__source_without_rounds__is_cold_with_its_reason() -> None:
     source = Address("0x0000000000000000000000000000000000000001")
     found = covariance((QUOTE, ETH), {source: RoundSeries.without_rounds("no rounds here")}, 0)
     assert found.reasons == (None, "no rounds here")
+
+
+def test_covariance__two_columns_of_one_source__move_as_one() -> None:
+    # 300 hours of chance, so that a sample correlation would be shrunk below 1.
+    moves = np.cumsum(np.random.default_rng(7).normal(scale=0.01, size=300))
+    source = Address("0x0000000000000000000000000000000000000001")
+    rounds = {source: RoundSeries(times=np.arange(300, dtype=np.int64) * HOUR_S, log_prices=moves)}
+    again = Column(source=source, label="the same for another asset")
+    found = covariance((QUOTE, ETH, again), rounds, 299 * HOUR_S).per_second
+    assert found[1, 1] == found[1, 2] == found[2, 2] > 0.0
