@@ -67,6 +67,7 @@ class Engine:
         self._armed = np.ones(len(self._watched), dtype=np.bool_)
         self._outcomes = Outcomes(reader=reader, watched=self._watched, markets=self._markets)
         self._open_episodes: set[PositionId] = set()
+        self._unconcluded: list[tuple[Settled, ApprovedAction]] = []
         self._changed: list[WatchedMarket] = []
         self._scribe = Scribe(watched=self._watched, store=store)
         self.passes = 0
@@ -108,7 +109,7 @@ class Engine:
         for market in self._changed:
             await self._discover(market, head)
         snapshot, new_rounds, answers = await self._read(head)
-        unconcluded = await self._settle(snapshot, answers)
+        await self._settle(snapshot, answers)
         outlook = look_ahead(snapshot, self._watched, self._markets, self._prices.series)
         decisions = decide(
             _healths(snapshot), outlook.forecast.probability, self._triggers, self._armed
@@ -118,8 +119,9 @@ class Engine:
         for each, prepared in await self._approve(snapshot, outlook, decided):
             with self._scribe.alone(each.row):
                 await self._act(snapshot, outlook, each, prepared)
-        for settled, approved in unconcluded:
-            await self._conclude(snapshot, settled, approved)
+        while self._unconcluded:
+            await self._conclude(snapshot, *self._unconcluded[0])
+            del self._unconcluded[0]
         await self._close_episodes(snapshot)
         await self._scribe.observe(
             snapshot,
@@ -158,25 +160,21 @@ class Engine:
 
     # -- receipt → re-read → result --------------------------------------------------------------
 
-    async def _settle(
-        self, snapshot: Snapshot, answers: Sequence[Any]
-    ) -> list[tuple[Settled, ApprovedAction]]:
+    async def _settle(self, snapshot: Snapshot, answers: Sequence[Any]) -> None:
         """Close the plans that are over, so that their positions may be planned for at once.
 
-        Returns those whose result would cost reads of past blocks: it is looked at after the pass's
-        sends.
+        A result that would cost reads of past blocks is looked at after the pass's sends, or after
+        those of a later pass if this one does not come so far.
         """
-        later = []
         for settled in await self._transactions.settle(snapshot.head, answers):
             approved = await self._store.run(self._store.journal.approved, settled.decision_id)
             if self._outcomes.at_hand(settled):
                 await self._conclude(snapshot, settled, approved)
             else:
-                later.append((settled, approved))
+                self._unconcluded.append((settled, approved))
             self._transactions.close(settled)
             if self._satisfies(settled, approved):
                 self._armed = disarm(self._armed, [self._rows[approved.action.position]])
-        return later
 
     def _satisfies(self, settled: Settled, approved: ApprovedAction) -> bool:
         """Whether the plan did what it set out to do, and that was to reach the target."""

@@ -1,0 +1,248 @@
+"""When something goes wrong in a pass: who is protected all the same, and what is told of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from keeper.model.records import State
+from keeper.storage.views import explanation
+from tests.unit.fake_rpc import refused
+from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, Ground
+from tests.unit.toy_protocol import CHAIN_ID, DOLLAR
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    ground = Ground(tmp_path / "journal.sqlite3", "toy", "other")
+    yield ground
+    ground.store.close()
+
+
+# -- one's trouble is not the others' ------------------------------------------------------------
+
+
+async def test_pass__two_positions_in_danger__are_both_protected_in_one_pass(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address)
+    await ground.start()
+    ground.price(1_850)
+    ground.chain.node.rpc.posts.clear()
+    await ground.block()
+    assert {each.label for each in ground.decisions()} == {"alice@toy", "bob@toy"}
+    methods = ground.chain.node.rpc.methods
+    # One round trip to read, one to try both plans; then each transaction.
+    assert [post[0] for post in methods] == [
+        "eth_call",
+        "eth_simulateV1",
+        *["eth_sendRawTransaction"] * 4,
+    ]
+
+
+async def test_pass__market_unreadable__spoils_its_own_positions_only(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address, market="other")
+    await ground.start()
+    await ground.look()
+    ground.price(1_850)
+    ground.price(1_850, "other")
+    ground.chain.market("other").broken = True
+    with capture_logs() as logs:
+        await ground.block()
+        await ground.block()
+    assert [each.label for each in ground.decisions()] == ["alice@toy"]
+    said = [(line["event"], line["position"]) for line in logs if "position" in line]
+    assert said.count(("position.unreadable", "bob@other")) == 1
+    assert ground.position("bob@other").note.startswith("NOT PROTECTED since block 101: ")
+    ground.chain.market("other").broken = False
+    await ground.block()
+    assert [each.label for each in ground.decisions()] == ["alice@toy", "bob@other"]
+    assert ground.position("bob@other").note == "a transaction is under way"
+
+
+async def test_pass__all_markets_unreadable__is_survived(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.chain.market().broken = True
+    await ground.block()
+    ground.chain.market().broken = False
+    ground.price(1_850)
+    await ground.block()
+    assert len(ground.decisions()) == 1
+
+
+async def test_refresh__market_unreadable__the_others_are_still_refreshed(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address, market="other")
+    published, ground.chain.market("other").feed.rounds = (
+        ground.chain.market("other").feed.rounds,
+        [],
+    )
+    engine = await ground.start()
+    ground.chain.market().broken = True
+    ground.chain.market("other").feed.rounds = published
+    await engine.refresh(ground.chain.head)
+    await ground.block()
+    assert ground.position("bob@other").breach_probability is not None
+
+
+async def test_resume__market_never_readable__is_refused(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    ground.chain.market().broken = True
+    with pytest.raises(Exception, match="reverted"):
+        await ground.start()
+
+
+@pytest.mark.parametrize("where", ["unplannable", "unencodable", "unjudgeable"])
+async def test_pass__bug_in_one_positions_plan__the_other_is_protected(
+    ground: Ground, where: str
+) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address)
+    await ground.start()
+    getattr(ground.toy, where).add(ALICE.address)
+    ground.price(1_850)
+    with capture_logs() as logs:
+        await ground.block()
+    assert [each.label for each in ground.decisions()] == ["bob@toy"]
+    assert {tx.sender for tx in ground.sent()} == {BOB.address}
+    (said,) = [line for line in logs if line["event"] == "position.failed"]
+    assert said["position"] == "alice@toy"
+    assert ground.position("alice@toy").note == "failed: the log says why"
+
+
+# -- outcomes ------------------------------------------------------------------------------------
+
+
+async def test_pass__reverted_on_chain__is_told_and_tried_again(ground: Ground) -> None:
+    account = ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    wallet, account.dollar_wallet = account.dollar_wallet, 0
+    await ground.mine()
+    account.dollar_wallet = wallet
+    await ground.block()
+    first, second = ground.decisions()
+    assert (first.outcome, first.health_after, second.outcome) == ("reverted", None, "pending")
+    assert ground.engine.worsened_positions == 0
+
+
+async def test_pass__expired__is_told_and_planned_anew(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    ground.chain.node.rpc.answers["eth_sendRawTransaction"] = refused("eth_sendRawTransaction")
+    await ground.block()
+    while len(ground.decisions()) == 1:
+        await ground.block()
+    first, second = ground.decisions()
+    assert (first.outcome, second.outcome) == ("expired", "pending")
+    assert second.block > first.block + DEADLINE_BLOCKS
+    assert [tx.nonce for tx in second.transactions] == [0, 1]
+    assert {i.state for i in ground.store.journal.open_intents(CHAIN_ID)} == {State.SIGNED}
+
+
+async def test_pass__outcome_differs_from_the_prediction__is_told(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    ground.chain.market().skewed = 5
+    await ground.mine()
+    (decided,) = ground.decisions()
+    assert decided.as_predicted is False
+    assert explanation(ground.path, decided.id).differences[0].startswith("debt is ")
+    assert ground.engine.worsened_positions == 0
+
+
+async def test_pass__position_worse_than_without_the_action__is_counted(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    ground.chain.market().skewed = 9_000 * DOLLAR.unit
+    with capture_logs() as logs:
+        await ground.mine()
+    assert ground.engine.worsened_positions == 1
+    (said,) = [line for line in logs if line["event"] == "plan.concluded"]
+    assert (said["log_level"], said["worsened"]) == ("error", True)
+
+
+async def test_pass__block_of_the_receipt_forgotten__the_plan_is_over_all_the_same(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    mined = ground.chain.mine()
+    ground.chain.unavailable.add(mined.hash)
+    await ground.block()
+    for decided in ground.decisions():
+        assert decided.outcome == "done"
+        (told,) = explanation(ground.path, decided.id).differences
+        assert told.startswith("could not be read again: ")
+    assert ground.engine.worsened_positions == 0
+
+
+async def test_pass__fails_before_its_end__the_plan_that_was_over_is_concluded_by_the_next(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    ground.chain.mine()  # a block that the engine does not see, so that it has to look back
+    working, ground.toy.book_rows = ground.toy.book_rows, _failing  # type: ignore[method-assign,assignment]  # a fault
+    with pytest.raises(ZeroDivisionError):
+        await ground.block()
+    ground.toy.book_rows = working  # type: ignore[method-assign]  # mended
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert (decided.outcome, decided.as_predicted) == ("done", True)
+
+
+def _failing(_: object) -> NoReturn:
+    raise ZeroDivisionError("a bug in an adapter")
+
+
+async def test_pass__two_markets_of_one_account__its_wallet_serves_the_more_endangered_first(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(ALICE.address, market="other")
+    await ground.start()
+    ground.price(1_850)
+    ground.price(1_800, "other")
+    await ground.block()
+    assert [each.market for each in ground.decisions()] == ["other"]
+    await ground.mine()
+    assert [each.market for each in ground.decisions()] == ["other", "toy"]
+    await ground.mine()
+    assert [each.outcome for each in ground.decisions()] == ["done", "done"]
+
+
+async def test_pass__journal_fails__nothing_is_sent_and_the_next_block_tries_again(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+
+    def full(*_: object) -> NoReturn:
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ground.store.journal, "record_intents", full)
+        await ground.block()
+        assert ground.sent() == []
+        assert ground.position().note == "the journal cannot be used: the log says why"
+    await ground.block()
+    assert len(ground.sent()) == 2
