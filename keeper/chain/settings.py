@@ -30,7 +30,8 @@ class FeeSettings:
     """Hard cap of maxFeePerGas."""
     min_priority_fee_wei: Wei
     deadline_blocks: int
-    """A plan made at head h may be included in blocks up to h + deadline_blocks."""
+    """What the node does not have of a plan made at head h is sent again until h + this; what waits
+    in its mempool may be included later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

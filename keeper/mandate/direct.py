@@ -1,6 +1,8 @@
 """An action done by the account itself: exact approval, then the protocol's call.
 
-Nothing is allowed to remain: the allowance asked for is what the call spends.
+The allowance asked for is what the call may spend. A part of it remains where the call takes less,
+as when a whole debt is repaid before the time its amount was computed for, or where the call is
+never mined; it counts towards the next one.
 """
 
 from keeper.abi.erc20 import APPROVE
