@@ -84,13 +84,13 @@ async def measure() -> tuple[list[Row], str]:
     pairs, mixed = book(baskets=0.0), book(baskets=0.25)
     arguments = -np.abs(np.random.default_rng(8).normal(scale=8.0, size=ROWS))
 
-    def side(name: str, run: Callable[[], Any]) -> Side:
+    def timed(name: str, run: Callable[[], Any]) -> Side:
         return Side(name=name, run=run, repeats=3, clock=time.thread_time)
 
-    keeper = side("one price against another", lambda: ours(pairs, moves))
-    baskets = side("a quarter of them baskets", lambda: ours(mixed, moves))
-    floor = side("floor: scipy's ndtr, once per row", lambda: ndtr(arguments))
-    paths = side(f"NumPy Monte Carlo, {PATHS} paths", lambda: simulated(pairs, moves))
+    keeper = timed("one price against another", lambda: ours(pairs, moves))
+    baskets = timed("a quarter of them baskets", lambda: ours(mixed, moves))
+    floor = timed("floor: scipy's ndtr, once per row", lambda: ndtr(arguments))
+    paths = timed(f"NumPy Monte Carlo, {PATHS} paths", lambda: simulated(pairs, moves))
     await take_turns([keeper, baskets, floor, paths], rounds=ROUNDS)
     near = keeper.found[1].probability[:SIMULATED] - paths.found
     if np.abs(near).max() > 0.15:

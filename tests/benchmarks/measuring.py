@@ -41,6 +41,7 @@ class Side:
 
     async def once(self) -> float:
         """Seconds that one run takes."""
+        self.found = None
         begin = self.clock()
         found = self.run()
         if inspect.isawaitable(found):
