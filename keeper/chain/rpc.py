@@ -2,20 +2,21 @@
 
 A batch is one HTTP POST. Nothing here retries by itself: web3's own retry would post a raw
 transaction five times, so it is switched off, and reads are repeated by `retry_reads` alone.
-Errors never show the URL's path, query or user part: they may hold an API key.
+Errors never show the parts of the URL that may hold an API key, not even those in which the node
+repeats them.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import aiohttp
 import tenacity
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
+from keeper.chain.secrecy import hider, public_host, secret_parts
 from keeper.model.errors import TemporaryError
 
 
@@ -36,11 +37,25 @@ class EndpointUnavailableError(TemporaryError):
 
 retry_reads = tenacity.retry(
     retry=tenacity.retry_if_exception_type(EndpointUnavailableError),
-    stop=tenacity.stop_after_delay(20),
-    wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
+    stop=tenacity.stop_after_delay(3),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
     reraise=True,
 )
-"""The one retry policy of the code base: for reads and preparation, never around a send."""
+"""The one retry policy of the code base: for POSTs that read, never around a send.
+
+Only what did not come through is asked again, and only for a moment, since a newer head may be
+waiting. A node's refusal is an answer: the next head mends it, or nothing does.
+"""
+
+_NO_ANSWER = (
+    aiohttp.ClientError,
+    TimeoutError,
+    ValueError,
+    # JSON of a shape that web3 did not expect, or nested beyond measure.
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +71,8 @@ class Rpc:
     failed call does not lose the others."""
 
     def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        self.name = urlsplit(url).netloc.rpartition("@")[2]
+        self.name = public_host(url)
+        self._hide = hider(secret_parts(url))
         self._provider = AsyncHTTPProvider(
             url,
             request_kwargs={"timeout": aiohttp.ClientTimeout(timeout_s)},
@@ -69,7 +85,7 @@ class Rpc:
         await self._connect()
         try:
             response = await self._provider.make_request(RPCEndpoint(method), params)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except _NO_ANSWER as error:
             self._unavailable(error)
         return self._result(method, response)
 
@@ -90,9 +106,9 @@ class Rpc:
             responses = await self._provider.make_batch_request(
                 [(RPCEndpoint(request.method), request.params) for request in requests]
             )
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except _NO_ANSWER as error:
             self._unavailable(error)
-        if not isinstance(responses, list) or len(responses) != len(requests):
+        if not _is_whole(responses, len(requests)):
             raise EndpointUnavailableError(
                 f"{self.name} did not answer a batch of {len(requests)} requests as a batch"
             )
@@ -117,9 +133,9 @@ class Rpc:
     def _result(self, method: str, response: object) -> Any:
         match response:
             case {"error": {"code": int(code), "message": message, **more}}:
-                raise RpcError(method, code, str(message), more.get("data"))
+                raise RpcError(method, code, self._hide(str(message)), more.get("data"))
             case {"error": error} if error is not None:
-                raise RpcError(method, 0, str(error))
+                raise RpcError(method, 0, self._hide(str(error)))
             case {"result": result}:
                 return result
         raise EndpointUnavailableError(f"{self.name} answered {method} without result or error")
@@ -134,3 +150,12 @@ class Rpc:
             else type(error).__name__
         )
         raise EndpointUnavailableError(f"{self.name} is unavailable: {reason}") from None
+
+
+def _is_whole(responses: object, count: int) -> bool:
+    """One response to each request, in their order: web3 sorts them by the ids that it counted up.
+    An answer in the wrong place would be another question's."""
+    if not isinstance(responses, list) or len(responses) != count:
+        return False
+    ids = [each.get("id") if isinstance(each, dict) else None for each in responses]
+    return not ids or (isinstance(ids[0], int) and ids == list(range(ids[0], ids[0] + count)))

@@ -42,10 +42,11 @@ def told() -> Iterator[None]:
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
     """A private key or seed phrase among the arguments is refused before anything reads it."""
-    from keeper.config.document import PRIVATE_KEY, is_mnemonic, secret_problem
+    from keeper.chain.secrecy import HEX_64
+    from keeper.config.document import is_mnemonic, secret_problem
 
     for argument in arguments:
-        if PRIVATE_KEY.search(argument):
+        if HEX_64.search(argument):
             raise ConfigurationError(secret_problem("command line", "a private key"))
         if is_mnemonic(argument.partition("=")[2] or argument):
             raise ConfigurationError(secret_problem("command line", "a seed phrase"))

@@ -8,12 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from keeper.chain.secrecy import HEX_64, bip39_words
 from keeper.model.errors import ConfigurationError, Problem
 
 KeyPath = Sequence[str | int]
-
-PRIVATE_KEY = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
-"""What a private key looks like: nothing else in a configuration has 64 hexadecimal digits."""
 
 MNEMONIC_LENGTHS = (12, 15, 18, 21, 24)
 
@@ -60,7 +58,8 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
     """Read and parse; raises `ConfigurationError` for what is no TOML or holds a key."""
     text = _read(path)
     for number, line in enumerate(text.splitlines(), start=1):
-        if PRIVATE_KEY.search(line):
+        # A private key: nothing else in a configuration has 64 hexadecimal digits.
+        if HEX_64.search(line):
             raise ConfigurationError(secret_problem(f"{path}:{number}", "a private key"))
     try:
         values = tomllib.loads(text, parse_float=Decimal)
@@ -87,13 +86,7 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
 def is_mnemonic(text: str) -> bool:
     """Whether a text is as many words of the BIP-39 list as a seed phrase has."""
     words = text.split()
-    if len(words) not in MNEMONIC_LENGTHS:
-        return False
-    # Imported here because it takes most of a second and is seldom needed.
-    from eth_account.hdaccount.mnemonic import Mnemonic
-    from eth_account.types import Language
-
-    return set(words) <= set(Mnemonic(Language.ENGLISH).wordlist)
+    return len(words) in MNEMONIC_LENGTHS and bip39_words().issuperset(words)
 
 
 def secret_problem(where: str, what: str) -> Problem:

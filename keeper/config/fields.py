@@ -13,7 +13,7 @@ from typing import Any
 from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import SecretStr
 
-from keeper.config.document import PRIVATE_KEY
+from keeper.chain.secrecy import HEX_64
 from keeper.model.units import Address, Wad, Wei, wad_from_fraction_up
 
 MAX_HEALTH = 10
@@ -263,7 +263,7 @@ def path(value: Any) -> Path:
 
 def private_key(value: Any) -> SecretStr:
     """A private key from the environment; what is wrong with it is said without showing it."""
-    if not PRIVATE_KEY.fullmatch(str(value).strip()):
+    if not HEX_64.fullmatch(str(value).strip()):
         raise WrongValueError(
             "this is not a private key",
             "a private key is 64 hexadecimal digits, with or without 0x",

@@ -1,19 +1,17 @@
 """The settings as the composition root receives them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
+from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
 from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
 from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.policy.settings import Policy
 
-MIN_SECRET_LENGTH = 6
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -53,18 +51,15 @@ class Settings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What must never be logged: keys, passwords, and the parts of URLs that may be keys.
-
-        Shorter strings are left out: taking "v3" or "key" out of every line would hide the rest.
-        """
-        found = []
-        for url in (self.chain.rpc_url, self.chain.ws_url or ""):
-            parts = urlsplit(url)
-            found += [parts.password or "", *re.split(r"[/&=]", f"{parts.path}/{parts.query}")]
-        for signer in self.signers.values():
-            for secret in (signer.keystore_password, signer.private_key):
-                found.append(secret.get_secret_value() if secret else "")
-        return frozenset(secret for secret in found if len(secret) >= MIN_SECRET_LENGTH)
+        """What must never be logged: keys, passwords, and the parts of URLs that may be keys."""
+        of_urls = secret_parts(self.chain.rpc_url) | secret_parts(self.chain.ws_url or "")
+        of_signers = (
+            secret.get_secret_value()
+            for signer in self.signers.values()
+            for secret in (signer.keystore_password, signer.private_key)
+            if secret is not None
+        )
+        return of_urls | {secret for secret in of_signers if len(secret) >= MIN_SECRET_LENGTH}
 
     def error(self, *path: str | int, what: str, why: str, fix: str) -> ConfigurationError:
         """The error to raise when the chain contradicts the setting at `path`, with its line."""

@@ -6,17 +6,16 @@ every string is searched, not only our own fields.
 
 import re
 from collections.abc import Collection
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from structlog.typing import EventDict, WrappedLogger
 
-REDACTED = "[redacted]"
+from keeper.chain.secrecy import HEX_64, REDACTED, bip39_words, hider, public_host
+
 HASH_FIELDS = frozenset({"hash", "tx_hash", "block_hash", "head_hash", "parent_hash"})
 """Public values as long as a private key, known by their names."""
 SECRET_FIELDS = re.compile(r"password|private_key|mnemonic|seed|secret", re.IGNORECASE)
-HEX_64 = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
 URL = re.compile(r"\b(?:https?|wss?)://[^\s\"'<>()\\]+", re.IGNORECASE)
 WORDS = re.compile(r"\b[a-z]{3,8}(?:[\s,]+[a-z]{3,8}){11,}\b")
 PHRASE_LENGTH = 12
@@ -27,9 +26,7 @@ class Redactor:
     """A structlog processor. `secrets` are replaced wherever they appear, even within a word."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
-        # The longest first, so that no part of it stays behind.
-        known = sorted((re.escape(secret) for secret in secrets if secret), key=len, reverse=True)
-        self._known = re.compile("|".join(known)) if known else None
+        self._hide = hider(secrets)
 
     def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:  # noqa: ARG002 - structlog's signature
         return {key: self._field(key, value) for key, value in event.items()}
@@ -56,18 +53,15 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without what must not be shown."""
-        if self._known:
-            text = self._known.sub(REDACTED, text)
-        text = URL.sub(_host_only, text)
+        text = URL.sub(_host_only, self._hide(text))
         text = HEX_64.sub(REDACTED, text)
         return WORDS.sub(_without_phrase, text)
 
 
 def _host_only(found: re.Match[str]) -> str:
-    """Scheme, host and port: user part, path and query may hold an API key."""
+    """Scheme, domain and port: all other parts may hold an API key."""
     try:
-        parts = urlsplit(found[0])
-        host = parts.netloc.rpartition("@")[2]
+        parts, host = urlsplit(found[0]), public_host(found[0])
     except ValueError:
         return REDACTED
     rest = f"/{REDACTED}" if parts.path.strip("/") or parts.query or parts.fragment else ""
@@ -78,7 +72,7 @@ def _without_phrase(found: re.Match[str]) -> str:
     """Every run of words long enough for a seed phrase is taken out; the rest stays as it is."""
     kept, run = "", []
     for word, gap in [*re.findall(r"([a-z]+)([\s,]*)", found[0]), ("", "")]:
-        if word in _bip39_words():
+        if word in bip39_words():
             run.append((word, gap))
             continue
         if len(run) >= PHRASE_LENGTH:
@@ -86,12 +80,3 @@ def _without_phrase(found: re.Match[str]) -> str:
         kept += "".join(map("".join, [*run, (word, gap)]))
         run = []
     return kept
-
-
-@cache
-def _bip39_words() -> frozenset[str]:
-    # Imported here because it takes most of a second and is seldom needed.
-    from eth_account.hdaccount.mnemonic import Mnemonic
-    from eth_account.types import Language
-
-    return frozenset(Mnemonic(Language.ENGLISH).wordlist)

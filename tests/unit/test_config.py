@@ -126,6 +126,11 @@ def test_settings__shown__hides_every_secret(tmp_path: Path) -> None:
     assert "bird" not in repr(settings)
 
 
+def test_settings__key_in_the_host_name__is_among_the_secrets(tmp_path: Path) -> None:
+    text = VALID.replace("http://127.0.0.1:8545", "https://${RPC_KEY}.rpc.provider.example")
+    assert "k3y-of-mine" in load(tmp_path, text, {"RPC_KEY": "k3y-of-mine"}).secrets
+
+
 def test_settings__secrets__are_listed_for_the_log(tmp_path: Path) -> None:
     text = VALID.replace("http://127.0.0.1:8545", "http://127.0.0.1:8545/v3/${RPC_KEY}?k=${OTHER}")
     environ = {"RPC_KEY": "canary", "OTHER": "parrot", "KEEPER_KEYSTORE_PASSWORD": "hunter2"}

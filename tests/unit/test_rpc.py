@@ -49,6 +49,47 @@ def test_rpc__name__shows_no_secret() -> None:
     assert rpc.name == "node.example:8545"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"no project {SECRET}",
+        f"https://node.example/v3/{SECRET} is over its limit",
+        f"user {SECRET.upper()} or {SECRET}: no",
+    ],
+)
+async def test_rpc__node_repeats_its_url__the_key_is_hidden(message: str) -> None:
+    rpc, _ = endpoint({"error": {"code": -32005, "message": message}}, {"error": message})
+    for _ in range(2):
+        with pytest.raises(RpcError) as caught:
+            await rpc.call("eth_call")
+        assert SECRET not in f"{caught.value} {caught.value.message}"
+
+
+BATCHES = [
+    "[null]",
+    '["x"]',
+    '[{"id": 1, "result": 1}, {"id": "x", "result": 2}]',
+    '[{"id": {}, "result": 1}, {"id": {}, "result": 2}]',
+    "null",
+    "5",
+    "",
+]
+
+
+@pytest.mark.parametrize("body", BATCHES, ids=lambda body: body[:20])
+async def test_batch__any_json__is_unavailable(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    rpc = Rpc("http://node.example")
+    rpc._connected = True
+
+    async def post(*_: Any, **__: Any) -> bytes:
+        return body.encode()
+
+    manager = rpc._provider._request_session_manager
+    monkeypatch.setattr(manager, "async_make_post_request", post)
+    with pytest.raises(EndpointUnavailableError):
+        await rpc.batch([ASKED, ASKED])
+
+
 async def test_call__result__is_returned_from_one_post() -> None:
     rpc, provider = endpoint({"id": 1, "result": "0x1", "error": None})
     assert await rpc.call("eth_chainId") == "0x1"
@@ -95,6 +136,7 @@ def http_error(status: int) -> aiohttp.ClientResponseError:
         (aiohttp.ServerTimeoutError(f"to {SECRET}"), "timed out"),
         (aiohttp.ClientPayloadError(SECRET), "ClientPayloadError"),
         (ValueError(f"no JSON from {SECRET}"), "ValueError"),
+        (RecursionError("maximum recursion depth exceeded"), "RecursionError"),
     ],
 )
 @pytest.mark.parametrize(
@@ -112,8 +154,8 @@ async def test_rpc__no_answer__is_temporary_and_shows_no_url(
 
 
 async def test_batch__one_fails__the_others_keep_their_places() -> None:
-    error = {"error": {"code": -32000, "message": "no"}}
-    rpc, provider = endpoint([{"result": 1}, error, {"result": 3}])
+    error = {"id": 8, "error": {"code": -32000, "message": "no"}}
+    rpc, provider = endpoint([{"id": 7, "result": 1}, error, {"id": 9, "result": 3}])
     one, two, three = await rpc.batch([ASKED, ASKED, ASKED])
     assert (one, three) == (1, 3)
     assert isinstance(two, RpcError)
@@ -121,7 +163,18 @@ async def test_batch__one_fails__the_others_keep_their_places() -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [{"error": {"code": -32600, "message": "no batches"}}, [], [{"result": 1}] * 3]
+    "response",
+    [
+        {"error": {"code": -32600, "message": "no batches"}},
+        [],
+        [{"result": 1}] * 3,
+        [{"id": 1, "result": 1}] * 2,
+        [{"id": 1, "result": 1}, {"id": 3, "result": 3}],
+        [{"id": 1, "result": 1}, {"id": None, "error": {"code": -32005, "message": "slow down"}}],
+        [{"result": 1}, {"result": 2}],
+        [{"id": "1", "result": 1}, {"id": "2", "result": 2}],
+        [None, None],
+    ],
 )
 async def test_batch__not_answered_as_a_batch__is_unavailable(response: object) -> None:
     rpc, _ = endpoint(response)
@@ -161,3 +214,8 @@ async def test_retry_reads__clear_error__is_final() -> None:
     with pytest.raises(RpcError):
         await at_once(ask)()
     assert len(provider.posts) == 1
+
+
+async def test_retry_reads__endpoint_stays_down__is_given_up_while_the_head_is_fresh() -> None:
+    stop: Any = retry_reads(endpoint)
+    assert stop.retry.stop.max_delay <= 3
