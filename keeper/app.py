@@ -23,7 +23,7 @@ from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
-from keeper.model.values import PositionId
+from keeper.model.values import Head, PositionId
 from keeper.protocols.registry import PROTOCOLS
 from keeper.service.housekeeping import Job, schedule
 from keeper.storage.store import Store
@@ -42,7 +42,7 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
     Raises `ConfigurationError` where the chain contradicts the settings, and, with `once` only,
     `TemporaryError` where the endpoint is down.
     """
-    # A pass and a housekeeping job never interleave, and a stop waits for the pass to end.
+    # Held by a pass, so that a stop can wait for its end.
     turn = asyncio.Lock()
     protection = asyncio.create_task(_protect(settings, turn, once=once, live=live), name="protect")
     await _until_signal(protection, turn)
@@ -153,22 +153,30 @@ class Daemon:
         await self._engine.resume(await self._heads.current())
 
     async def _pass_over_heads(self, *, once: bool) -> None:
-        async for change in self._heads.changes():
-            if change.missed:
-                log.info("heads.missed", count=len(change.missed), block=change.head.number)
-            if change.reorged_blocks:
-                log.warning("heads.reorg", blocks=change.reorged_blocks, block=change.head.number)
-            async with self._turn:
-                try:
-                    await self._engine.run_pass(change.head)
-                except (EndpointUnavailableError, SQLAlchemyError) as error:
-                    # Nothing is sent without the journal, so both mend themselves at a later head.
-                    if once:
-                        raise TemporaryError(str(error)) from error
-                    log.error("pass.failed", block=change.head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
-                    continue
-            if once and (self._transactions.idle or not self._live):
-                return
+        async with contextlib.aclosing(self._heads.changes()) as changes:
+            async for change in changes:
+                if change.missed:
+                    log.info("heads.missed", count=len(change.missed), block=change.head.number)
+                if change.reorged_blocks:
+                    log.warning(
+                        "heads.reorg", blocks=change.reorged_blocks, block=change.head.number
+                    )
+                passed = await self._pass(change.head, once=once)
+                if once and passed and (self._transactions.idle or not self._live):
+                    return
+
+    async def _pass(self, head: Head, *, once: bool) -> bool:
+        """Whether the pass came to its end."""
+        async with self._turn:
+            try:
+                await self._engine.run_pass(head)
+            except (EndpointUnavailableError, SQLAlchemyError) as error:
+                # Nothing is sent without the journal, so both mend themselves at a later head.
+                if once:
+                    raise TemporaryError(str(error)) from error
+                log.error("pass.failed", block=head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
+                return False
+            return True
 
     # Neither holds up a pass: they read at their own pace, and take over what they read at once.
 
