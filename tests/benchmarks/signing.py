@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import erfc, exp, log, sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -143,6 +143,8 @@ class Script:
 
     peer: Peer
     town: Town
+    healths: list[int] = field(default_factory=list)
+    """As last read."""
 
     def sequentially(self) -> bytes:
         """One call after the other."""
@@ -160,6 +162,7 @@ class Script:
         return self._sign(read)
 
     def _sign(self, read: Sequence[Sequence[int]]) -> bytes:
+        self.healths = [answer[5] for answer in read]
         endangered = [
             (account, answer)
             for account, answer in zip(self.town.addresses, read, strict=True)
@@ -218,6 +221,10 @@ async def measure(town: Town) -> tuple[list[Row], str]:
         one_by_one = Side(name="web3, one call after the other", run=script.sequentially)
         gathered = Side(name="AsyncWeb3, asyncio.gather", run=script.gathered)
         await take_turns([keeper, one_by_one, gathered], rounds=ROUNDS)
+    reading = aave_v3.snapshot(market, town.addresses, timestamp=town.head.timestamp)
+    (found,), _ = await Reader(rpc, multicall=multicall).read([reading], at=town.head.hash)
+    if script.healths != [found.position(account).health for account in town.addresses]:
+        raise AssertionError("the sides did not read the same healths")
     await rpc.close()
     await script.peer.async_w3.provider.disconnect()
     if not meant(keeper.found) == meant(one_by_one.found) == meant(gathered.found):
