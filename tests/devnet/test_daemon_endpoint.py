@@ -71,6 +71,7 @@ async def test_endpoint__heads_missed__are_noticed_and_filled_in(ground: Ground)
         ground.chain.mine()
         await running.said("heads.missed", count=len(missed), block=ground.block())
         await running.said("pass.done", block=ground.block())
+        await running.said("heads.backfilled", blocks=len(missed))
         assert (POLL,) * len(missed) in [post.methods for post in proxy.recording.posts]
         # The forecast has every round that was published meanwhile.
         stored = ground.query("SELECT answer FROM feed_rounds ORDER BY updated_at, round_id")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -11,7 +11,14 @@ import websockets
 from structlog.testing import capture_logs
 
 from keeper.chain import heads as heads_module
-from keeper.chain.heads import BACKFILL_BLOCKS, HeadChange, Heads, decode_head
+from keeper.chain.heads import (
+    BACKFILL_BLOCKS,
+    MAX_LEAD_BLOCKS,
+    POLLS_BELOW,
+    HeadChange,
+    Heads,
+    decode_head,
+)
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
 from keeper.model.values import Head
 from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
@@ -24,7 +31,9 @@ class Node:
         self.blocks: dict[int, Head] = {}
         self.asked = asyncio.Event()
         self.latest: Callable[[], Any] = lambda: header(self.blocks[max(self.blocks)])
-        self.rpc = FakeRpc({"eth_getBlockByNumber": self.block})
+        self.missing: Any = None
+        """What it says of a block that it does not have."""
+        self.rpc = FakeRpc({"eth_getBlockByNumber": self.block, "eth_chainId": lambda: "0x7a69"})
         self.mine(*blocks)
 
     def mine(self, *blocks: Head) -> None:
@@ -36,7 +45,14 @@ class Node:
             self.asked.set()
             return self.latest()
         found = self.blocks.get(int(number, 16))
-        return None if found is None else header(found)
+        if found is None and isinstance(self.missing, Exception):
+            raise self.missing
+        return self.missing if found is None else header(found)
+
+    def backfills(self) -> list[list[str]]:
+        """The blocks asked for by their numbers, POST by POST."""
+        asked = [[each.params[0] for each in post if each.params] for post in self.rpc.posts]
+        return [post for post in asked if post and post != ["latest"]]
 
     def heads(self, **options: Any) -> Heads:
         return Heads(self.rpc, **{"ws_url": None, "poll_interval_s": 0.0} | options)
@@ -49,17 +65,15 @@ async def polled(node: Node) -> None:
         await node.asked.wait()
 
 
-def numbers(blocks: Iterable[Head]) -> list[int]:
-    return [block.number for block in blocks]
-
-
 # -- polling -------------------------------------------------------------------------------------
 
 
 async def test_heads__chain_grows__each_newest_head_comes_once() -> None:
     node = Node(head_at(7))
     async with aclosing(node.heads().changes()) as changes:
-        assert (await anext(changes)) == HeadChange(head=head_at(7), missed=(), reorged_blocks=0)
+        assert (await anext(changes)) == HeadChange(
+            head=head_at(7), missed=range(7, 7), reorged_blocks=0
+        )
         node.mine(head_at(8))
         assert (await anext(changes)).head == head_at(8)
         waiting = asyncio.ensure_future(anext(changes))
@@ -76,11 +90,32 @@ async def test_heads__slow_consumer__skips_to_the_newest_and_is_told_what_it_mis
         node.rpc.posts.clear()
         node.mine(*(head_at(number) for number in (11, 12, 13, 14)))
         change = await anext(changes)
-    assert change.head == head_at(14)
-    assert numbers(change.missed) == [11, 12, 13]
-    assert change.reorged_blocks == 0
-    backfills = [post for post in node.rpc.posts if post[0].params[0] != "latest"]
-    assert [[each.params[0] for each in post] for post in backfills] == [["0xb", "0xc", "0xd"]]
+        assert node.backfills() == []
+        assert change == HeadChange(head=head_at(14), missed=range(11, 14), reorged_blocks=0)
+        node.mine(head_at(15))
+        assert (await anext(changes)).missed == range(0)
+        await polled(node)
+    assert node.backfills() == [["0xb", "0xc", "0xd"]]
+
+
+async def test_heads__back_fill_does_not_come__the_next_head_does() -> None:
+    node = Node(head_at(10))
+    stuck = asyncio.Event()
+    batch = node.rpc.batch
+
+    async def never(requests: Any) -> Any:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    node.rpc.batch = never  # type: ignore[method-assign]  # an endpoint that does not answer
+    async with aclosing(node.heads().changes()) as changes:
+        await anext(changes)
+        node.mine(head_at(13))
+        await anext(changes)
+        node.mine(head_at(14))
+        assert (await anext(changes)).head == head_at(14)
+        await stuck.wait()
+    node.rpc.batch = batch  # type: ignore[method-assign]  # as above
 
 
 async def test_heads__announced_while_the_consumer_was_busy__are_not_fetched_again() -> None:
@@ -91,7 +126,10 @@ async def test_heads__announced_while_the_consumer_was_busy__are_not_fetched_aga
             node.mine(head_at(number))
             await polled(node)
         change = await anext(changes)
-    assert (change.head, change.missed) == (head_at(12), (head_at(11),))
+        assert (change.head, change.missed) == (head_at(12), range(11, 12))
+        node.mine(head_at(13))
+        await anext(changes)
+        await polled(node)
     assert set(node.rpc.sent("eth_getBlockByNumber")) == {("latest", False)}
 
 
@@ -100,16 +138,25 @@ async def test_heads__long_gap__is_back_filled_as_far_as_anything_could_matter()
     async with aclosing(node.heads().changes()) as changes:
         await anext(changes)
         node.mine(*(head_at(number) for number in range(2, 1_001)))
-        change = await anext(changes)
-    assert numbers(change.missed) == list(range(1_000 - BACKFILL_BLOCKS, 1_000))
+        assert (await anext(changes)).missed == range(2, 1_000)
+        node.mine(head_at(1_001))
+        await anext(changes)
+        await polled(node)
+    (asked,) = node.backfills()
+    assert asked == [hex(number) for number in range(1_000 - BACKFILL_BLOCKS, 1_000)]
 
 
-async def test_heads__back_fill_fails__the_newest_head_comes_all_the_same() -> None:
+@pytest.mark.parametrize("trouble", [None, {}, "busy", EndpointUnavailableError("timed out")])
+async def test_heads__back_fill_fails__the_newest_head_comes_all_the_same(trouble: Any) -> None:
     node = Node(head_at(1))
+    node.missing = trouble
     async with aclosing(node.heads().changes()) as changes:
         await anext(changes)
-        node.blocks = {5: head_at(5)}
-        assert await anext(changes) == HeadChange(head=head_at(5), missed=(), reorged_blocks=0)
+        for number in (5, 9):
+            node.blocks = {number: head_at(number)}
+            assert (await anext(changes)).head == head_at(number)
+        await polled(node)
+    assert node.backfills()
 
 
 async def test_heads__lagging_answer__never_goes_backward() -> None:
@@ -129,7 +176,7 @@ async def test_heads__same_height_another_hash__is_a_reorg_and_a_new_head() -> N
         await anext(changes)
         sibling = head_at(5, fork="f", parent_fork="")
         node.mine(sibling)
-        assert await anext(changes) == HeadChange(head=sibling, missed=(), reorged_blocks=1)
+        assert await anext(changes) == HeadChange(head=sibling, missed=range(0), reorged_blocks=1)
         node.mine(head_at(6, fork="f"))
         change = await anext(changes)
         assert (change.head.number, change.reorged_blocks) == (6, 0)
@@ -152,6 +199,9 @@ async def test_heads__parent_is_not_the_known_one__is_a_reorg() -> None:
         lambda: {"number": None, "hash": None},
         lambda: "not a header",
         lambda: header(head_at(6)) | {"timestamp": "soon"},
+        lambda: header(head_at(6)) | {"hash": None},
+        lambda: header(head_at(6)) | {"number": hex(2**63)},
+        lambda: header(head_at(6)) | {"timestamp": hex(2**256)},
     ],
 )
 async def test_heads__poll_fails__is_said_and_survived(trouble: Callable[[], Any]) -> None:
@@ -182,7 +232,7 @@ async def test_heads__no_longer_followed__leaves_no_task_behind() -> None:
     before = asyncio.all_tasks()
     async with aclosing(node.heads().changes()) as changes:
         await anext(changes)
-        assert len(asyncio.all_tasks() - before) == 1
+        assert len(asyncio.all_tasks() - before) == 2
     assert asyncio.all_tasks() == before
 
 
@@ -200,9 +250,10 @@ def test_decode_head__before_london__has_no_base_fee() -> None:
 class Socket:
     """A WebSocket in memory: frames put in come out; an exception put in ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, chain_id: Any = "0x7a69") -> None:
         self.frames: asyncio.Queue[str | Exception | None] = asyncio.Queue()
-        self.subscribed: list[Any] = []
+        self.asked: list[str] = []
+        self._chain_id = chain_id
 
     def put(self, *frames: Any) -> None:
         for frame in frames:
@@ -212,7 +263,15 @@ class Socket:
         self.put({"method": "eth_subscription", "params": {"result": header(head)}})
 
     async def send(self, message: str) -> None:
-        self.subscribed.append(json.loads(message))
+        asked = json.loads(message)
+        self.asked.append(asked["method"])
+        answer = self._chain_id if asked["method"] == "eth_chainId" else "0xsubscription"
+        # Answered ahead of what a test has put there to follow.
+        waiting = [self.frames.get_nowait() for _ in range(self.frames.qsize())]
+        self.put({"jsonrpc": "2.0", "id": asked["id"], "result": answer})
+        for frame in waiting:
+            self.frames.put_nowait(frame)
+            self.frames.task_done()
 
     async def __aenter__(self) -> Self:
         return self
@@ -250,7 +309,6 @@ async def test_heads__announced_over_websocket__come_without_a_poll(sockets: lis
     heads = node.heads(ws_url="ws://node", poll_interval_s=3_600.0)
     async with aclosing(heads.changes()) as changes:
         assert (await anext(changes)).head == head_at(1)
-        socket.put({"jsonrpc": "2.0", "id": 1, "result": "0xsubscription"})
         socket.announce(head_at(2))
         assert (await anext(changes)).head == head_at(2)
         # A slow consumer again: announced headers are the missed ones, no request is made.
@@ -258,9 +316,9 @@ async def test_heads__announced_over_websocket__come_without_a_poll(sockets: lis
             socket.announce(head_at(number))
         await socket.frames.join()
         change = await anext(changes)
-    assert (change.head, numbers(change.missed)) == (head_at(5), [3, 4])
-    assert socket.subscribed[0]["method"] == "eth_subscribe"
-    assert len(node.rpc.posts) == 1
+    assert (change.head, change.missed) == (head_at(5), range(3, 5))
+    assert socket.asked == ["eth_chainId", "eth_subscribe"]
+    assert len(node.rpc.sent("eth_getBlockByNumber")) == 1
 
 
 async def test_heads__websocket_lost__polling_goes_on_and_it_is_connected_again(
@@ -302,3 +360,108 @@ async def test_heads__strange_frame__ends_neither_socket_nor_poll(
         first.announce(head_at(7))
         second.announce(head_at(7))
         assert (await anext(changes)).head == head_at(7)
+
+
+async def test_heads__socket_of_another_chain__is_told_and_not_used(sockets: list[Socket]) -> None:
+    node, socket = Node(head_at(1)), Socket(chain_id="0x1")
+    sockets += [socket, Socket()]
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        with capture_logs() as logs:
+            socket.announce(head_at(9))
+            assert (await anext(changes)).head == head_at(1)
+            await polled(node)
+            node.mine(head_at(2))
+            assert (await anext(changes)).head == head_at(2)
+    (line,) = logs
+    assert line["event"] == "heads.websocket_of_another_chain"
+    assert (line["chain_id"], line["expected"], line["log_level"]) == (1, 31_337, "error")
+    assert socket.asked == ["eth_chainId"]
+    assert len(sockets) == 1
+
+
+@pytest.mark.parametrize("chain_id", [None, 5, "soon"])
+async def test_heads__socket_does_not_tell_its_chain__is_not_used(
+    sockets: list[Socket], chain_id: Any
+) -> None:
+    node, socket = Node(head_at(1)), Socket(chain_id=chain_id)
+    sockets.append(socket)
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        socket.announce(head_at(9))
+        await polled(node)
+        node.mine(head_at(2))
+        assert (await anext(changes)).head == head_at(2)
+    assert socket.asked == ["eth_chainId"]
+
+
+async def test_heads__announced_far_ahead__is_taken_when_the_poll_has_seen_it(
+    sockets: list[Socket],
+) -> None:
+    node, socket = Node(head_at(1)), Socket()
+    sockets.append(socket)
+    heads = node.heads(ws_url="ws://node", poll_interval_s=3_600.0)
+    async with aclosing(heads.changes()) as changes:
+        await anext(changes)
+        # Nobody has this one: the poll is asked at once, and says otherwise.
+        socket.announce(head_at(2 + MAX_LEAD_BLOCKS))
+        socket.announce(head_at(1 + MAX_LEAD_BLOCKS))
+        assert (await anext(changes)).head == head_at(1 + MAX_LEAD_BLOCKS)
+        # This one it has.
+        node.mine(head_at(500))
+        socket.announce(head_at(500))
+        assert (await anext(changes)).head == head_at(500)
+
+
+async def test_heads__announced_and_never_confirmed__gives_way_to_the_poll(
+    sockets: list[Socket],
+) -> None:
+    node, socket = Node(head_at(1)), Socket()
+    sockets.append(socket)
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        socket.announce(head_at(50))
+        assert (await anext(changes)).head == head_at(50)
+        node.mine(head_at(2))
+        with capture_logs() as logs:
+            assert (await anext(changes)).head == head_at(2)
+            node.mine(head_at(3))
+            assert (await anext(changes)).head == head_at(3)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "heads.not_confirmed"
+    ]
+
+
+async def test_heads__chain_faster_than_the_poll__the_socket_is_believed(
+    sockets: list[Socket],
+) -> None:
+    node, socket = Node(head_at(1)), Socket()
+    sockets.append(socket)
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        for number in range(2, 3 * POLLS_BELOW):
+            # Every poll finds the block before the one that was announced.
+            node.latest = lambda number=number: header(head_at(number - 1))  # type: ignore[misc]  # bound early
+            await polled(node)
+            socket.announce(head_at(number))
+            assert (await anext(changes)).head == head_at(number)
+
+
+async def test_heads__poll_breaks_on_something_unforeseen__the_consumer_hears_of_it() -> None:
+    node = Node(head_at(1))
+    async with aclosing(node.heads().changes()) as changes:
+        await anext(changes)
+        node.latest = lambda: _raise(ZeroDivisionError("a bug"))
+        with pytest.raises(ZeroDivisionError):
+            await anext(changes)
+
+
+async def test_heads__listener_breaks_on_something_unforeseen__the_consumer_hears_of_it(
+    sockets: list[Socket],
+) -> None:
+    node, socket = Node(head_at(1)), Socket()
+    sockets.append(socket)
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        socket.frames.put_nowait(ZeroDivisionError("a bug"))
+        with pytest.raises(ZeroDivisionError):
+            await anext(changes)

@@ -126,7 +126,9 @@ class Unheard(Gate):
     def frame(self, text: str) -> bool:
         message = json.loads(text)
         if "params" not in message:
-            self._subscribed.set()
+            if message["id"] == 2:
+                # The first answer was the chain's id.
+                self._subscribed.set()
             return True
         return int(message["params"]["result"]["number"], 16) >= self.from_block
 
