@@ -25,15 +25,19 @@ CHUNK_GAS = 50_000_000
 ENCODINGS_KEPT = 32
 
 
+class RefusedReadingError(ReadingError):
+    """The node refused the calls of one reading, or answered them with what nobody can read."""
+
+
 class Reader:
     """Drives readings at a block hash. Raises `EndpointUnavailableError` when the node does not
-    answer or does not know the block, which a later head will mend."""
+    answer or refuses every reading, as it does a block it does not know: a later head mends that."""
 
     def __init__(self, rpc: Rpc, *, multicall: Address, patient: bool = True) -> None:
-        """`patient`: ask again for a while before giving up."""
+        """`patient`: ask again for a moment what did not come through."""
         self._rpc = rpc
         self._multicall = multicall
-        self._ask = retry_reads(self._ask_once) if patient else self._ask_once
+        self._post = retry_reads(rpc.batch) if patient else rpc.batch
         # Readings ask for the same tuple of calls block after block: its encoding is kept. Holding
         # the tuple keeps its id from being used again.
         self._encodings: OrderedDict[int, tuple[Calls, tuple[str, ...]]] = OrderedDict()
@@ -41,19 +45,24 @@ class Reader:
     async def read(
         self, readings: Sequence[Reading[Any]], *, at: str, beside: Sequence[Request] = ()
     ) -> tuple[list[Any], list[Any | RpcError]]:
-        """The readings' values, a `ReadingError` where one failed; and the answers of `beside`, which
-        ride along in the first POST. As many POSTs as the longest reading yields."""
+        """The readings' values, a `ReadingError` where one failed, a `RefusedReadingError` where the
+        node is to blame; and the answers of `beside`, which ride along in the first POST. As many
+        POSTs as the longest reading yields."""
         values: list[Any] = [None] * len(readings)
         waiting: list[tuple[int, Calls]] = []
         for index, reading in enumerate(readings):
             self._step(index, reading, None, values, waiting)
+        asking = {index for index, _ in waiting}
         answers: list[Any | RpcError] = []
         while waiting or beside:
             asked, waiting = waiting, []
-            results, extra = await self._ask([calls for _, calls in asked], at, beside)
+            results, extra = await self._asked([calls for _, calls in asked], at, beside)
             answers, beside = (extra if beside else answers), ()
             for (index, _), returns in zip(asked, results, strict=True):
                 self._step(index, readings[index], returns, values, waiting)
+            refused = [values[each] for each in asking]
+            if refused and all(isinstance(each, RefusedReadingError) for each in refused):
+                raise EndpointUnavailableError(str(refused[0]))
         return values, answers
 
     def impatient(self) -> "Reader":
@@ -71,10 +80,13 @@ class Reader:
         self,
         index: int,
         reading: Reading[Any],
-        returns: Results | None,
+        returns: Results | RefusedReadingError | None,
         values: list[Any],
         waiting: list[tuple[int, Calls]],
     ) -> None:
+        if isinstance(returns, RefusedReadingError):
+            values[index] = returns
+            return
         try:
             calls = next(reading) if returns is None else reading.send(returns)
         except StopIteration as stop:
@@ -84,9 +96,9 @@ class Reader:
         else:
             waiting.append((index, calls))
 
-    async def _ask_once(
+    async def _asked(
         self, asked: Sequence[Calls], at: str, beside: Sequence[Request]
-    ) -> tuple[list[Results], list[Any | RpcError]]:
+    ) -> tuple[list[Results | RefusedReadingError], list[Any | RpcError]]:
         chunks = [self._encoded(calls) for calls in asked]
         block = {"blockHash": at}
         requests = [
@@ -97,13 +109,16 @@ class Reader:
             for encoded in chunks
             for chunk in encoded
         ]
-        answers = await self._rpc.batch([*requests, *beside])
-        results: list[Results] = []
+        answers = await self._post([*requests, *beside])
+        results: list[Results | RefusedReadingError] = []
         start = 0
         for calls, encoded in zip(asked, chunks, strict=True):
             parts = answers[start : start + len(encoded)]
             start += len(encoded)
-            results.append(join_results(list(map(self._decoded, parts, _sizes(len(calls))))))
+            try:
+                results.append(join_results(list(map(self._decoded, parts, _sizes(len(calls))))))
+            except RefusedReadingError as error:
+                results.append(error)
         return results, answers[start:]
 
     def _encoded(self, calls: Calls) -> tuple[str, ...]:
@@ -122,11 +137,11 @@ class Reader:
 
     def _decoded(self, answer: Any | RpcError, count: int) -> Results:
         if isinstance(answer, RpcError):
-            raise EndpointUnavailableError(f"{self._rpc.name} refused a read: {answer}")
+            raise RefusedReadingError(f"{self._rpc.name} refused a read: {answer}")
         try:
             return decode_aggregate3(bytes.fromhex(answer[2:]), count)
         except (MalformedAnswerError, ValueError, TypeError) as error:
-            raise EndpointUnavailableError(f"{self._rpc.name} misread: {error}") from error
+            raise RefusedReadingError(f"{self._rpc.name} misread: {error}") from error
 
 
 def _sizes(count: int) -> list[int]:

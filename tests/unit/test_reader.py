@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import tenacity
+from eth_abi.abi import decode
 
 from keeper.abi.multicall import MULTICALL3, encode_aggregate3
 from keeper.abi.words import Function
-from keeper.chain.reader import CALLS_PER_CHUNK, Reader
+from keeper.chain.reader import CALLS_PER_CHUNK, Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
 from keeper.model.reading import Call, CallFailedError, Calls, Reading, ReadingError
 from keeper.model.units import Address
@@ -186,20 +187,72 @@ async def test_read__block_unknown__is_unavailable(rpc: FakeRpc, impatient: Read
     assert len(rpc.posts) == 1
 
 
-async def test_read__node_a_block_behind__is_asked_again(rpc: FakeRpc, reader: Reader) -> None:
-    behind = iter([True, True, False])
+async def test_read__block_unknown__is_left_to_the_next_head(rpc: FakeRpc, reader: Reader) -> None:
+    rpc.answers["eth_call"] = refused("eth_call", -32000, "header for hash not found")
+    with pytest.raises(EndpointUnavailableError, match="header for hash not found"):
+        await reader.read([once(1), twice(2)], at=BLOCK, beside=[TRANSACTION])
+    assert len(rpc.posts) == 1
+
+
+async def test_read__node_away_for_a_moment__is_asked_again(
+    rpc: FakeRpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = multicall(doubled)
+    away = iter([True, True, False])
 
     def answer(*params: Any) -> Any:
-        if next(behind):
-            raise RpcError("eth_call", -32000, "header for hash not found")
+        if next(away):
+            raise EndpointUnavailableError("fake is unavailable: timed out")
         return there(*params)
 
     rpc.answers["eth_call"] = answer
-    reader._ask = reader._ask.retry_with(wait=tenacity.wait_none())  # type: ignore[attr-defined]  # the policy without its waits
+    reader = Reader(rpc, multicall=MULTICALL3)
+    reader._post = reader._post.retry_with(wait=tenacity.wait_none())  # type: ignore[attr-defined]  # the policy without its waits
     values, answers = await reader.read([once(1)], at=BLOCK, beside=[TRANSACTION])
     assert (values, answers) == ([[2]], [{"for": "0xabc"}])
     assert rpc.methods == [["eth_call", "eth_getTransactionReceipt"]] * 3
+
+
+def only_for(*arguments: int) -> Any:
+    """A node that refuses a chunk with any other argument."""
+    there = multicall(doubled)
+
+    def answer(call: Any, *params: Any) -> Any:
+        (calls,) = decode(["(address,bool,bytes)[]"], bytes.fromhex(call["data"][10:]))
+        if any(int.from_bytes(data[4:], "big") not in arguments for _, _, data in calls):
+            raise RpcError("eth_call", -32000, "out of gas")
+        return there(call, *params)
+
+    return answer
+
+
+async def test_read__one_chunk_refused__the_other_readings_are_read(
+    rpc: FakeRpc, reader: Reader
+) -> None:
+    rpc.answers["eth_call"] = only_for(1, 2, 3, 4)
+    (one, refusal, two), answers = await reader.read(
+        [once(1), once(9), twice(2)], at=BLOCK, beside=[TRANSACTION]
+    )
+    assert (one, two, answers) == ([2], 8, [{"for": "0xabc"}])
+    assert isinstance(refusal, RefusedReadingError)
+    assert "out of gas" in str(refusal)
+    assert len(rpc.posts) == 2
+
+
+async def test_read__second_step_refused__what_is_read_stays(rpc: FakeRpc, reader: Reader) -> None:
+    rpc.answers["eth_call"] = only_for(1, 2)
+    (one, refusal), _ = await reader.read([once(1), twice(2)], at=BLOCK)
+    assert one == [2]
+    assert isinstance(refusal, RefusedReadingError)
+
+
+async def test_read__one_of_several_chunks_refused__the_reading_is(
+    rpc: FakeRpc, reader: Reader
+) -> None:
+    rpc.answers["eth_call"] = only_for(*range(CALLS_PER_CHUNK))
+    (refusal, one), _ = await reader.read([once(*range(CALLS_PER_CHUNK + 1)), once(1)], at=BLOCK)
+    assert isinstance(refusal, RefusedReadingError)
+    assert one == [2]
 
 
 async def test_head__known_by_its_hash__is_decoded(rpc: FakeRpc, reader: Reader) -> None:
