@@ -8,7 +8,7 @@ import structlog
 from keeper.chain.reader import Reader
 from keeper.chain.transactions import RunOnStore
 from keeper.forecast.volatility import RoundSeries
-from keeper.model.reading import Reading
+from keeper.model.reading import Reading, ReadingError
 from keeper.model.units import Address
 from keeper.model.values import Head
 from keeper.protocols.chainlink import (
@@ -26,7 +26,8 @@ HISTORY_S = 31 * 24 * 3600
 """A day more than the forecast's longest window."""
 
 MOST_MISSED = 500
-"""More rounds than these between two passes, or a change of phase, leave a gap until restart."""
+"""More rounds than these between two passes, or a change of phase, leave a gap in memory, and
+everything after it out of the store, until the feed is loaded again."""
 
 
 class RoundStore(Protocol):
@@ -48,9 +49,12 @@ class FeedPrices:
         self._run = run
         self._rounds: dict[Address, FeedRounds] = {}
         self._series: dict[Address, RoundSeries] = {}
+        self._unstored: dict[Address, tuple[Round, ...]] = {}
+        self._gaps: set[Address] = set()
 
     async def load(self, feeds: Sequence[Address], head: Head) -> None:
-        """Rounds of the last month: what the store has, and from the chain what it lacks.
+        """Rounds of the last month: what the store has, and from the chain what it lacks. A feed
+        that cannot be read is cold, or keeps what is known of it.
 
         Raises `EndpointUnavailableError`."""
         since = head.timestamp - HISTORY_S
@@ -67,8 +71,12 @@ class FeedPrices:
         ]
         values, _ = await self._reader.read(readings, at=head.hash)
         for feed, known, read in zip(feeds, stored, values, strict=True):
-            if not isinstance(read, FeedRounds):
-                raise read
+            if isinstance(read, ReadingError):
+                log.warning("feed.unreadable", feed=feed, reason=str(read))
+                if feed not in self._rounds:
+                    self._keep(FeedRounds(feed=feed, decimals=0, rounds=(), cold=str(read)))
+                continue
+            self._gaps.discard(feed)
             await self._run(self._store.add, self._chain_id, feed, read.rounds)
             earlier = FeedRounds(feed=feed, decimals=read.decimals, rounds=known, cold=read.cold)
             self._keep(earlier.followed_by(read.rounds, since=since))
@@ -106,12 +114,20 @@ class FeedPrices:
     def observe(self, new: Mapping[Address, Sequence[Round]], head: Head) -> None:
         """Take in what `latest` found."""
         for feed, rounds in new.items():
+            known = self._rounds[feed].latest_id
+            if known is not None and rounds[0].id - known - 1 > MOST_MISSED:
+                self._gaps.add(feed)
+            if feed not in self._gaps:
+                self._unstored[feed] = (*self._unstored.get(feed, ()), *rounds)
             self._keep(self._rounds[feed].followed_by(rounds, since=head.timestamp - HISTORY_S))
 
-    async def store(self, new: Mapping[Address, Sequence[Round]]) -> None:
-        """Keep them on disk; after the pass's sends, for the store can wait and the block cannot."""
-        for feed, rounds in new.items():
+    async def store(self) -> None:
+        """Keep on disk what was taken in since the last time, by passes that failed as well; after a
+        pass's sends, for the store can wait and the block cannot."""
+        for feed, rounds in tuple(self._unstored.items()):
             await self._run(self._store.add, self._chain_id, feed, rounds)
+            # What came meanwhile stays.
+            self._unstored[feed] = self._unstored[feed][len(rounds) :]
 
     @property
     def series(self) -> Mapping[Address, RoundSeries]:
@@ -120,8 +136,9 @@ class FeedPrices:
 
     @property
     def warm(self) -> frozenset[Address]:
-        """Feeds whose rounds are known; the others are worth another try."""
-        return frozenset(f for f, rounds in self._rounds.items() if rounds.cold is None)
+        """Feeds whose rounds are known without a gap; the others are worth another try."""
+        known = {feed for feed, rounds in self._rounds.items() if rounds.cold is None}
+        return frozenset(known - self._gaps)
 
     def _keep(self, rounds: FeedRounds) -> None:
         self._rounds[rounds.feed] = rounds

@@ -108,7 +108,7 @@ class Engine:
         self._scribe.begin()
         for market in self._changed:
             await self._discover(market, head)
-        snapshot, new_rounds, answers = await self._read(head)
+        snapshot, answers = await self._read(head)
         await self._settle(snapshot, answers)
         outlook = look_ahead(snapshot, self._watched, self._markets, self._prices.series)
         decisions = decide(
@@ -129,13 +129,13 @@ class Engine:
             armed=self._armed.tolist(),
             busy=[self._transactions.busy(row.id.account) for row in self._watched],
         )
-        await self._prices.store(new_rounds)
+        await self._prices.store()
         self.passes += 1
         log.debug("pass.done", block=head.number)
 
     # -- read ------------------------------------------------------------------------------------
 
-    async def _read(self, head: Head) -> tuple[Snapshot, Any, list[Any]]:
+    async def _read(self, head: Head) -> tuple[Snapshot, list[Any]]:
         markets = list(self._markets.values())
         values, receipts = await self._reader.read(
             [*(market.reading(head) for market in markets), self._prices.latest()],
@@ -156,7 +156,7 @@ class Engine:
         for name, market_snapshot in snapshot.markets.items():
             self._markets[name].remember(market_snapshot)
         self._outcomes.keep(snapshot)
-        return snapshot, new_rounds, receipts
+        return snapshot, receipts
 
     # -- receipt → re-read → result --------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """Feeds' rounds: loaded once from store and chain, added to at every block."""
 
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
 from keeper.abi.multicall import MULTICALL3
 from keeper.chain.prices import HISTORY_S, MOST_MISSED, FeedPrices
 from keeper.chain.reader import Reader
+from keeper.chain.rpc import RpcError
 from keeper.model.reading import Call
 from keeper.model.units import Address
 from keeper.protocols.chainlink import Round
@@ -69,7 +70,7 @@ class Chain:
         reader = Reader(self.rpc, multicall=MULTICALL3)
         (new,), _ = await reader.read([self.prices.latest()], at=HEAD.hash)
         self.prices.observe(new, HEAD)
-        await self.prices.store(new)
+        await self.prices.store()
         return dict(new)
 
     def times(self, feed: Feed) -> list[int]:
@@ -166,8 +167,18 @@ async def test_latest__too_many_rounds_missed__takes_the_newest_and_leaves_a_gap
 ) -> None:
     await chain.prices.load(chain.feeds, HEAD)
     chain.ether.publish(*((2_000_00000000, NOW) for _ in range(MOST_MISSED + 2)))
+    stored = dict(chain.store.kept[chain.ether.address])
     found = await chain.look()
     assert [len(rounds) for rounds in found.values()] == [1]
+    # Nothing beyond the gap is stored, so that the next loading fills it.
+    chain.ether.publish((2_000_00000000, NOW))
+    await chain.look()
+    assert chain.store.kept[chain.ether.address] == stored
+    assert chain.prices.warm == {chain.bitcoin.address}
+    await chain.prices.load([chain.ether.address], HEAD)
+    assert chain.prices.warm == set(chain.feeds)
+    assert len(chain.times(chain.ether)) == len(chain.ether.rounds)
+    assert len(chain.store.kept[chain.ether.address]) == len(chain.ether.rounds)
 
 
 async def test_latest__feed_stops_answering__keeps_what_is_known(chain: Chain) -> None:
@@ -185,6 +196,47 @@ async def test_observe__rounds_older_than_the_history__are_dropped(chain: Chain)
     chain.ether.publish((2_000_00000000, NOW + 12))
     chain.prices.observe({chain.ether.address: (chain.ether.round(3),)}, later)
     assert chain.times(chain.ether) == [NOW, NOW + 12]
+
+
+async def test_store__pass_failed_after_taking_rounds_in__the_next_one_stores_them(
+    chain: Chain,
+) -> None:
+    await chain.prices.load(chain.feeds, HEAD)
+    chain.ether.publish((2_100_00000000, NOW - 12))
+    chain.prices.observe({chain.ether.address: (chain.ether.round(11),)}, HEAD)
+    chain.ether.publish((2_200_00000000, NOW))
+    await chain.look()
+    assert len(chain.store.kept[chain.ether.address]) == 12
+
+
+async def test_store__disk_full_for_a_while__nothing_is_lost(chain: Chain) -> None:
+    await chain.prices.load(chain.feeds, HEAD)
+    chain.ether.publish((2_100_00000000, NOW))
+    chain.store.broken = True
+    with pytest.raises(OSError, match="disk is full"):
+        await chain.look()
+    chain.store.broken = False
+    await chain.look()
+    assert len(chain.store.kept[chain.ether.address]) == 11
+
+
+async def test_load__one_feed_refused__the_others_are_loaded_and_it_is_tried_again(
+    chain: Chain,
+) -> None:
+    there = chain.rpc.answers["eth_call"]
+
+    def answer(call: Any, *params: Any) -> Any:
+        if chain.bitcoin.address[2:].lower() in call["data"]:
+            raise RpcError("eth_call", -32000, "out of gas")
+        return there(call, *params)
+
+    chain.rpc.answers["eth_call"] = answer
+    await chain.prices.load(chain.feeds, HEAD)
+    assert chain.prices.warm == {chain.ether.address}
+    assert "out of gas" in str(chain.prices.series[chain.bitcoin.address].cold)
+    chain.rpc.answers["eth_call"] = there
+    await chain.prices.load([chain.bitcoin.address], HEAD)
+    assert chain.prices.warm == set(chain.feeds)
 
 
 async def test_store__disk_full__the_pass_knows_but_the_rounds_are_in_memory(chain: Chain) -> None:
