@@ -26,6 +26,11 @@ MAX_ROUNDS = 20_000
 """Where the walk back ends at the latest: a month of one round every two minutes."""
 
 _MAX_ANSWER = 2**255 - 1
+_MAX_ID = 2**80 - 1
+_MAX_DECIMALS = 77
+"""Of 2^255 at most: more leave nothing before the point."""
+_MAX_TIME = 2**40
+"""Unix seconds in the year 36812: what is later than that is no time."""
 _NUMBER_BITS = 32
 """An aggregator counts its rounds in 32 bits."""
 
@@ -180,7 +185,9 @@ class _Walk:
 
 def _round(words: Sequence[int], round_id: int, decimals: int) -> Round | None:
     """From roundId, answer, startedAt, updatedAt, answeredInRound."""
-    if len(words) < 5 or words[3] == 0 or not 0 < words[1] <= _MAX_ANSWER:
+    if len(words) < 5 or not 0 < words[1] <= _MAX_ANSWER or not 0 < words[3] <= _MAX_TIME:
+        return None
+    if round_id > _MAX_ID or decimals > _MAX_DECIMALS:
         return None
     price = Price(value=words[1], decimals=decimals, updated_at=words[3])
     return Round(id=round_id, price=price)

@@ -190,6 +190,11 @@ ROUNDS: dict[int, Published] = {1: {1: (10**8, HOUR)}}
         Lacking(ROUNDS, lacks=SELECTORS[:1]),
         Lacking(ROUNDS, lacks=SELECTORS[1:]),
         Proxy({1: {}}),
+        Proxy({1: {1: (10**8, 2**63)}}),
+        Proxy({1: {1: (10**8, 2**255)}}),
+        Proxy({2**20: {1: (10**8, HOUR)}}),
+        Proxy({1: {1: (10**8, HOUR)}}, decimals=78),
+        Proxy({1: {1: (10**8, HOUR)}}, decimals=2**255),
     ],
 )
 def test_rounds_since__source_without_rounds__is_cold_with_a_reason(source: Proxy) -> None:
