@@ -17,7 +17,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.transactions import Settled, TransactionManager
 from keeper.engine.outcome import Outcomes
-from keeper.engine.outlook import Outlook, look_ahead
+from keeper.engine.outlook import Outlook, look_ahead, nothing_known
 from keeper.engine.records import described, shown
 from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.trial import objection, proposal
@@ -110,7 +110,7 @@ class Engine:
             await self._discover(market, head)
         snapshot, answers = await self._read(head)
         await self._settle(snapshot, answers)
-        outlook = look_ahead(snapshot, self._watched, self._markets, self._prices.series)
+        outlook = self._look_ahead(snapshot)
         decisions = decide(
             _healths(snapshot), outlook.forecast.probability, self._triggers, self._armed
         )
@@ -132,6 +132,14 @@ class Engine:
         await self._prices.store()
         self.passes += 1
         log.debug("pass.done", block=head.number)
+
+    def _look_ahead(self, snapshot: Snapshot) -> Outlook:
+        try:
+            return look_ahead(snapshot, self._watched, self._markets, self._prices.series)
+        except Exception:
+            # Floors need no forecast: whatever breaks one must not stop them.
+            log.exception("forecast.failed", block=snapshot.head.number)
+            return nothing_known(len(self._watched))
 
     # -- read ------------------------------------------------------------------------------------
 

@@ -28,6 +28,21 @@ class Outlook:
     """Of each column."""
 
 
+def nothing_known(count: int) -> Outlook:
+    """No forecast for any of `count` rows: only floors act."""
+    return Outlook(
+        forecast=Forecast(
+            distance=np.full(count, np.nan),
+            volatility_per_year=np.full(count, np.nan),
+            probability=np.full(count, np.nan),
+            cold=np.ones(count, dtype=np.bool_),
+        ),
+        columns=(),
+        prices=(),
+        why_cold=(),
+    )
+
+
 def look_ahead(
     snapshot: Snapshot,
     watched: Sequence[Watched],

@@ -92,6 +92,7 @@ class WatchedMarket:
         self.accounts = accounts
         self._provider = provider
         self._chain_id = chain_id
+        self._discovered: Any = None
         self._market: Any = None
         self._known: Any = None
 
@@ -103,15 +104,19 @@ class WatchedMarket:
             raise found
         if found != self._market:
             log.info("market.discovered", market=self.name)
-            self._market, self._known = found, None
+            self._discovered = found
 
     @property
     def feeds(self) -> tuple[Address, ...]:
         """The feeds behind its prices; none before it has been discovered."""
-        return () if self._market is None else self.adapter.price_sources(self._market)
+        market = self._discovered or self._market
+        return () if market is None else self.adapter.price_sources(market)
 
     def reading(self, head: Head) -> Reading[Any]:
-        """All its accounts at a block."""
+        """All its accounts at a block, in the market as last discovered: a pass that is under way
+        ends with the one it began with."""
+        if self._discovered is not None:
+            self._market, self._known, self._discovered = self._discovered, None, None
         return self.adapter.snapshot(
             self._market, self.accounts, timestamp=head.timestamp, known=self._known
         )

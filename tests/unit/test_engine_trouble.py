@@ -193,24 +193,36 @@ async def test_pass__block_of_the_receipt_forgotten__the_plan_is_over_all_the_sa
 
 
 async def test_pass__fails_before_its_end__the_plan_that_was_over_is_concluded_by_the_next(
-    ground: Ground,
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ground.watch(ALICE.address)
     await ground.start()
     ground.price(1_850)
     await ground.block()
     ground.chain.mine()  # a block that the engine does not see, so that it has to look back
-    working, ground.toy.book_rows = ground.toy.book_rows, _failing  # type: ignore[method-assign,assignment]  # a fault
-    with pytest.raises(ZeroDivisionError):
-        await ground.block()
-    ground.toy.book_rows = working  # type: ignore[method-assign]  # mended
+    with monkeypatch.context() as fault:
+        fault.setattr("keeper.engine.engine.decide", _failing)
+        with pytest.raises(ZeroDivisionError):
+            await ground.block()
     await ground.block()
     (decided,) = ground.decisions()
     assert (decided.outcome, decided.as_predicted) == ("done", True)
 
 
-def _failing(_: object) -> NoReturn:
-    raise ZeroDivisionError("a bug in an adapter")
+async def test_pass__forecast_breaks__the_floor_acts_all_the_same(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    monkeypatch.setattr("keeper.engine.engine.look_ahead", _failing)
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert (decided.cause, decided.approved) == ("floor", True)
+
+
+def _failing(*_: object) -> NoReturn:
+    raise ZeroDivisionError("a bug")
 
 
 async def test_pass__two_markets_of_one_account__its_wallet_serves_the_more_endangered_first(
