@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keeper.model.units import Wei
 
@@ -20,6 +21,15 @@ class Fees:
     priority_fee_wei: Wei
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeHistory:
+    """What recent blocks paid; empty where the node does not tell."""
+
+    next_base_fee_wei: Wei | None = None
+    """Of the block after the newest: the chain's rules fix it."""
+    rewards_wei: tuple[int, ...] = ()
+
+
 class FeeCapReachedError(Exception):
     """The next block already costs more than the owner allows."""
 
@@ -30,10 +40,21 @@ class FeeCapReachedError(Exception):
         )
 
 
+def decode_fee_history(answer: Any) -> FeeHistory:
+    """The answer to eth_feeHistory with one percentile, whatever it is."""
+    try:
+        return FeeHistory(
+            next_base_fee_wei=Wei(int(answer["baseFeePerGas"][-1], 16)),
+            rewards_wei=tuple(int(block[0], 16) for block in answer.get("reward") or () if block),
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return FeeHistory()
+
+
 def suggest_fees(
     *, base_fee_wei: Wei, rewards_wei: Sequence[int], floor_wei: Wei, cap_wei: Wei
 ) -> Fees:
-    """Fees that stay valid for several rising blocks.
+    """Fees that stay valid for several rising blocks, from the next one's base fee.
 
     priority = max(floor, median of `rewards_wei`), the floor because quiet chains answer 0;
     max = headroom × base + priority, at most `cap_wei`. Raises `FeeCapReachedError` if the cap

@@ -1,4 +1,4 @@
-"""Trying proposals at a head: simulated, priced and given a nonce, in one round trip."""
+"""Trying proposals at a head: simulated, priced, paid for and given a nonce, in one round trip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from keeper.chain.fees import (
     FEE_HISTORY_BLOCKS,
     FEE_HISTORY_PERCENTILE,
     FeeCapReachedError,
+    FeeHistory,
     Fees,
+    decode_fee_history,
     suggest_fees,
 )
 from keeper.chain.rpc import Request, Rpc, RpcError, retry_reads
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import (
-    METHOD_NOT_FOUND,
+    NOT_SUPPORTED,
     Simulation,
     SimulationFailedError,
     SimulationUnavailableError,
@@ -31,7 +33,27 @@ from keeper.model.values import Head, PositionId, Transaction
 
 log = structlog.get_logger()
 
-NotPrepared = SimulationFailedError | SimulationUnavailableError | FeeCapReachedError
+GAS_HEADROOM_PERCENT = 150
+"""gasUsed is after refunds (at most a fifth, EIP-3529) and state moves until inclusion."""
+
+
+class EtherMissingError(Exception):
+    """The signer cannot pay for the plan's gas, so no node would take its transactions."""
+
+    def __init__(self, signer: Address, *, needed_wei: int, available_wei: int) -> None:
+        super().__init__(
+            f"{signer} has {available_wei / 1e18:.6f} ether and may need {needed_wei / 1e18:.6f} "
+            "for the plan's gas; send it ether"
+        )
+        self.signer = signer
+        self.needed_wei = needed_wei
+        self.available_wei = available_wei
+
+
+NotPrepared = (
+    SimulationFailedError | SimulationUnavailableError | FeeCapReachedError | EtherMissingError
+)
+Tried = Simulation | SimulationFailedError | SimulationUnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,36 +75,58 @@ class Prepared:
     fees: Fees
     chain_nonce: int
 
+    @property
+    def gas_limits(self) -> tuple[int, ...]:
+        """Of each transaction: what the simulation used, with headroom, rounded down."""
+        return tuple(used * GAS_HEADROOM_PERCENT // 100 for used in self.simulation.gas_used)
+
+    @property
+    def most_wei(self) -> int:
+        """What a node asks the signer to hold: Σ gas limit × max fee + value."""
+        return sum(
+            limit * self.fees.max_fee_wei + transaction.value_wei
+            for limit, transaction in zip(self.gas_limits, self.proposal.transactions, strict=True)
+        )
+
 
 class Preparer:
     """Asks one endpoint. The simulated block is `margin_s` seconds after the head."""
 
     def __init__(self, *, rpc: Rpc, multicall: Address, fees: FeeSettings, margin_s: int) -> None:
-        self._rpc = rpc
         self._multicall = multicall
         self._fees = fees
         self._margin_s = margin_s
+        self._batch = retry_reads(rpc.batch)
+        self._simulates = True
         self._multicall_code: str | None = None
 
     async def prepare(
         self, proposals: Sequence[Proposal], head: Head
     ) -> list[Prepared | NotPrepared]:
-        """Simulate each proposal and fetch nonces and fees, in one POST (one more on nodes without
-        eth_simulateV1, the first time two)."""
-        answers = await self._ask(proposals, head)
-        history = answers[-1]
-        # Fees are floored where a node has no history to tell.
-        rewards = history.get("reward") or [] if isinstance(history, dict) else []
-        rewards_wei = [int(block[0], 16) for block in rewards if block]
+        """Simulate each proposal and fetch nonces, balances and fees, in one POST. Where
+        eth_simulateV1 is refused, one more tries by state override, the first time two."""
+        code = None if self._simulates else self._multicall_code
+        trials = [self._trial(proposal, head, code) for proposal in proposals]
+        answers = await self._batch([*trials, *_fees_and_accounts(proposals, head)])
+        fee_history, *accounts = answers[len(trials) :]
+        history = decode_fee_history(fee_history)
+        simulations = [
+            _decoded(answer, proposal, head, by_override=code is not None)
+            for proposal, answer in zip(proposals, answers[: len(trials)], strict=True)
+        ]
+        if code is None:
+            await self._try_again(proposals, head, answers[: len(trials)], simulations)
         outcomes: list[Prepared | NotPrepared] = []
         for index, proposal in enumerate(proposals):
-            simulated, nonce = answers[2 * index : 2 * index + 2]
+            nonce, balance = accounts[2 * index : 2 * index + 2]
             try:
-                prepared = self._prepared(proposal, head, simulated, nonce, rewards_wei)
+                prepared = self._prepared(proposal, simulations[index], nonce, history, head)
+                _check_ether(prepared, balance)
             except (
                 SimulationFailedError,
                 SimulationUnavailableError,
                 FeeCapReachedError,
+                EtherMissingError,
             ) as error:
                 outcomes.append(error)
             else:
@@ -92,65 +136,35 @@ class Preparer:
     def _prepared(
         self,
         proposal: Proposal,
-        head: Head,
-        simulated: Any,
+        simulation: Tried,
         nonce: Any,
-        rewards_wei: Sequence[int],
+        history: FeeHistory,
+        head: Head,
     ) -> Prepared:
-        if not isinstance(nonce, str):
-            raise SimulationUnavailableError(f"the node does not tell the nonce: {nonce}")
+        if not isinstance(simulation, Simulation):
+            raise simulation
+        base_fee_wei = history.next_base_fee_wei
         return Prepared(
             proposal=proposal,
-            simulation=self._decoded(simulated, proposal, head),
+            simulation=simulation,
             fees=suggest_fees(
-                base_fee_wei=head.base_fee_wei,
-                rewards_wei=rewards_wei,
+                base_fee_wei=head.base_fee_wei if base_fee_wei is None else base_fee_wei,
+                rewards_wei=history.rewards_wei,
                 floor_wei=self._fees.min_priority_fee_wei,
                 cap_wei=self._fees.max_fee_wei,
             ),
-            chain_nonce=int(nonce, 16),
+            chain_nonce=_nonce(nonce),
         )
 
-    @retry_reads
-    async def _ask(self, proposals: Sequence[Proposal], head: Head) -> list[Any | RpcError]:
-        requests: list[Request] = []
-        for proposal in proposals:
-            requests.append(self._simulation(proposal, head))
-            requests.append(
-                Request(
-                    method="eth_getTransactionCount",
-                    params=(proposal.signer, {"blockHash": head.hash}),
-                )
-            )
-        requests.append(
-            Request(
-                method="eth_feeHistory",
-                params=(hex(FEE_HISTORY_BLOCKS), hex(head.number), [FEE_HISTORY_PERCENTILE]),
-            )
-        )
-        answers = await self._rpc.batch(requests)
-        first = answers[0]
-        if (
-            self._multicall_code is None
-            and isinstance(first, RpcError)
-            and first.code == METHOD_NOT_FOUND
-        ):
-            log.info("simulation.by_state_override", reason="no eth_simulateV1 at the endpoint")
-            self._multicall_code = await self._rpc.read(
-                "eth_getCode", self._multicall, {"blockHash": head.hash}
-            )
-            requests[0 : 2 * len(proposals) : 2] = [
-                self._simulation(proposal, head) for proposal in proposals
-            ]
-            answers = await self._rpc.batch(requests)
-        return answers
+    # -- simulating ------------------------------------------------------------------------------
 
-    def _simulation(self, proposal: Proposal, head: Head) -> Request:
-        if self._multicall_code is not None:
+    def _trial(self, proposal: Proposal, head: Head, code: str | None) -> Request:
+        """By state override where Multicall3's code is given."""
+        if code is not None:
             return simulate_by_override(
                 head=head,
                 sender=proposal.signer,
-                multicall_code=self._multicall_code,
+                multicall_code=code,
                 transactions=proposal.transactions,
                 reads=proposal.reads,
             )
@@ -163,7 +177,73 @@ class Preparer:
             timestamp=head.timestamp + self._margin_s,
         )
 
-    def _decoded(self, answer: Any, proposal: Proposal, head: Head) -> Simulation:
-        if self._multicall_code is not None:
+    async def _try_again(
+        self,
+        proposals: Sequence[Proposal],
+        head: Head,
+        answers: Sequence[Any],
+        simulations: list[Tried],
+    ) -> None:
+        """Put in what a state override gives wherever eth_simulateV1 was refused."""
+        refusals = {n: each for n, each in enumerate(answers) if isinstance(each, RpcError)}
+        if not refusals:
+            return
+        codes = {each.code for each in refusals.values()}
+        # Other refusals may be gone at the next head, so that it is asked again then.
+        self._simulates = not codes & NOT_SUPPORTED
+        log.info("simulation.by_state_override", for_good=not self._simulates, codes=sorted(codes))
+        if self._multicall_code is None:
+            params = (self._multicall, {"blockHash": head.hash})
+            (code,) = await self._batch([Request(method="eth_getCode", params=params)])
+            if not isinstance(code, str):
+                return
+            self._multicall_code = code
+        again = await self._batch(
+            [self._trial(proposals[n], head, self._multicall_code) for n in refusals]
+        )
+        for n, answer in zip(refusals, again, strict=True):
+            simulations[n] = _decoded(answer, proposals[n], head, by_override=True)
+
+
+def _fees_and_accounts(proposals: Sequence[Proposal], head: Head) -> list[Request]:
+    """The fee history, then each signer's nonce and balance."""
+    history = (hex(FEE_HISTORY_BLOCKS), hex(head.number), [FEE_HISTORY_PERCENTILE])
+    return [
+        Request(method="eth_feeHistory", params=history),
+        *(
+            Request(method=method, params=(proposal.signer, {"blockHash": head.hash}))
+            for proposal in proposals
+            for method in ("eth_getTransactionCount", "eth_getBalance")
+        ),
+    ]
+
+
+def _decoded(answer: Any, proposal: Proposal, head: Head, *, by_override: bool) -> Tried:
+    try:
+        if by_override:
             return decode_by_override(answer, head, proposal.transactions, proposal.reads)
         return decode_simulate_v1(answer, proposal.transactions, proposal.reads)
+    except (SimulationFailedError, SimulationUnavailableError) as error:
+        return error
+
+
+def _nonce(answer: Any) -> int:
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError) as error:
+        # A node's own error may go on; whatever else it said is of no use to anyone.
+        said = answer if isinstance(answer, RpcError) else "it answers no number"
+        raise SimulationUnavailableError(f"the node does not tell the nonce: {said}") from error
+
+
+def _check_ether(prepared: Prepared, balance: Any) -> None:
+    """Raises `EtherMissingError`. A balance that is not told is left to the node, which refuses the
+    transaction; it is no reason to leave the position alone."""
+    try:
+        available_wei = int(balance, 16)
+    except (TypeError, ValueError):
+        return
+    if available_wei < prepared.most_wei:
+        raise EtherMissingError(
+            prepared.proposal.signer, needed_wei=prepared.most_wei, available_wei=available_wei
+        )

@@ -19,7 +19,9 @@ from keeper.model.reading import Call, CallFailedError, Calls
 from keeper.model.units import Address
 from keeper.model.values import Head, Transaction
 
-METHOD_NOT_FOUND = -32601
+NOT_SUPPORTED = frozenset({-32601, -32004, -32600, -32602})
+"""What nodes answer to a method or parameters that they do not know: method not found and not
+supported, invalid request, invalid parameters (EIP-1474)."""
 
 FALLBACK_GAS_LIMIT = 900_000
 """Per transaction where the node cannot say: thrice what an Aave v3 repayment takes."""
@@ -88,7 +90,7 @@ def decode_simulate_v1(
             reread=_results(last["returnData"], len(reads)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise SimulationUnavailableError(f"eth_simulateV1 answered {answer!r:.80}") from error
+        raise SimulationUnavailableError("eth_simulateV1 answered no simulation") from error
 
 
 def simulate_by_override(

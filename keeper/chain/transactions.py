@@ -29,10 +29,6 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 R = TypeVar("R")
 
-GAS_HEADROOM_PERCENT = 150
-"""gasUsed is after refunds (at most a fifth, EIP-3529) and state moves until inclusion."""
-
-
 NULLS_TO_EXPIRE = 3
 """Heads in a row at which the node must not know a transaction before it counts as lost."""
 
@@ -284,8 +280,8 @@ class TransactionManager:
         nonces = (nonce for nonce in count(prepared.chain_nonce) if nonce not in taken)
         step = await self._run(self._journal.next_step, episode)
         intents = []
-        for offset, (transaction, gas_used) in enumerate(
-            zip(proposal.transactions, prepared.simulation.gas_used, strict=True)
+        for offset, (transaction, gas_limit) in enumerate(
+            zip(proposal.transactions, prepared.gas_limits, strict=True)
         ):
             intents.append(
                 Intent(
@@ -297,7 +293,7 @@ class TransactionManager:
                     transaction=transaction,
                     head_number=head.number,
                     deadline_block=head.number + self._fees.deadline_blocks,
-                    attempt=self._sign(signer, transaction, next(nonces), gas_used, prepared.fees),
+                    attempt=self._sign(signer, transaction, next(nonces), gas_limit, prepared.fees),
                     state=State.SIGNED,
                 )
             )
@@ -322,9 +318,8 @@ class TransactionManager:
         return bool(taken_back)
 
     def _sign(
-        self, signer: Signer, transaction: Transaction, nonce: int, gas_used: int, fees: Fees
+        self, signer: Signer, transaction: Transaction, nonce: int, gas_limit: int, fees: Fees
     ) -> Attempt:
-        gas_limit = gas_used * GAS_HEADROOM_PERCENT // 100
         raw, tx_hash = signer.sign(
             {
                 "type": 2,

@@ -1,16 +1,15 @@
 """Trying a plan on the node's state: simulated, priced and given a nonce in one POST."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from keeper.abi.multicall import MULTICALL3
 from keeper.abi.words import Function
 from keeper.chain.fees import FeeCapReachedError, Fees
-from keeper.chain.prepare import NotPrepared, Prepared, Preparer, Proposal
-from keeper.chain.rpc import EndpointUnavailableError, RpcError
-from keeper.chain.settings import FeeSettings
+from keeper.chain.prepare import EtherMissingError, NotPrepared, Prepared, Preparer, Proposal
+from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.simulate import (
     FALLBACK_GAS_LIMIT,
     SimulationFailedError,
@@ -78,7 +77,11 @@ def rpc() -> FakeRpc:
         {
             "eth_simulateV1": simulated(),
             "eth_getTransactionCount": lambda account, _: {ALICE: "0x7", BOB: "0x0"}[account],
-            "eth_feeHistory": lambda *_: {"reward": [["0x3b9aca00"], ["0x77359400"], ["0x0"]]},
+            "eth_getBalance": lambda *_: hex(10**18),
+            "eth_feeHistory": lambda *_: {
+                "baseFeePerGas": [hex(9 * GWEI), hex(2 * GWEI)],
+                "reward": [["0x3b9aca00"], ["0x77359400"], ["0x0"]],
+            },
         }
     )
 
@@ -101,11 +104,9 @@ async def test_prepare__two_proposals__take_one_post_at_the_head(
     )
     assert rpc.methods == [
         [
-            "eth_simulateV1",
-            "eth_getTransactionCount",
-            "eth_simulateV1",
-            "eth_getTransactionCount",
+            *["eth_simulateV1"] * 2,
             "eth_feeHistory",
+            *["eth_getTransactionCount", "eth_getBalance"] * 2,
         ]
     ]
     assert rpc.sent("eth_getTransactionCount") == [
@@ -114,8 +115,10 @@ async def test_prepare__two_proposals__take_one_post_at_the_head(
     ]
     assert rpc.sent("eth_feeHistory")[0][1] == hex(HEAD.number)
     assert (first.chain_nonce, second.chain_nonce) == (7, 0)
-    # The median tip is 1 gwei: 2 × 1 + 1.
-    assert first.fees == Fees(max_fee_wei=Wei(3 * GWEI), priority_fee_wei=Wei(GWEI))
+    assert rpc.sent("eth_getBalance") == rpc.sent("eth_getTransactionCount")
+    # The next block's base fee is 2 gwei, the median tip 1: 2 × 2 + 1.
+    assert first.fees == Fees(max_fee_wei=Wei(5 * GWEI), priority_fee_wei=Wei(GWEI))
+    assert first.gas_limits == (75_000, 75_001)
     assert first.simulation.timestamp == HEAD.timestamp + MARGIN_S
     assert first.simulation.gas_used == (50_000, 50_001)
     assert (first.simulation.reread.word(0), first.simulation.reread.word(1)) == (77, 88)
@@ -141,6 +144,10 @@ async def test_prepare__one_proposal_would_revert__the_other_is_prepared(
         lambda *_: {"reward": None},
         lambda *_: {"reward": [[], []]},
         lambda *_: None,
+        lambda *_: "busy",
+        lambda *_: {"baseFeePerGas": [], "reward": [["0x1"]]},
+        lambda *_: {"baseFeePerGas": ["0x1"], "reward": [["soon"]]},
+        lambda *_: {"baseFeePerGas": ["0x1"], "reward": [{"60": "0x1"}]},
     ],
 )
 async def test_prepare__no_fee_history__pays_the_floor(
@@ -158,7 +165,56 @@ async def test_prepare__gas_beyond_the_cap__is_an_outcome(rpc: FakeRpc) -> None:
     assert isinstance(outcome, FeeCapReachedError)
 
 
-@pytest.mark.parametrize("answer", [refused("eth_getTransactionCount"), lambda *_: None])
+async def test_prepare__base_fee_about_to_fall__is_the_next_blocks(rpc: FakeRpc) -> None:
+    """The head's base fee of 1 gwei is above the cap, the next block's is not."""
+    rpc.answers["eth_feeHistory"] = lambda *_: {"baseFeePerGas": ["0x3b9aca00", hex(GWEI * 7 // 8)]}
+    cap = FeeSettings(max_fee_wei=Wei(GWEI), min_priority_fee_wei=Wei(1), deadline_blocks=5)
+    preparer = Preparer(rpc=rpc, multicall=MULTICALL3, fees=cap, margin_s=MARGIN_S)
+    (outcome,) = await preparer.prepare([proposal()], HEAD)
+    assert prepared(outcome).fees == Fees(max_fee_wei=Wei(GWEI), priority_fee_wei=Wei(1))
+
+
+async def test_prepare__too_little_ether__is_refused_with_both_figures(
+    rpc: FakeRpc, preparer: Preparer
+) -> None:
+    # 75,000 and 75,001 gas at up to 5 gwei, and 3 wei go along.
+    needed = 150_001 * 5 * GWEI + 3
+    paying = proposal(ALICE, APPROVE, replace(REPAY, value_wei=Wei(3)))
+    has = {ALICE: needed, BOB: 0}
+    rpc.answers["eth_getBalance"] = lambda who, _: hex(has[who])
+    enough, none = await preparer.prepare([paying, proposal(BOB)], HEAD)
+    assert prepared(enough).most_wei == needed
+    assert isinstance(none, EtherMissingError)
+    has[ALICE] -= 1
+    (missing,) = await preparer.prepare([paying], HEAD)
+    assert isinstance(missing, EtherMissingError)
+    assert (missing.needed_wei, missing.available_wei) == (needed, needed - 1)
+    assert "has 0.000000 ether and may need 0.000750 for the plan's gas" in str(none)
+
+
+@pytest.mark.parametrize("answer", [refused("eth_getBalance"), lambda *_: None, lambda *_: "much"])
+async def test_prepare__balance_not_told__is_left_to_the_node(
+    rpc: FakeRpc, preparer: Preparer, answer: Any
+) -> None:
+    rpc.answers["eth_getBalance"] = answer
+    assert all(map(prepared, await preparer.prepare([proposal()], HEAD)))
+
+
+async def test_prepare__answers_of_no_use__are_not_repeated_into_the_journal(
+    rpc: FakeRpc, preparer: Preparer
+) -> None:
+    for method in ("eth_simulateV1", "eth_getTransactionCount"):
+        working = rpc.answers[method]
+        rpc.answers[method] = lambda *_: "https://node.example/k3y"
+        (outcome,) = await preparer.prepare([proposal()], HEAD)
+        assert isinstance(outcome, SimulationUnavailableError)
+        assert "k3y" not in str(outcome)
+        rpc.answers[method] = working
+
+
+@pytest.mark.parametrize(
+    "answer", [refused("eth_getTransactionCount"), lambda *_: None, lambda *_: "soon"]
+)
 async def test_prepare__no_nonce__is_an_outcome(
     rpc: FakeRpc, preparer: Preparer, answer: Any
 ) -> None:
@@ -170,7 +226,6 @@ async def test_prepare__no_nonce__is_an_outcome(
 @pytest.mark.parametrize(
     "answer",
     [
-        refused("eth_simulateV1", -32000, "out of gas"),
         lambda *_: None,
         lambda *_: [],
         lambda *_: [{"timestamp": "0x1", "calls": []}],
@@ -233,7 +288,36 @@ async def test_prepare__without_simulate_v1__a_state_override_tries_it(
         assert outcome.simulation.reread.word(0) == 77
     older.posts.clear()
     await preparer.prepare([proposal()], HEAD)
-    assert older.methods == [["eth_call", "eth_getTransactionCount", "eth_feeHistory"]]
+    assert older.methods == [
+        ["eth_call", "eth_feeHistory", "eth_getTransactionCount", "eth_getBalance"]
+    ]
+
+
+@pytest.mark.parametrize("code", [-32601, -32004, -32600, -32602])
+async def test_prepare__not_supported__is_asked_once(
+    older: FakeRpc, preparer: Preparer, code: int
+) -> None:
+    older.answers["eth_simulateV1"] = refused("eth_simulateV1", code)
+    for _ in range(2):
+        assert all(map(prepared, await preparer.prepare([proposal()], HEAD)))
+    assert len(older.sent("eth_simulateV1")) == 1
+
+
+async def test_prepare__simulation_refused_for_now__is_tried_by_override_and_asked_again(
+    older: FakeRpc, preparer: Preparer
+) -> None:
+    older.answers["eth_simulateV1"] = lambda options, block: (
+        simulated()(options, block)
+        if len(options["blockStateCalls"][0]["calls"]) == 2
+        else refused("eth_simulateV1", -32000, "out of gas")()
+    )
+    for _ in range(2):
+        first, second = map(
+            prepared, await preparer.prepare([proposal(), proposal(BOB, REPAY)], HEAD)
+        )
+        assert first.simulation.gas_used == (FALLBACK_GAS_LIMIT,) * 2
+        assert second.simulation.gas_used == (50_000,)
+    assert [len(post) for post in older.posts] == [7, 1, 1, 7, 1]
 
 
 async def test_prepare__override_reverts__names_the_transaction(
@@ -254,15 +338,12 @@ async def test_prepare__override_of_no_use__is_an_outcome(
     assert isinstance(outcome, SimulationUnavailableError)
 
 
-async def test_prepare__code_refused__is_the_nodes_trouble(
-    older: FakeRpc, preparer: Preparer
+@pytest.mark.parametrize("answer", [refused("eth_getCode", -32005, "rate limit"), lambda *_: None])
+async def test_prepare__code_not_told__is_an_outcome_and_asked_again(
+    older: FakeRpc, preparer: Preparer, answer: Any
 ) -> None:
-    def answer(*_: Any) -> Any:
-        older.down = True  # so that the retries end as the policy says
-        raise RpcError("eth_getCode", -32005, "rate limit")
-
     older.answers["eth_getCode"] = answer
-    with pytest.raises(EndpointUnavailableError, match="rate limit"):
-        await type(preparer)._ask.__wrapped__(
-            preparer, [proposal()], HEAD
-        )  # without the policy's waits
+    (outcome,) = await preparer.prepare([proposal()], HEAD)
+    assert isinstance(outcome, SimulationUnavailableError)
+    older.answers["eth_getCode"] = lambda *_: CODE
+    assert all(map(prepared, await preparer.prepare([proposal()], HEAD)))
