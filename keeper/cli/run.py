@@ -1,11 +1,13 @@
 """`keeper run`: the daemon."""
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
 
 from keeper.cli.output import ConfigOption
+from keeper.model.errors import ConfigurationError, TemporaryError
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -19,6 +21,8 @@ def run(
     ] = False,
 ) -> None:
     """Watch every configured position and protect it."""
+    import structlog
+
     from keeper.config import default_path, load_settings
     from keeper.service.logging import configure_logging
 
@@ -27,4 +31,12 @@ def run(
     # Imported after the settings are known to be right: it takes its seconds.
     from keeper.app import run as protect
 
-    asyncio.run(protect(settings, once=once, live=live))
+    log = structlog.get_logger()
+    try:
+        asyncio.run(protect(settings, once=once, live=live))
+    except (ConfigurationError, TemporaryError):
+        raise
+    except Exception:
+        # Nobody is there to try again with KEEPER_DEBUG: the log, without secrets, tells where.
+        log.exception("keeper.crashed")
+        sys.exit(1)

@@ -4,12 +4,17 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
+from keeper import app
+from keeper.cli.run import run
 from keeper.service.logging import configure_logging
 from keeper.service.redaction import Redactor
+from tests.unit.test_config import VALID
 
 KEY = "c0ffee" * 10 + "abcd"
 API_KEY = "canary-4711-api-key"
@@ -132,3 +137,26 @@ def test_redactor__words_around_a_seed_phrase__stay_with_their_gaps() -> None:
     phrase = "\n".join(["test"] * 11 + ["junk"])
     assert Redactor().text(plain) == plain
     assert Redactor().text(f"looked at\n{phrase}\nelsewhere") == "looked at\n[redacted]\nelsewhere"
+
+
+def test_run__crashes_unexpectedly__the_log_tells_where_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def crash(*_: Any, **__: Any) -> None:
+        local = f"a local variable with {KEY}"
+        raise ZeroDivisionError(f"at {API_KEY} in {len(local)}")
+
+    monkeypatch.setattr(app, "run", crash)
+    monkeypatch.setenv("RPC_KEY", API_KEY)
+    path = tmp_path / "keeper.toml"
+    path.write_text(VALID.replace("127.0.0.1:8545", "${RPC_KEY}.node.example:8545"))
+    with pytest.raises(SystemExit) as ended:
+        run(path, once=True, live=False)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    (line,) = map(json.loads, said.splitlines())
+    assert (line["event"], line["level"]) == ("keeper.crashed", "error")
+    assert "ZeroDivisionError" in said
+    assert '"name": "crash"' in said
+    assert API_KEY not in said
+    assert KEY not in said
