@@ -18,9 +18,6 @@ from keeper.abi.words import WORD, address_bytes
 from keeper.model.reading import CallFailedError, Calls
 from keeper.model.units import Address
 
-MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
-"""Its address on every chain that has it: https://www.multicall3.com/deployments"""
-
 AGGREGATE3 = "aggregate3((address,bool,bytes)[])"
 _SELECTOR = keccak(text=AGGREGATE3)[:4]
 _TUPLE_HEAD = 3

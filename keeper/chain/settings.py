@@ -7,6 +7,9 @@ from pydantic import SecretStr
 
 from keeper.model.units import Address, Wei
 
+MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
+"""The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:

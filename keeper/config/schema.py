@@ -12,13 +12,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from keeper.chain.settings import MULTICALL3
 from keeper.config import fields, urls
 from keeper.config.fields import EnvironmentText
 from keeper.model.units import Address, Wad, Wei
 
 PREFIX = "KEEPER_"
-MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
-"""The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
 
 Count = Annotated[int, PlainValidator(fields.count)]
 Seconds = Annotated[float, PlainValidator(fields.poll_seconds)]

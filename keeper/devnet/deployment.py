@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keeper.chain.settings import MULTICALL3
 from keeper.devnet.aave import AaveContracts, deploy_aave
 from keeper.devnet.artifacts import Artifacts, Contract
 from keeper.devnet.deploying import Deployer
@@ -12,7 +13,6 @@ from keeper.devnet.rpc import Rpc
 from keeper.devnet.uniswap import MAX_UINT256, UniswapContracts, deploy_uniswap
 from keeper.model.units import Address, Token
 
-MULTICALL3: Final = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
 TOKEN_DECIMALS: Final[Mapping[str, int]] = {"WETH": 18, "WBTC": 8, "USDC": 6, "DAI": 18}
 
 _FEED_NAMES: Final = {"WETH": "ETH / USD", "WBTC": "BTC / USD"}

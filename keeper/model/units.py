@@ -75,11 +75,16 @@ class Amount:
             raise ValueError(f"cannot combine {self.token.symbol} with {other.token.symbol}")
         return other.raw
 
-    def __str__(self) -> str:
+    @property
+    def decimal(self) -> str:
+        """Decimal text in whole tokens, exact."""
         whole, rest = divmod(abs(self.raw), self.token.unit)
         fraction = f"{rest:0{self.token.decimals}d}".rstrip("0") if self.token.decimals else ""
         sign = "-" if self.raw < 0 else ""
-        return f"{sign}{whole}{'.' + fraction if fraction else ''} {self.token.symbol}"
+        return f"{sign}{whole}{'.' + fraction if fraction else ''}"
+
+    def __str__(self) -> str:
+        return f"{self.decimal} {self.token.symbol}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from keeper.model.records import DRY_RUN, State
-from keeper.model.units import WAD
+from keeper.model.units import WAD, Amount, Token
 from keeper.storage.database import open_for_reading
 from keeper.storage.schema import attempts, decisions, intents, observations, results
 
@@ -182,7 +182,7 @@ def _decision(row: Row[Any], sent: list[Row[Any]]) -> DecisionView:
         reason=row.reason,
         outcome=_outcome(row, sent),
         kind=row.kind,
-        amount=None if row.amount_raw is None else _decimal(row.amount_raw, row.token_decimals),
+        amount=_amount(row),
         token=row.token_symbol,
         amount_usd=None if row.moved_usd8 is None else row.moved_usd8 / 1e8,
         health_before=row.health_before / WAD,
@@ -224,7 +224,8 @@ def _shown(wad: int | None) -> float | None:
     return None if wad is None else wad / WAD
 
 
-def _decimal(raw: int, decimals: int) -> str:
-    whole, rest = divmod(raw, 10**decimals)
-    fraction = f"{rest:0{decimals}d}".rstrip("0") if decimals else ""
-    return f"{whole}.{fraction}" if fraction else str(whole)
+def _amount(row: Row[Any]) -> str | None:
+    if row.amount_raw is None:
+        return None
+    token = Token(address=row.token_address, symbol=row.token_symbol, decimals=row.token_decimals)
+    return Amount(raw=row.amount_raw, token=token).decimal

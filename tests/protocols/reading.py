@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from keeper.abi.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.abi.multicall import decode_aggregate3, encode_aggregate3
+from keeper.chain.settings import MULTICALL3
 from keeper.devnet.chain import LocalChain
 from keeper.model.reading import Reading
 

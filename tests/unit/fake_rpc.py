@@ -6,8 +6,8 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
 
-from keeper.abi.multicall import MULTICALL3
 from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError
+from keeper.chain.settings import MULTICALL3
 from keeper.model.reading import Call
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head

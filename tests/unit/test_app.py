@@ -11,9 +11,8 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from keeper import app
-from keeper.abi.multicall import MULTICALL3
 from keeper.chain.rpc import EndpointUnavailableError
-from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
+from keeper.chain.settings import MULTICALL3, ChainSettings, FeeSettings, SignerSettings
 from keeper.config.document import Document
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 from keeper.engine.engine import Engine

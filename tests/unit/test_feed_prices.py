@@ -5,10 +5,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
-from keeper.abi.multicall import MULTICALL3
 from keeper.chain.prices import HISTORY_S, MOST_MISSED, FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
+from keeper.chain.settings import MULTICALL3
 from keeper.model.reading import Call
 from keeper.model.units import Address
 from keeper.protocols.chainlink import Round

@@ -6,10 +6,11 @@ import pytest
 import tenacity
 from eth_abi.abi import decode
 
-from keeper.abi.multicall import MULTICALL3, encode_aggregate3
+from keeper.abi.multicall import encode_aggregate3
 from keeper.abi.words import Function
 from keeper.chain.reader import CALLS_PER_CHUNK, Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.settings import MULTICALL3
 from keeper.model.reading import Call, CallFailedError, Calls, Reading, ReadingError
 from keeper.model.units import Address
 from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused, word

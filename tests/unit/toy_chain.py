@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from keeper.abi.erc20 import APPROVE
-from keeper.abi.multicall import MULTICALL3
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
-from keeper.chain.settings import FeeSettings
+from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.transactions import TransactionManager
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.watch import Watched, WatchedMarket
