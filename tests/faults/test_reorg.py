@@ -9,19 +9,21 @@ async def test_reorg__takes_back_a_settled_action__the_same_bytes_are_mined_agai
     ground: Ground,
 ) -> None:
     one = ground.guard()
-    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, Gate()) as proxy:
-        async with ground.keeper(proxy, "--live") as keeper:
-            await ground.until_concluded(keeper)
-            (first,) = ground.events(one)
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, Gate()) as proxy,
+        ground.keeper(proxy, "--live") as keeper,
+    ):
+        await ground.until_concluded(keeper)
+        (first,) = ground.events(one)
 
-            # The block of the action and all after it are replaced by as many empty ones.
-            mined = ground.transactions(one)
-            depth = ground.block() - min(int(tx["blockNumber"], 16) for tx in mined) + 1
-            ground.chain.rpc.call("anvil_reorg", depth, [])
-            assert ground.events(one) == []
-            await ground.until_concluded(keeper)
+        # The block of the action and all after it are replaced by as many empty ones.
+        mined = ground.transactions(one)
+        depth = ground.block() - min(int(tx["blockNumber"], 16) for tx in mined) + 1
+        ground.chain.rpc.call("anvil_reorg", depth, [])
+        assert ground.events(one) == []
+        await ground.until_concluded(keeper)
 
-            (again,) = ground.events(one)
+        (again,) = ground.events(one)
     assert isinstance(again, Repaid)
     assert again.transaction == first.transaction
     assert ground.health(one) >= target_of(one) * 999 // 1000
