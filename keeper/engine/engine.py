@@ -14,7 +14,8 @@ import structlog
 
 from keeper.chain.prepare import Prepared, Preparer
 from keeper.chain.prices import FeedPrices
-from keeper.chain.reader import Reader
+from keeper.chain.reader import Reader, RefusedReadingError
+from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions import Settled, TransactionManager
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
@@ -96,7 +97,7 @@ class Engine:
     async def _discover(self, market: WatchedMarket, head: Head) -> None:
         try:
             await market.discover(self._reader, head)
-        except ReadingError as error:
+        except (ReadingError, EndpointUnavailableError) as error:
             log.error("market.unreadable", market=market.name, reason=str(error))  # noqa: TRY400 - the reason says it all
 
     async def _load_feeds(self, head: Head) -> None:
@@ -154,7 +155,9 @@ class Engine:
         self._changed = [
             market
             for market, value in zip(markets, market_values, strict=True)
-            if isinstance(value, ReadingError) and not isinstance(value, ConfigurationError)
+            # What the node refused has not changed, and what is not supported does not come back.
+            if isinstance(value, ReadingError)
+            and not isinstance(value, RefusedReadingError | ConfigurationError)
         ]
         if isinstance(new_rounds, ReadingError):
             log.error("feeds.unreadable", reason=str(new_rounds))
