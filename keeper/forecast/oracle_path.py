@@ -10,20 +10,19 @@ from math import log1p
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keeper.model.book import Floats
 
 DEVIATION: Final = 0.005
 HEARTBEAT_S: Final = 3_600
-"""Chainlink's ETH/USD and BTC/USD feeds on mainnet."""
+"""As Chainlink's feeds of ETH and BTC in dollars on mainnet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LogPath:
-    """Natural logs of a price at moments that never go back, Unix seconds."""
+    """Natural logs of a price at Unix seconds that never go back."""
 
-    times: NDArray[np.float64]
+    times: Floats
     log_prices: Floats
 
     def at(self, moments: Floats) -> Floats:
@@ -35,30 +34,27 @@ class LogPath:
 def oracle_path(
     market: LogPath, *, deviation: float = DEVIATION, heartbeat_s: float = HEARTBEAT_S
 ) -> LogPath:
-    """The rounds of a feed that looks at every point of the market's path."""
+    """The rounds of a feed that looks at every point of the market's path, the first one included."""
     up, down = log1p(deviation), log1p(-deviation)
     times, logs = market.times.tolist(), market.log_prices.tolist()
-    rounds = [0]
-    last, due = logs[0], times[0] + heartbeat_s
-    highest, lowest = last + up, last + down
+    rounds = []
+    highest, lowest, due = -np.inf, np.inf, -np.inf
     for n, price in enumerate(logs):
         if price >= highest or price <= lowest or times[n] >= due:
             rounds.append(n)
-            due = times[n] + heartbeat_s
-            highest, lowest = price + up, price + down
-    chosen = np.array(rounds[1:] if rounds[1:2] == [0] else rounds)
-    return LogPath(times=market.times[chosen], log_prices=market.log_prices[chosen])
+            highest, lowest, due = price + up, price + down, times[n] + heartbeat_s
+    return LogPath(times=market.times[rounds], log_prices=market.log_prices[rounds])
 
 
 def extremes(path: LogPath, origins: Floats, horizon_s: float) -> tuple[Floats, Floats]:
-    """Lowest and highest log price among the points after each origin, up to its horizon, against
-    the price at the origin; 0 where the path has no point there, nan where it has not begun."""
+    """Lowest and highest log price among the points after each origin and up to its horizon, less
+    the log price at the origin. Both 0 where the path has no point there; nan before its first."""
     first = np.searchsorted(path.times, origins, side="right")
     last = np.searchsorted(path.times, origins + horizon_s, side="right")
     none = first == last
     bounds = np.stack([np.where(none, 0, first), np.where(none, 1, last)], axis=1).ravel()
-    logs = np.append(path.log_prices, 0.0)
+    logs = np.append(path.log_prices, 0.0)  # a bound may be one past the last point
     start = path.at(origins)
-    lows = np.minimum.reduceat(logs, bounds)[::2]
-    highs = np.maximum.reduceat(logs, bounds)[::2]
-    return np.where(none, 0.0, lows) - np.where(none, 0.0, start), np.where(none, 0.0, highs) - np.where(none, 0.0, start)
+    low = np.minimum.reduceat(logs, bounds)[::2]
+    high = np.maximum.reduceat(logs, bounds)[::2]
+    return np.where(none, start, low) - start, np.where(none, start, high) - start
