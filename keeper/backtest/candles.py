@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model.book import Floats
+from keeper.model.errors import ConfigurationError, Problem
 
 HEADER: Final = ("timestamp", "open", "high", "low", "close")
 WICK: Final = 1.5
@@ -19,13 +20,21 @@ exchange that no oracle followed (LINK/USDT at 0.0001, USDC/USDT at 0.20 and 3.9
 the body. The largest wicks that all exchanges saw lie within 1.34 (SOL/USDT, 2021-05-19)."""
 
 
-class HistoryError(Exception):
-    """A price file that cannot be used: which, where and why."""
+class HistoryError(ConfigurationError):
+    """A price history that cannot be used: which file and line, and why."""
 
-    def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
-        place = f"{path}" if line is None else f"{path}:{line}"
-        super().__init__(f"{place}: {reason}")
-        self.path, self.line, self.reason = path, line, reason
+    def __init__(
+        self, place: Path | str, reason: str, line: int | None = None, fix: str | None = None
+    ) -> None:
+        super().__init__(
+            Problem(
+                where=f"{place}" if line is None else f"{place}:{line}",
+                what=reason,
+                why="a forecast is only as good as the prices it is fitted and scored on",
+                fix=fix or "correct or remove the row, or leave the file out of the directory",
+            )
+        )
+        self.line, self.reason = line, reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -38,7 +38,8 @@ class Episodes:
     """One pair and horizon, one row per origin, oldest first.
 
     `low` and `high`: the oracle's extremes within the horizon against its price at the origin, logs.
-    `gap`: log market price less log oracle price at the origin. `log_rates`: see `Variation`.
+    `gap`: log market price less log oracle price at the origin. `log_price`: the market's there.
+    `log_rates`: see `Variation`.
     `log_rate_after`: what followed, for fitting alone. `ewma`: variance per second.
     """
 
@@ -46,6 +47,7 @@ class Episodes:
     low: Floats
     high: Floats
     gap: Floats
+    log_price: Floats
     log_rates: Floats
     ewma: Floats
     log_rate_after: Floats
@@ -138,6 +140,7 @@ def _of_venue(series: Series) -> dict[int, Episodes]:
     everything = {
         "origins": origins,
         "gap": market.at(origins) - oracle.at(origins),
+        "log_price": market.at(origins),
         "log_rates": spent.log_rates(origins),
         "ewma": ewma_rates(spent, origins) if len(origins) else origins,
     }
@@ -149,9 +152,9 @@ def _of_venue(series: Series) -> dict[int, Episodes]:
         whole = np.searchsorted(stops, end, side="left") == np.searchsorted(
             resumes, origins, side="right"
         )
-        whole &= (end <= candles.ends[-1]) & (span <= max(horizon, 0 if horizon < HOUR_S else DAY_S))
-        if horizon < HOUR_S and series.venue == "COINGECKO":
-            whole &= False
+        whole &= (end <= candles.ends[-1]) & (span <= horizon)
+        if series.venue == "COINGECKO":  # sampled about once an hour
+            whole &= horizon >= HOUR_S
         found[horizon] = Episodes(
             low=low,
             high=high,

@@ -64,7 +64,7 @@ class Series:
 def price_files(directory: Path) -> tuple[PriceFile, ...]:
     """The price files of a directory, by name; other files are left alone."""
     if not directory.is_dir():
-        raise HistoryError(directory, "no such directory")
+        raise HistoryError(directory, "no such directory", fix="name a directory of price files")
     found = []
     for path in sorted(directory.iterdir()):
         match = _NAME.fullmatch(path.name)
@@ -77,7 +77,11 @@ def price_files(directory: Path) -> tuple[PriceFile, ...]:
         step_s = int(match["count"]) * _UNITS[match["unit"]] if match["count"] else 0
         found.append(PriceFile(path=path, pair=f"{base}/{quote}", venue=venue, step_s=step_s))
     if not found:
-        raise HistoryError(directory, "no file is named SYMBOL[_VENUE]-STEP-SPAN.csv.gz")
+        raise HistoryError(
+            directory,
+            "no file is named SYMBOL[_VENUE]-STEP-SPAN.csv.gz",
+            fix="name files like ETHUSDT-5m-2023.csv.gz",
+        )
     return tuple(found)
 
 
@@ -93,7 +97,11 @@ def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
         shared = (tops.keys() & bottoms.keys()) - _OBSERVED
         legs_of = {venue: (tops[venue], bottoms[venue]) for venue in shared}
     if not legs_of:
-        raise HistoryError(Path(pair), "no price file has this pair, nor both its dollar prices")
+        raise HistoryError(
+            pair,
+            "no price file has this pair, nor both its dollar prices",
+            fix="write pairs like ETH/USD, and put their files into the directory",
+        )
     return tuple(_series(pair, venue, legs_of[venue]) for venue in sorted(legs_of, key=VENUES.index))
 
 
@@ -107,7 +115,7 @@ def _series(pair: str, venue: str, legs: tuple[Leg, ...]) -> Series:
         steps = [{step: ratio(top[step], bottom[step]) for step in top.keys() & bottom.keys()}]
     by_step = [steps[0][step] for step in sorted(steps[0], reverse=True) if len(steps[0][step])]
     if not by_step:
-        raise HistoryError(Path(pair), f"its two prices on {venue} have no time in common")
+        raise HistoryError(pair, f"its two prices on {venue} have no time in common")
     files = tuple(f for leg in legs for of in leg.values() for f in of)
     return Series(pair=pair, venue=venue, candles=reduce(spliced, by_step), files=files)
 
