@@ -37,7 +37,9 @@ def coverage(
         for horizon in horizons:
             if horizon not in by_horizon:
                 continue
-            chance = rarity(by_horizon[horizon].within(start, end, horizon), calibration, pair, horizon)
+            chance = rarity(
+                by_horizon[horizon].within(start, end, horizon), calibration, pair, horizon
+            )
             for rate in RATES:
                 hits = (chance <= rate).astype(np.float64)
                 yield Coverage(

@@ -16,7 +16,9 @@ def daily_variances(known: Mapping[int, Episodes], until: float) -> tuple[Floats
     """Midnights, and at each the variance of each of the next seven days: (n, 7). Fitted on the
     daily returns that ended by `until`, then filtered onwards with those parameters."""
     hourly = known[HOUR_S]
-    midnights = np.arange(np.ceil(hourly.origins[0] / DAY_S), hourly.origins[-1] // DAY_S + 1) * DAY_S
+    midnights = (
+        np.arange(np.ceil(hourly.origins[0] / DAY_S), hourly.origins[-1] // DAY_S + 1) * DAY_S
+    )
     place = np.searchsorted(hourly.origins, midnights, side="right") - 1
     returns = 100.0 * np.diff(hourly.log_price[place])
     ended = midnights[1:]

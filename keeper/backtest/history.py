@@ -91,7 +91,9 @@ def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
     """
     known = tuple(files)
     base, _, quote = pair.partition("/")
-    legs_of = {venue: (leg,) for venue, leg in _by_venue(known, pair).items()}
+    legs_of: dict[str, tuple[Leg, ...]] = {
+        venue: (leg,) for venue, leg in _by_venue(known, pair).items()
+    }
     if not legs_of and quote != "USD":
         tops, bottoms = _by_venue(known, f"{base}/USD"), _by_venue(known, f"{quote}/USD")
         shared = (tops.keys() & bottoms.keys()) - _OBSERVED
@@ -102,7 +104,9 @@ def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
             "no price file has this pair, nor both its dollar prices",
             fix="write pairs like ETH/USD, and put their files into the directory",
         )
-    return tuple(_series(pair, venue, legs_of[venue]) for venue in sorted(legs_of, key=VENUES.index))
+    return tuple(
+        _series(pair, venue, legs_of[venue]) for venue in sorted(legs_of, key=VENUES.index)
+    )
 
 
 def _series(pair: str, venue: str, legs: tuple[Leg, ...]) -> Series:

@@ -76,9 +76,15 @@ def _brownian(q: Question, sigma: Floats) -> Floats:
 
 def _frequency(known: Known, until: float, q: Question) -> float:
     """The pair's past frequency, all pairs' where it has no past; a half where none has."""
-    pasts = [q.past.low] if len(q.past) else [
-        of[q.horizon_s].before(until, q.horizon_s).low for of in known.values() if q.horizon_s in of
-    ]
+    pasts = (
+        [q.past.low]
+        if len(q.past)
+        else [
+            of[q.horizon_s].before(until, q.horizon_s).low
+            for of in known.values()
+            if q.horizon_s in of
+        ]
+    )
     low = np.concatenate(pasts)
     return float(np.mean(low <= -q.distance)) if len(low) else 0.5
 
@@ -87,8 +93,9 @@ def _running(q: Question) -> Floats:
     """The frequency among all episodes of the pair that had ended by each origin."""
     happened = np.cumsum(q.whole.low <= -q.distance)
     ended = np.searchsorted(q.whole.origins + q.horizon_s, q.asked.origins, side="right")
-    first = np.full(len(ended), 0.5)
-    return np.divide(happened[ended - 1], ended, out=first, where=ended > 0)
+    frequency = np.full(len(ended), 0.5)
+    np.divide(happened[ended - 1], ended, out=frequency, where=ended > 0)
+    return frequency
 
 
 def _garch(variances: Mapping[str, tuple[Floats, Floats]], q: Question) -> Floats:

@@ -128,9 +128,7 @@ def write(
 ) -> None:
     """Write the report."""
     pooled = [row for row in rows if row.pair == POOLED]
-    missed = [
-        f"{hours(row.horizon_s)}: {what}" for row in pooled for what in falls_short(row)
-    ]
+    missed = [f"{hours(row.horizon_s)}: {what}" for row in pooled for what in falls_short(row)]
     verdict = (
         "<p>Falls short: " + "; ".join(map(escape, missed)) + ".</p>"
         if missed
@@ -138,11 +136,13 @@ def write(
     )
     sections = [
         "<h1>Breach probabilities, scored</h1>",
-        f"<p>Fitted on prices up to {_day(calibration.until)}; scored from "
-        f"{_day(min(row.first for row in rows))} to {_day(max(row.last for row in rows))}. An episode "
-        "begins every hour at health 1.01, 1.03, 1.05, 1.10 and 1.20; it counts as breached when the "
-        "modelled oracle (a round at 0.5 % or one hour) takes health to 1 within the horizon. Skills "
-        "are against climatology: each pair's frequency in the span of the fit.</p>",
+        (
+            f"<p>Fitted on prices up to {_day(calibration.until)}; scored from "
+            f"{_day(min(row.first for row in rows))} to {_day(max(row.last for row in rows))}. An episode "
+            "begins every hour at health 1.01, 1.03, 1.05, 1.10 and 1.20; it counts as breached when the "
+            "modelled oracle (a round at 0.5 % or one hour) takes health to 1 within the horizon. Skills "
+            "are against climatology: each pair's frequency in the span of the fit.</p>"
+        ),
         verdict,
         "<h2>Reliability</h2>",
         _image(picture(pools), "Observed frequency against forecast probability"),
@@ -157,7 +157,10 @@ def write(
         "<h2>Each pair, every model</h2>",
         _table([row for row in rows if row.pair != POOLED and not row.default]),
         "<h2>Fitted on</h2><ul>",
-        *(f"<li>{escape(p)}: {_day(a)} to {_day(b)}</li>" for p, (a, b) in calibration.spans.items()),
+        *(
+            f"<li>{escape(p)}: {_day(a)} to {_day(b)}</li>"
+            for p, (a, b) in calibration.spans.items()
+        ),
         "</ul><p>Files and their SHA-256:</p><ul>",
         *(f"<li>{escape(n)} <code>{h}</code></li>" for n, h in calibration.inputs.items()),
         "</ul>",

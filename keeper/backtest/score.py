@@ -141,7 +141,8 @@ def rows(pool: Pool) -> Iterator[Row]:
     for name, p in pool.probabilities.items():
         worse = (p - y) ** 2 - (pool.probabilities[DEFAULT] - y) ** 2
         t, p_value = diebold_mariano(
-            np.bincount(hour, weights=worse)[present], lags=2 * max(1, pool.horizon_s // HOUR_S) + 24
+            np.bincount(hour, weights=worse)[present].astype(np.float64),
+            lags=2 * max(1, pool.horizon_s // HOUR_S) + 24,
         )
         yield Row(
             model=name,

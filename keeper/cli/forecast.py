@@ -15,8 +15,8 @@ from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # numerical libraries take their second when the command runs, not in its help
     from keeper.backtest.calibrate import Known
-    from keeper.backtest.score import Row
-    from keeper.forecast.calibration import Calibration
+    from keeper.backtest.episodes import Episodes
+    from keeper.backtest.score import Pool, Row
 
 PAIRS = ("ETH/USD", "BTC/USD", "SOL/USD", "LINK/USD", "ETH/BTC", "stETH/ETH")
 
@@ -116,7 +116,8 @@ def score(
                 fix="give --fit-until, or later prices",
             )
         )
-    pooled, scored = {}, []
+    pooled: dict[int, Pool] = {}
+    scored: list[Row] = []
     for pool in pools(given):
         scored += rows(pool)
         if pool.pair == POOLED:
@@ -130,9 +131,7 @@ def score(
             pair: rarity(of[DAY_S].within(begin, stop, DAY_S), calibration, pair, DAY_S)
             for pair, of in known.items()
         }
-        covered = coverage(
-            known, calibration, start=begin, end=stop, horizons=reported.SHOWN_S
-        )
+        covered = coverage(known, calibration, start=begin, end=stop, horizons=reported.SHOWN_S)
         reported.write(report, scored, pooled, covered, chances, calibration)
     if as_json:
         print_json({"rows": [row.to_json() for row in scored]})
@@ -168,7 +167,8 @@ def _histories(data: Path, pairs: str | None) -> tuple[Known, dict[str, str]]:
     from keeper.backtest.history import price_files, series
 
     files = price_files(data)
-    known, hashes = {}, {}
+    known: dict[str, dict[int, Episodes]] = {}
+    hashes: dict[str, str] = {}
     for pair in pairs.split(",") if pairs else PAIRS:
         _say(f"reading {pair}")
         try:

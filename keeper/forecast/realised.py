@@ -144,7 +144,9 @@ class LogHar:
                 levels[pair][h] = past.log_rate_after.mean() - known[pair].mean(axis=0) @ weight
                 months.append(float(past.log_rates[:, -1].mean()))
             pull = 1.0 - weight[: len(WINDOWS_S)].sum()
-            anchors.append(np.mean([levels[p][h] - pull * m for p, m in zip(own, months, strict=True)]))
+            anchors.append(
+                np.mean([levels[p][h] - pull * m for p, m in zip(own, months, strict=True)])
+            )
             weights.append(weight)
         return cls(weights=np.array(weights), levels=levels, anchor=np.array(anchors))
 
@@ -154,17 +156,17 @@ class LogHar:
         """Expected log variance per second from each moment to the horizon, between the fitted
         horizons linear in the log of time and beyond them as at the nearest."""
         low, high, share = between(horizon_s)
-        return (1.0 - share) * self._at(low, log_rates, moments, pair) + share * self._at(
-            high, log_rates, moments, pair
-        )
+        near, far = (self._at(h, log_rates, moments, pair) for h in (low, high))
+        return (1.0 - share) * near + share * far
 
     def _at(self, h: int, log_rates: Floats, moments: Floats, pair: str | None) -> Floats:
         weight = self.weights[h]
-        level: Floats | float = self.levels[pair][h] if pair in self.levels else np.nan
-        if np.isnan(level):
-            pull = 1.0 - weight[: len(WINDOWS_S)].sum()
-            level = self.anchor[h] + pull * log_rates[:, -1]
-        return level + np.hstack([log_rates, clock(moments)]) @ weight
+        own = self.levels.get(pair or "")
+        level = self.anchor[h] + (1.0 - weight[: len(WINDOWS_S)].sum()) * log_rates[:, -1]
+        if own is not None and not np.isnan(own[h]):
+            level = np.full(len(moments), own[h])
+        moved: Floats = np.hstack([log_rates, clock(moments)]) @ weight
+        return level + moved
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; levels that are not known are null."""
@@ -193,7 +195,7 @@ def between(horizon_s: float) -> tuple[int, int, float]:
 
 
 def _rounded(values: Floats) -> list[Any]:
-    rounded: list[Any] = np.vectorize(lambda v: None if np.isnan(v) else float(f"{v:.6g}"), otypes=[object])(
-        values
-    ).tolist()
-    return rounded
+    rows = [
+        [None if np.isnan(v) else float(f"{v:.6g}") for v in row] for row in np.atleast_2d(values)
+    ]
+    return rows if values.ndim == 2 else rows[0]

@@ -9,11 +9,13 @@ from math import isnan, nan, sqrt
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import chi2
 
 from keeper.model.book import Floats
 
+Places = NDArray[np.intp]
 BINS: Final = 20
 LEAST: Final = 1e-6
 """Probabilities are kept this far from 0 and 1 in the log score: an event that was called
@@ -50,7 +52,7 @@ class Reliability:
         return float(np.average(np.abs(self.observed - self.predicted), weights=self.counts))
 
 
-def bins_of(p: Floats, bins: int = BINS) -> tuple[Floats, Floats]:
+def bins_of(p: Floats, bins: int = BINS) -> tuple[Places, Places]:
     """The order that sorts the forecasts, and the bin of each place in it."""
     order = np.argsort(p, kind="stable")
     return order, np.arange(len(p)) * bins // max(len(p), 1)
@@ -114,12 +116,16 @@ def christoffersen(hits: Floats) -> float:
     (calm, first), (last, again) = counts
     overall = (first + again) / max(len(after), 1)
     apart = sum(_likelihood(no, yes, yes / (no + yes)) for no, yes in counts if no + yes)
-    return float(chi2.sf(max(2.0 * (apart - _likelihood(calm + last, first + again, overall)), 0.0), 1))
+    return float(
+        chi2.sf(max(2.0 * (apart - _likelihood(calm + last, first + again, overall)), 0.0), 1)
+    )
 
 
 def _likelihood(no: float, yes: float, rate: float) -> float:
     terms = ((no, 1.0 - rate), (yes, rate))
-    return sum(count * float(np.log(chance)) for count, chance in terms if count and not isnan(chance))
+    return sum(
+        count * float(np.log(chance)) for count, chance in terms if count and not isnan(chance)
+    )
 
 
 def block_bands(

@@ -63,16 +63,17 @@ class Tables:
         over that horizon. 1 at or past the boundary, 0 at infinity or where nothing moves."""
         with np.errstate(divide="ignore", invalid="ignore"):
             z = distance / (sigma * np.sqrt(horizon_s))
-        probability = np.interp(z, GRID, self.curve(horizon_s, pair))
+        probability: Floats = np.interp(z, GRID, self.curve(horizon_s, pair))
         probability[z == np.inf] = 0.0
         probability[distance <= 0.0] = 1.0
         return probability
 
     def curve(self, horizon_s: float, pair: str | None = None) -> Floats:
         """The table of one horizon, mixed from the two fitted ones around it."""
-        table = self.reached[pair if pair in self.reached else POOLED]
+        table = self.reached.get(pair or POOLED, self.reached[POOLED])
         low, high, share = between(horizon_s)
-        return (1.0 - share) * table[low] + share * table[high]
+        mixed: Floats = (1.0 - share) * table[low] + share * table[high]
+        return mixed
 
     def to_json(self) -> dict[str, Any]:
         """As plain values: `GRID` belongs to the code, hence is written and compared."""
@@ -121,7 +122,9 @@ class _Tail:
         """The shares with those below `TAIL` replaced."""
         start = _start(share)
         over = np.maximum(GRID / start - 1.0, 0.0) / self.scale
-        fitted = np.exp(-over) if self.shape < 1e-6 else (1.0 + self.shape * over) ** (-1.0 / self.shape)
+        fitted = (
+            np.exp(-over) if self.shape < 1e-6 else (1.0 + self.shape * over) ** (-1.0 / self.shape)
+        )
         return np.where(start < GRID, TAIL * fitted, share)
 
 
