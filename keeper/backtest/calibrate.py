@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keeper.backtest.candles import HistoryError
 from keeper.backtest.episodes import Episodes
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.realised import HORIZONS_S, LogHar, Past
@@ -15,13 +16,11 @@ Known = Mapping[str, Mapping[int, Episodes]]
 MIN_EPISODES = 90 * 24
 
 
-class TooShortError(Exception):
-    """No pair has enough history for some horizon."""
-
-
 def fit(known: Known, until: float, inputs: Mapping[str, str]) -> Calibration:
     """Fit on the episodes that had ended by `until`: ninety days of hourly origins or more, else the
-    pair is left to the pooled table. Raises `TooShortError` if a horizon is left without any pair.
+    pair is left to the pooled table. A horizon that no pair has (those below an hour, of hourly
+    prices) takes the law of the next longer one, in units of σ̂√T; or of the longest there is. Raises
+    `HistoryError` if no pair has enough history.
     """
     used = {
         (pair, horizon): own
@@ -29,23 +28,31 @@ def fit(known: Known, until: float, inputs: Mapping[str, str]) -> Calibration:
         for horizon, all_of_them in by_horizon.items()
         if len(own := all_of_them.before(until, horizon)) >= MIN_EPISODES
     }
-    for horizon in HORIZONS_S:
-        if not any(fitted == horizon for _, fitted in used):
-            raise TooShortError(
-                f"no pair has {MIN_EPISODES} hourly episodes of {horizon} s: give a longer history"
-            )
+    if not used:
+        raise HistoryError(
+            "the price files",
+            "no pair has ninety days of hourly episodes before the fit ends",
+            fix="give longer histories or a later end",
+        )
+    source = _sources({horizon for _, horizon in used})
+    asked = {
+        (pair, horizon): used[pair, source[horizon]]
+        for horizon in HORIZONS_S
+        for pair in known
+        if (pair, source[horizon]) in used
+    }
     har = LogHar.fit(
         {
             key: Past(
                 moments=own.origins, log_rates=own.log_rates, log_rate_after=own.log_rate_after
             )
-            for key, own in used.items()
+            for key, own in asked.items()
         }
     )
     runs = {}
-    for (pair, horizon), own in used.items():
+    for (pair, horizon), own in asked.items():
         sigma = np.exp(0.5 * har.log_rate(own.log_rates, own.origins, horizon, pair))
-        runs[pair, horizon] = runs_of(own, sigma * np.sqrt(horizon))
+        runs[pair, horizon] = runs_of(own, sigma * np.sqrt(source[horizon]))
     spans = {
         pair: (
             int(min(own.origins[0] for (name, _), own in used.items() if name == pair)),
@@ -54,6 +61,14 @@ def fit(known: Known, until: float, inputs: Mapping[str, str]) -> Calibration:
         for pair in sorted({name for name, _ in used})
     }
     return Calibration(har=har, tables=Tables.fit(runs), spans=spans, inputs=inputs)
+
+
+def _sources(fitted: set[int]) -> dict[int, int]:
+    """The horizon that stands for each: itself, else the next longer, else the longest."""
+    return {
+        horizon: min((each for each in fitted if each >= horizon), default=max(fitted))
+        for horizon in HORIZONS_S
+    }
 
 
 def runs_of(own: Episodes, spread: Floats) -> Floats:

@@ -157,7 +157,8 @@ class LogHar:
         horizons linear in the log of time and beyond them as at the nearest."""
         low, high, share = between(horizon_s)
         near, far = (self._at(h, log_rates, moments, pair) for h in (low, high))
-        return (1.0 - share) * near + share * far
+        mixed: Floats = (1.0 - share) * near + share * far
+        return mixed
 
     def _at(self, h: int, log_rates: Floats, moments: Floats, pair: str | None) -> Floats:
         weight = self.weights[h]
