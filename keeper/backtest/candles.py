@@ -93,7 +93,10 @@ def _checked(path: Path, table: Floats, step_s: int) -> Candles:
     starts = table[:, 0].astype(np.int64)
     open_, high, low, close = table[:, 1:].T.copy()
     faults = (
-        ("a price must be positive and finite", ~(np.isfinite(table) & (table > 0.0)).all(axis=1)),
+        (
+            "a price must be positive and finite",
+            ~(np.isfinite(table).all(axis=1) & (table[:, 1:] > 0.0).all(axis=1)),
+        ),
         ("the time of the row before, again", np.diff(starts, prepend=starts[0] - 1) == 0),
         ("older than the row before: sort by time", np.diff(starts, prepend=starts[0]) < 0),
         (

@@ -163,7 +163,8 @@ class LogHar:
     def _at(self, h: int, log_rates: Floats, moments: Floats, pair: str | None) -> Floats:
         weight = self.weights[h]
         own = self.levels.get(pair or "")
-        level = self.anchor[h] + (1.0 - weight[: len(WINDOWS_S)].sum()) * log_rates[:, -1]
+        pull = 1.0 - weight[: len(WINDOWS_S)].sum()
+        level: Floats = self.anchor[h] + pull * log_rates[:, -1]
         if own is not None and not np.isnan(own[h]):
             level = np.full(len(moments), own[h])
         moved: Floats = np.hstack([log_rates, clock(moments)]) @ weight
