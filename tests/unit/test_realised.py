@@ -6,6 +6,7 @@ import pytest
 from keeper.forecast.oracle_path import LogPath, oracle_path
 from keeper.forecast.realised import (
     DAY_S,
+    FEED_SHARE,
     HORIZONS_S,
     HOUR_S,
     WINDOWS_S,
@@ -33,10 +34,10 @@ def test_log_rates__brownian_motion__are_its_variance_from_closes_and_from_round
     now = times[-1:]
     closes = Variation.of_points(times, logs).log_rates(now)
     feed = oracle_path(LogPath(times=times, log_prices=logs))
-    rounds = Variation.of_points(feed.times, feed.log_prices).log_rates(now)
+    rounds = Variation.of_rounds(feed.times, feed.log_prices).log_rates(now)
     # A month holds 8640 closes (one standard error 1.5 %) and about 1000 rounds (4.5 %).
     assert closes[0, -1] == pytest.approx(known, abs=0.06)
-    assert rounds[0, -1] == pytest.approx(known, abs=0.18)
+    assert rounds[0, -1] == pytest.approx(known - np.log(FEED_SHARE), abs=0.18)
 
 
 def test_log_rates__history_shorter_than_the_window__all_of_it_stands_for_the_window() -> None:
