@@ -109,4 +109,6 @@ def _garch(variances: Mapping[str, tuple[Floats, Floats]], q: Question) -> Float
 
 def hours(seconds: float) -> str:
     """A horizon as people say it."""
-    return f"{seconds / 60:g} min" if seconds < HOUR_S else f"{seconds / HOUR_S:g} h"
+    if seconds < HOUR_S:
+        return f"{seconds / 60:g} min"
+    return f"{seconds / HOUR_S:g} h" if seconds <= DAY_S else f"{seconds / DAY_S:g} d"

@@ -188,19 +188,31 @@ def _show(scored: list[Row]) -> None:
     from keeper.backtest.report import falls_short
 
     table = Table()
-    for name in ("horizon", "pair", "model", "n", "base rate", "Brier skill", "log skill"):
+    for name in (
+        "horizon",
+        "pair",
+        "model",
+        "from",
+        "to",
+        "n",
+        "base rate",
+        "Brier skill",
+        "log skill",
+    ):
         table.add_column(name)
     for name in ("calibration error", "observed/predicted 1-5 %", "t against the default"):
         table.add_column(name)
-    missed = []
+    missed: list[str] = []
     for row in scored:
         if not row.default and row.pair != "pooled":
             continue
-        missed += [f"{hours(row.horizon_s)}: {what}" for what in falls_short(row)]
+        missed += falls_short(row).values()
         table.add_row(
             hours(row.horizon_s),
             row.pair,
             row.model,
+            _day(row.first),
+            _day(row.last),
             f"{row.n:,}",
             f"{row.base_rate:.4f}",
             f"{row.brier_skill:.3f}",
@@ -211,7 +223,8 @@ def _show(scored: list[Row]) -> None:
             style="bold" if row.default and row.pair == "pooled" else None,
         )
     console().print(table)
-    print("falls short: " + "; ".join(missed) if missed else "reaches its figures")
+    for said in missed:
+        print(f"falls short: {said}")
 
 
 def _say(line: str) -> None:
