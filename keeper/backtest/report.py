@@ -27,7 +27,7 @@ BLOCK_S: Final = 7 * DAY_S
 SEED: Final = 7
 # Okabe and Ito's palette, told apart by colour-blind readers.
 STYLES: Final = {
-    DEFAULT: ("#009E73", "o", "table on log-HAR (the daemon's)"),
+    DEFAULT: ("#009E73", "o", "calibrated: table on log-HAR"),
     "brownian_log_har": ("#D55E00", "s", "closed form on the same volatility"),
     "brownian_30d": ("#56B4E9", "^", "closed form on 30-day volatility"),
 }

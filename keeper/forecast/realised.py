@@ -125,10 +125,13 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LogHar:
-    """Forecast of the log variance rate: a level of the pair's own, and weights that all share.
+    """Forecast of the log variance rate: weights that all pairs share, and a level.
 
-    `weights` is (horizons, windows + 5), over the log rates of `WINDOWS_S` and `clock`. A pair
-    without a level takes `anchor` and the level that the last month has: (1 − Σ weights) × its rate.
+    `weights` is (horizons, windows + 5), over the log rates of `WINDOWS_S` and `clock`; they sum to
+    less than one over the rates, and the level makes up for the rest. It is half the pair's own over
+    all years, to which it may return, and half that of the last month, `anchor` + (1 − Σ weights) ×
+    its rate, since years differ more than a level of all of them can follow. A pair without a level
+    of its own takes the latter alone.
     """
 
     weights: Floats
@@ -176,7 +179,7 @@ class LogHar:
         pull = 1.0 - weight[: len(WINDOWS_S)].sum()
         level: Floats = self.anchor[h] + pull * log_rates[:, -1]
         if own is not None and not np.isnan(own[h]):
-            level = np.full(len(moments), own[h])
+            level = 0.5 * (level + own[h])
         moved: Floats = np.hstack([log_rates, clock(moments)]) @ weight
         return level + moved
 

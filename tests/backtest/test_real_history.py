@@ -78,4 +78,4 @@ def test_forecast__from_the_rounds_of_real_feeds__says_how_often_these_will_brea
             distance = np.full(len(origins), np.log(health))
             came += float(np.sum(low <= -distance))
             said += float(calibration.probability(distance, sigma, horizon, pair).sum())
-    assert 0.8 < came / said < 1.25
+    assert 0.8 < came / said < 1.3
