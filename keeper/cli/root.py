@@ -15,6 +15,7 @@ COMMANDS = {
     "status": "Show each position's health, forecast and last action.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
+    "forecast": "Fit the breach probabilities on price histories, and score them.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",
     "fork": "Run a copy of a real chain, to rehearse on your own positions.",

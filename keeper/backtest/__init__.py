@@ -1,0 +1,1 @@
+"""What would have happened: forecasts scored on price histories."""

@@ -1,0 +1,114 @@
+"""The forecasts that are compared: the daemon's, its challengers and the baselines."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+import numpy as np
+
+from keeper.backtest.calibrate import Known
+from keeper.backtest.episodes import Episodes
+from keeper.forecast.calibration import Calibration
+from keeper.forecast.first_passage import first_passage
+from keeper.forecast.realised import DAY_S, HOUR_S
+from keeper.model.book import Floats
+
+DEFAULT: Final = "table_log_har"
+"""The one the daemon uses: running-minimum table on the log-HAR volatility."""
+CLIMATOLOGY: Final = "climatology"
+SEEN_EVERY_S: Final = 300.0
+"""The closed form is given the looks that the modelled path has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """Episodes of one pair and horizon, of which it is asked whether ln health = `distance` is lost;
+    and the pair's episodes that had ended when the models were fitted."""
+
+    pair: str
+    horizon_s: int
+    distance: float
+    asked: Episodes
+    past: Episodes
+    whole: Episodes
+
+
+Model = Callable[[Question], Floats]
+
+
+def models(calibration: Calibration, known: Known, until: float) -> dict[str, Model]:
+    """By name, the default first. GJR-GARCH-t only where the package `arch` is installed."""
+    chosen: dict[str, Model] = {
+        DEFAULT: lambda q: calibration.probability(
+            np.full(len(q.asked), q.distance), _sigma(calibration, q), q.horizon_s, q.pair
+        ),
+        "table_log_har_gap": lambda q: calibration.probability(
+            q.distance + q.asked.gap, _sigma(calibration, q), q.horizon_s, q.pair
+        ),
+        CLIMATOLOGY: lambda q: np.full(len(q.asked), _frequency(known, until, q)),
+        "climatology_running": _running,
+        "brownian_30d": lambda q: _brownian(q, np.exp(0.5 * q.asked.log_rates[:, -1])),
+        "riskmetrics": lambda q: _brownian(q, np.sqrt(q.asked.ewma)),
+        "brownian_log_har": lambda q: _brownian(q, _sigma(calibration, q)),
+    }
+    if find_spec("arch") is not None:
+        from keeper.backtest.garch import daily_variances
+
+        variances = {pair: daily_variances(of, until) for pair, of in known.items()}
+        chosen["gjr_garch_t"] = lambda q: _brownian(q, _garch(variances, q))
+    return chosen
+
+
+def _sigma(calibration: Calibration, q: Question) -> Floats:
+    return calibration.sigma(q.asked.log_rates, q.asked.origins, q.horizon_s, q.pair)
+
+
+def _brownian(q: Question, sigma: Floats) -> Floats:
+    return first_passage(
+        np.full(len(q.asked), q.distance),
+        sigma,
+        -0.5 * sigma**2,
+        horizon_s=q.horizon_s,
+        monitored_every_s=SEEN_EVERY_S,
+    )
+
+
+def _frequency(known: Known, until: float, q: Question) -> float:
+    """The pair's past frequency, all pairs' where it has no past; a half where none has."""
+    pasts = (
+        [q.past.low]
+        if len(q.past)
+        else [
+            of[q.horizon_s].before(until, q.horizon_s).low
+            for of in known.values()
+            if q.horizon_s in of
+        ]
+    )
+    low = np.concatenate(pasts)
+    return float(np.mean(low <= -q.distance)) if len(low) else 0.5
+
+
+def _running(q: Question) -> Floats:
+    """The frequency among all episodes of the pair that had ended by each origin."""
+    happened = np.cumsum(q.whole.low <= -q.distance)
+    ended = np.searchsorted(q.whole.origins + q.horizon_s, q.asked.origins, side="right")
+    frequency = np.full(len(ended), 0.5)
+    np.divide(happened[ended - 1], ended, out=frequency, where=ended > 0)
+    return frequency
+
+
+def _garch(variances: Mapping[str, tuple[Floats, Floats]], q: Question) -> Floats:
+    """Per √second: of the next day at the last midnight, and over longer horizons as many days."""
+    midnights, by_days = variances[q.pair]
+    place = np.searchsorted(midnights, q.asked.origins, side="right") - 1
+    days = max(1, round(q.horizon_s / DAY_S))
+    rates: Floats = by_days[np.maximum(place, 0), :days].mean(axis=1) / DAY_S
+    return np.sqrt(rates)
+
+
+def hours(seconds: float) -> str:
+    """A horizon as people say it."""
+    if seconds < HOUR_S:
+        return f"{seconds / 60:g} min"
+    return f"{seconds / HOUR_S:g} h" if seconds <= DAY_S else f"{seconds / DAY_S:g} d"

@@ -1,0 +1,235 @@
+"""The scores as one HTML file that needs no other: tables, reliability diagrams, tests."""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from io import BytesIO
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from keeper.backtest.coverage import Coverage
+from keeper.backtest.models import DEFAULT, hours
+from keeper.backtest.score import POOLED, Pool, Row
+from keeper.forecast.calibration import Calibration
+from keeper.forecast.realised import DAY_S, HOUR_S
+from keeper.forecast.scores import block_bands, reliability
+from keeper.model.book import Floats
+
+SHOWN_S: Final = (HOUR_S, 4 * HOUR_S, DAY_S)
+BLOCK_S: Final = 7 * DAY_S
+SEED: Final = 7
+# Okabe and Ito's palette, told apart by colour-blind readers.
+STYLES: Final = {
+    DEFAULT: ("#009E73", "o", "calibrated: table on log-HAR"),
+    "brownian_log_har": ("#D55E00", "s", "closed form on the same volatility"),
+    "brownian_30d": ("#56B4E9", "^", "closed form on 30-day volatility"),
+}
+_STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
+th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}tr.default{background:#e8f6f1}
+td.short{color:#b00020;font-weight:bold}img{max-width:100%}"""
+FIGURES: Final = {HOUR_S: (0.15, 0.005), 4 * HOUR_S: (0.14, 0.005), DAY_S: (0.09, 0.006)}
+"""What the forecast is to reach over all pairs: Brier skill at least, calibration error at most."""
+LEAST_RATIO: Final = 0.9
+MOST_RATIO: Final = 1.1
+"""And observed over predicted, among forecasts of 1 to 5 %, in between."""
+
+
+def falls_short(row: Row) -> dict[str, str]:
+    """Which of its figures a default row misses: by the field, as it is said to people."""
+    if not row.default or row.horizon_s not in FIGURES:
+        return {}
+    least, most = FIGURES[row.horizon_s]
+    missed = {}
+    if not row.brier_skill >= least:
+        missed["brier_skill"] = f"Brier skill {row.brier_skill:.3f} < {least}"
+    if not row.calibration_error <= most:
+        missed["calibration_error"] = f"calibration error {row.calibration_error:.4f} > {most}"
+    ratio = row.observed_over_predicted_1_5
+    if not LEAST_RATIO <= ratio <= MOST_RATIO:
+        missed["observed_over_predicted_1_5"] = (
+            f"observed/predicted {ratio:.2f} not in {LEAST_RATIO} to {MOST_RATIO}"
+        )
+    return {field: f"{row.pair}, {hours(row.horizon_s)}: {said}" for field, said in missed.items()}
+
+
+def picture(pools: Mapping[int, Pool]) -> bytes:
+    """Reliability of the pooled forecasts at each shown horizon, as PNG."""
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        # A Figure of its own, not pyplot: no window system is asked for, no global state is left.
+        figure = Figure(figsize=(13, 4.6), dpi=120, layout="constrained")
+        panels = figure.subplots(1, len(SHOWN_S), squeeze=False)[0]
+        for axes, horizon in zip(panels, SHOWN_S, strict=True):
+            if horizon in pools:
+                _diagram(axes, pools[horizon])
+            axes.set_title(f"within {hours(horizon)}")
+        panels[0].set_ylabel("how often it happened")
+        panels[0].legend(loc="upper left", frameon=False, fontsize=8)
+        file = BytesIO()
+        figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _diagram(axes: Axes, pool: Pool) -> None:
+    least = 1e-3
+    axes.plot([least, 1], [least, 1], color="#888888", lw=1, ls="--")
+    for name, (colour, marker, label) in STYLES.items():
+        p = pool.probabilities[name]
+        curve = reliability(p, pool.happened)
+        seen = curve.predicted >= least
+        if name == DEFAULT:
+            blocks = (pool.origins - pool.origins.min()) // BLOCK_S
+            low, high = block_bands(p, pool.happened, blocks, seed=SEED)
+            axes.fill_between(
+                curve.predicted[seen],
+                np.maximum(low[seen], least),
+                np.maximum(high[seen], least),
+                color=colour,
+                alpha=0.2,
+                lw=0,
+                label="90 % of weekly block bootstraps",
+            )
+        axes.plot(
+            curve.predicted[seen],
+            np.maximum(curve.observed[seen], least),
+            color=colour,
+            marker=marker,
+            ms=4,
+            lw=1,
+            label=label,
+        )
+    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
+    axes.set_xlabel("forecast breach probability")
+
+
+def pit_picture(chances: Mapping[str, Floats]) -> bytes:
+    """Histograms of the probability integral transform: flat where the tables are right."""
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(13, 2.8), dpi=110, layout="constrained")
+        panels = figure.subplots(1, max(1, len(chances)), squeeze=False, sharey=True)[0]
+        for axes, (pair, chance) in zip(panels, chances.items(), strict=False):
+            axes.hist(chance, bins=20, range=(0, 1), color="#009E73", density=True)
+            axes.axhline(1.0, color="#888888", lw=1, ls="--")
+            axes.set_title(pair)
+        file = BytesIO()
+        figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def write(
+    path: Path,
+    rows: Sequence[Row],
+    pools: Mapping[int, Pool],
+    covered: Iterable[Coverage],
+    chances: Mapping[str, Floats],
+    calibration: Calibration,
+) -> None:
+    """Write the report."""
+    pooled = [row for row in rows if row.pair == POOLED]
+    missed = [said for row in pooled for said in falls_short(row).values()]
+    verdict = (
+        "<p>Falls short: " + "; ".join(map(escape, missed)) + ".</p>"
+        if missed
+        else "<p>The pooled forecast reaches its figures at every horizon scored.</p>"
+    )
+    sections = [
+        "<h1>Breach probabilities, scored</h1>",
+        (
+            f"<p>Fitted on prices up to {_day(calibration.until)}; scored from "
+            f"{_day(min(row.first for row in rows))} to {_day(max(row.last for row in rows))}. An episode "
+            "begins every hour at health 1.01, 1.03, 1.05, 1.10 and 1.20; it counts as breached when the "
+            "modelled oracle (a round at 0.5 % or one hour) takes health to 1 within the horizon. Skills "
+            "are against climatology: each pair's frequency in the span of the fit.</p>"
+        ),
+        verdict,
+        "<h2>Reliability</h2>",
+        _image(picture(pools), "Observed frequency against forecast probability"),
+        "<h2>All pairs together</h2>",
+        _table(pooled),
+        "<h2>Each pair, the daemon's forecast</h2>",
+        "<p>Red: short of what is asked of all pairs together.</p>",
+        _table([row for row in rows if row.pair != POOLED and row.default]),
+        "<h2>Probability integral transform, 24 h</h2>",
+        _image(pit_picture(chances), "Histograms that are flat where the tables are right"),
+        "<h2>Rare falls: Kupiec's test of how often, Christoffersen's of flocking</h2>",
+        _coverage(covered),
+        "<h2>Each pair, every model</h2>",
+        _table([row for row in rows if row.pair != POOLED and not row.default]),
+        "<h2>Fitted on</h2><ul>",
+        *(
+            f"<li>{escape(p)}: {_day(a)} to {_day(b)}</li>"
+            for p, (a, b) in calibration.spans.items()
+        ),
+        "</ul><p>Files and their SHA-256:</p><ul>",
+        *(f"<li>{escape(n)} <code>{h}</code></li>" for n, h in calibration.inputs.items()),
+        "</ul>",
+    ]
+    path.write_text(
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Breach probabilities, scored</title>"
+        f"<style>{_STYLE}</style>{''.join(sections)}</html>",
+        encoding="utf-8",
+    )
+
+
+def _table(rows: Iterable[Row]) -> str:
+    heads = "model,pair,horizon,from,to,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %,loses to the daemon's: t,p"
+    lines = [f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads.split(','))}</tr>"]
+    for row in rows:
+        cells = {
+            "model": escape(row.model),
+            "pair": escape(row.pair),
+            "horizon_s": hours(row.horizon_s),
+            "first": _day(row.first),
+            "last": _day(row.last),
+            "n": f"{row.n:,}",
+            "base_rate": _number(row.base_rate, 4),
+            "brier_skill": _number(row.brier_skill, 3),
+            "log_skill": _number(row.log_skill, 3),
+            "calibration_error": _number(row.calibration_error, 4),
+            "observed_over_predicted_1_5": _number(row.observed_over_predicted_1_5, 2),
+            "dm_t": "" if row.default else _number(row.dm_t, 1),
+            "dm_p": "" if row.default else f"{row.dm_p:.2g}",
+        }
+        missed = falls_short(row)
+        shown = (
+            f"<td{' class=short' * (field in missed)}>{cell}</td>" for field, cell in cells.items()
+        )
+        lines.append(f"<tr{' class=default' * row.default}>{''.join(shown)}</tr>")
+    return "".join([*lines, "</table>"])
+
+
+def _coverage(covered: Iterable[Coverage]) -> str:
+    heads = ("pair", "horizon", "rate", "n", "expected", "came", "Kupiec p", "Christoffersen p")
+    lines = [f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
+    for one in covered:
+        cells = (
+            escape(one.pair),
+            hours(one.horizon_s),
+            f"{one.rate:.0%}",
+            str(one.n),
+            f"{one.rate * one.n:.0f}",
+            str(one.hits),
+            _number(one.kupiec_p, 3),
+            _number(one.christoffersen_p, 3),
+        )
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return "".join([*lines, "</table>"])
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if isfinite(value) else "–"
+
+
+def _day(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
+
+
+def _image(png: bytes, says: str) -> str:
+    return f'<img alt="{says}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

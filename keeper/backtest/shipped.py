@@ -1,0 +1,28 @@
+"""The calibration that ships with keeper, and writing another."""
+
+import json
+import re
+from pathlib import Path
+
+from keeper.forecast.calibration import Calibration
+from keeper.resources import resource
+
+
+def shipped() -> Calibration:
+    """The packaged calibration."""
+    return load(resource("config", "forecast", "calibration.json"))
+
+
+def load(path: Path) -> Calibration:
+    """Raises `ValueError` for one that this version cannot use."""
+    return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def save(calibration: Calibration, path: Path) -> None:
+    """Write it as JSON, a line per table row."""
+    text = json.dumps(calibration.to_json(), indent=1, allow_nan=False)
+    path.write_text(_rows_on_one_line(text) + "\n", encoding="utf-8")
+
+
+def _rows_on_one_line(text: str) -> str:
+    return re.sub(r"\[[^\[\]]*\]", lambda match: " ".join(match[0].split()), text)

@@ -1,0 +1,82 @@
+"""What was fitted on histories and ships: the volatility's forecast, the tables, and where from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+
+from keeper.forecast.realised import HORIZONS_S, WINDOWS_S, LogHar
+from keeper.forecast.tables import Tables
+from keeper.model.book import Floats
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """Volatility and breach probability of any pair, from its variance so far.
+
+    `spans` says of each pair from when to when (Unix seconds) it was fitted; `inputs` the SHA-256 of
+    each file by name. Where nothing of a pair was fitted, the pooled table and level serve.
+    """
+
+    har: LogHar
+    tables: Tables
+    spans: Mapping[str, tuple[int, int]]
+    inputs: Mapping[str, str]
+
+    @property
+    def until(self) -> int:
+        """No price after this moment was used."""
+        return max(end for _, end in self.spans.values())
+
+    def table_of(self, pair: str | None) -> str:
+        """Which table serves a pair: its own by either name, else the pooled one."""
+        return next((name for name in _names(pair) if name in self.tables.reached), "pooled")
+
+    def sigma(
+        self, log_rates: Floats, moments: Floats, horizon_s: float, pair: str | None = None
+    ) -> Floats:
+        """Volatility per √second over the horizon; `log_rates` from `Variation.log_rates`."""
+        level = next((name for name in _names(pair) if name in self.har.levels), None)
+        return np.exp(0.5 * self.har.log_rate(log_rates, moments, horizon_s, level))
+
+    def probability(
+        self, distance: Floats, sigma: Floats | float, horizon_s: float, pair: str | None = None
+    ) -> Floats:
+        """That a boundary `distance` (log price) away is reached within the horizon."""
+        return self.tables.probability(distance, sigma, horizon_s, self.table_of(pair))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "version": VERSION,
+            "horizons_s": list(HORIZONS_S),
+            "windows_s": list(WINDOWS_S),
+            "spans": {pair: list(span) for pair, span in self.spans.items()},
+            "inputs": dict(self.inputs),
+            "har": self.har.to_json(),
+            "tables": self.tables.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises `ValueError` for what another version has fitted."""
+        made = (document.get("version"), document.get("horizons_s"), document.get("windows_s"))
+        if made != (VERSION, list(HORIZONS_S), list(WINDOWS_S)):
+            raise ValueError("the calibration is of another version: fit it again")
+        return cls(
+            har=LogHar.from_json(document["har"]),
+            tables=Tables.from_json(document["tables"]),
+            spans={pair: (int(a), int(b)) for pair, (a, b) in document["spans"].items()},
+            inputs=document["inputs"],
+        )
+
+
+def _names(pair: str | None) -> tuple[str, ...]:
+    """A pair and its inverse: a price and its reciprocal vary alike."""
+    if pair is None:
+        return ()
+    base, _, quote = pair.partition("/")
+    return pair, f"{quote}/{base}"
