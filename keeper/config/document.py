@@ -108,6 +108,8 @@ def _read(path: Path) -> str:
         fix += "config/keeper.example.toml in the source, `keeper devnet up` prints a ready one"
     except UnicodeDecodeError:
         what, fix = "this is not UTF-8 text", "save the file as UTF-8"
+    except IsADirectoryError:
+        what, fix = "it is a directory", "name the file in it, such as its keeper.toml"
     except OSError as error:
         what, fix = f"it cannot be read: {error.strerror}", "let the user who runs keeper read it"
     raise ConfigurationError(

@@ -53,10 +53,11 @@ def number(value: Any) -> Decimal:
     if isinstance(value, str):
         bare = value.strip().rstrip("%")
         numeric = re.fullmatch(r"[+-]?[\d_]+(\.\d+)?", bare)
+        meant = _plain(Decimal(bare) / 100) if numeric and "%" in value else bare
         raise WrongValueError(
             f'"{value}" is text, not a number',
             "a number in quotes would be guessed at, and amounts are never guessed",
-            f"write it without quotes: {bare}" if numeric else "write a number without quotes",
+            f"write it without quotes: {meant}" if numeric else "write a number without quotes",
         )
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise WrongValueError(
@@ -187,6 +188,12 @@ def gwei(value: Any) -> Wei:
 
 def duration_s(value: Any) -> int:
     """A span of time with its unit, such as "24h"."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        raise WrongValueError(
+            f"{value} is not text",
+            "a span needs a whole number and a unit: s, m, h or d",
+            'write it in quotes with its unit, such as horizon = "24h"',
+        )
     found = re.fullmatch(r"(\d+)\s*([smhd])", text(value).strip())
     if found is None:
         raise WrongValueError(

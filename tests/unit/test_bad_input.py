@@ -87,6 +87,14 @@ def test_run__bad_configuration__is_told_at_its_line_and_nothing_begins(
     assert list(config.parent.iterdir()) == [config]
 
 
+def test_run__directory_for_a_configuration__asks_for_the_file_in_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    said = refused(monkeypatch, capsys, "run", "--config", config.parent)
+    assert f"{config.parent}: it is a directory" in said
+    assert "fix: name the file in it" in said
+
+
 def test_run__bad_configuration_in_a_process__is_78_and_leaves_standard_output_alone(
     config: Path,
 ) -> None:
