@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper.cli.history import outcome
-from keeper.cli.output import ConfigOption, JsonOption, console, print_json, usd, utc
+from keeper.cli.output import ConfigOption, JsonOption, narrow, print_json, show, usd, utc
 from keeper.cli.status import journal_path
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
@@ -22,9 +22,17 @@ if TYPE_CHECKING:  # the database takes its second when the command runs, not in
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
+def _id(written: str) -> int:
+    if not written.isdecimal():
+        raise typer.BadParameter("an id is a whole number, as `keeper history` lists them")
+    return int(written)
+
+
 @app.command()
 def explain(
-    decision_id: Annotated[int, typer.Argument(metavar="ID", help="From `keeper history`.")],
+    decision_id: Annotated[
+        int, typer.Argument(metavar="ID", parser=_id, help="From `keeper history`.")
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +43,7 @@ def explain(
     if as_json:
         print_json(told)
     else:
-        console().print(_story(told))
+        show(_story(told))
 
 
 def _story(told: Explanation) -> RenderableType:
@@ -71,6 +79,12 @@ def _decided(decision: DecisionView) -> Mapping[str, Any]:
         facts["predicted health"] = decision.predicted_health
     if decision.health_after is not None:
         facts["health after"] = decision.health_after
+    if decision.as_predicted is not None:
+        facts["as predicted"] = (
+            "yes, to the last unit, at the block's own prices"
+            if decision.as_predicted
+            else "no: what differs stands at the end"
+        )
     facts["outcome"] = outcome(decision)
     return facts
 
@@ -94,8 +108,8 @@ def _shown(value: Any) -> RenderableType:
 
 def _facts(facts: Mapping[str, Any]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts.items():
         nested = isinstance(value, dict | list) and value
         table.add_row(name.replace("_", " "), _shown(value) if nested else _scalar(value))
@@ -103,10 +117,12 @@ def _facts(facts: Mapping[str, Any]) -> RenderableType:
 
 
 def _rows(rows: list[dict[str, Any]]) -> RenderableType:
+    if narrow():
+        return Group(*(part for row in rows for part in (_facts(row), "")))
     table = Table(box=box.ROUNDED)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
-        table.add_column(name.replace("_", " "))
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_scalar(row.get(name)) for name in names))
     return Padding(table, (0, 2))
@@ -127,18 +143,17 @@ def _scalar(value: Any) -> Text:
 
 
 def _transactions(transactions: tuple[TransactionView, ...]) -> RenderableType:
-    table = Table(box=box.ROUNDED)
-    for name in ("purpose", "state", "nonce", "block", "gas", "gwei", "hash"):
-        table.add_column(name, overflow="fold")
-    for tx in transactions:
-        price = tx.effective_gas_price_wei
-        table.add_row(
-            tx.purpose,
-            tx.state,
-            str(tx.nonce),
-            str(tx.block or "–"),
-            f"{tx.gas_used:,}" if tx.gas_used else "–",
-            f"{price / 1e9:,.3f}" if price else "–",
-            tx.tx_hash,
-        )
-    return Padding(table, (0, 2))
+    return _rows([_transaction(tx) for tx in transactions])
+
+
+def _transaction(tx: TransactionView) -> dict[str, Any]:
+    price = tx.effective_gas_price_wei
+    return {
+        "purpose": tx.purpose,
+        "state": tx.state,
+        "nonce": tx.nonce,
+        "block": tx.block,
+        "gas": f"{tx.gas_used:,}" if tx.gas_used else None,
+        "gwei": f"{price / 1e9:,.3f}" if price else None,
+        "hash": tx.tx_hash,
+    }

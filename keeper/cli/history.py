@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keeper.cli.output import ConfigOption, JsonOption, console, print_json, token_amount, usd, utc
+from keeper.cli.output import (
+    ConfigOption,
+    JsonOption,
+    narrow,
+    print_json,
+    show,
+    token_amount,
+    usd,
+    utc,
+)
 from keeper.cli.status import NOTHING, journal_path
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
@@ -19,6 +30,10 @@ if TYPE_CHECKING:  # the database takes its second when the command runs, not in
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 STYLES = {"done": "green", "reverted": "bold red", "refused": "red", "expired": "yellow"}
+CAPTION = (
+    "health: before ⇢ as predicted, or before → after at the prices of the action's own block, "
+    "which may have moved since the prediction"
+)
 
 
 @app.command()
@@ -31,11 +46,11 @@ def history(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"decisions": decisions})
     elif decisions:
-        console().print(_table(decisions))
+        show(Group(_stack(decisions) if narrow() else _table(decisions), Text(CAPTION, "dim")))
     elif path.exists():
-        console().print("Nothing had to be done yet.")
+        show("Nothing had to be done yet.")
     else:
-        console().print(NOTHING)
+        show(NOTHING)
 
 
 def _table(decisions: Sequence[DecisionView]) -> Table:
@@ -60,6 +75,24 @@ def _table(decisions: Sequence[DecisionView]) -> Table:
             outcome(decision),
         )
     return table
+
+
+def _stack(decisions: Sequence[DecisionView]) -> RenderableType:
+    """What the table says, a few lines for each decision."""
+    parts: list[RenderableType] = []
+    for decision in decisions:
+        parts.append(
+            Text.assemble(
+                f"#{decision.id}  {utc(decision.timestamp)}  ",
+                (decision.label, "bold"),
+                f"  {decision.cause}  {_healths(decision)}",
+            )
+        )
+        if decision.kind is not None:
+            said = Text(f"{_action(decision)}, {usd(decision.amount_usd)} USD")
+            parts.append(Padding(said, (0, 0, 0, 4)))
+        parts.append(Padding(outcome(decision), (0, 0, 0, 4)))
+    return Group(*parts)
 
 
 def outcome(decision: DecisionView) -> Text:

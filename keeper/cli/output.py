@@ -1,6 +1,7 @@
 """How numbers, times and documents look, the same in every command."""
 
 import json
+import os
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from math import exp, isfinite
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 ConfigOption = Annotated[
@@ -23,10 +24,32 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
+NARROW = 110
+"""Columns below which a table's cells would be cut: what it says is stacked instead."""
+
+
 def console() -> Console:
-    """Standard output; wide enough for the tables where it is no terminal."""
+    """Standard output; wide enough for the tables where neither a terminal nor COLUMNS says."""
     out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=160)
+    if out.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return out
+    return Console(highlight=False, width=160)
+
+
+def narrow() -> bool:
+    """Whether tables have to be stacked."""
+    return console().width < NARROW
+
+
+def show(said: RenderableType) -> None:
+    """Print to a terminal as it is, to files and pipes without blanks at the lines' ends."""
+    out = console()
+    if out.is_terminal:
+        out.print(said)
+        return
+    with out.capture() as captured:
+        out.print(said)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def print_json(document: Any) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from keeper.cli.output import (
     ConfigOption,
     JsonOption,
-    console,
     fall,
     health_text,
+    narrow,
     percent,
     print_json,
     short,
+    show,
     token_amount,
     usd,
     utc,
@@ -28,23 +32,33 @@ from keeper.cli.output import (
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.storage.views import DecisionView, PositionView
 
+    LastActions = Mapping[tuple[str, str], DecisionView]
+
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 NOTHING = "Nothing recorded yet: start [bold]keeper run[/bold]."
+RUNNING = {
+    True: "[green]a keeper is running[/green]",
+    False: "[bold yellow]no keeper is running: this is what was last seen[/bold yellow]",
+    None: "[yellow]whether a keeper is running cannot be told: its lock may not be read[/yellow]",
+}
 
 
 @app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show each position's health, forecast and last action."""
-    from keeper.storage import views
+    from keeper.storage import store, views
 
     path = journal_path(config)
     seen = views.positions(path) if path.exists() else []
+    last = _last_actions(views.history(path)) if seen else {}
+    running = store.running(path)
     if as_json:
-        print_json({"positions": seen})
+        print_json({"running": running, "positions": [_document(view, last) for view in seen]})
     elif not seen:
-        console().print(NOTHING)
+        show(NOTHING)
     else:
-        console().print(_table(seen, views.history(path)))
+        shown = _stack(seen, last) if narrow() else _table(seen, last)
+        show(Group(shown, _caption(seen), RUNNING[running]))
 
 
 def journal_path(config: Path | None) -> Path:
@@ -54,9 +68,42 @@ def journal_path(config: Path | None) -> Path:
     return store_path(config or default_path())
 
 
-def _table(seen: Sequence[PositionView], decisions: Sequence[DecisionView]) -> Table:
-    last = {(d.market, d.account): d for d in decisions if d.approved}
-    table = Table(box=box.ROUNDED, show_lines=True, caption=_caption(seen), caption_justify="left")
+def _last_actions(decisions: Sequence[DecisionView]) -> LastActions:
+    return {(d.market, d.account): d for d in decisions if d.approved}
+
+
+def _document(view: PositionView, last: LastActions) -> dict[str, Any]:
+    return {**asdict(view), "last_action": last.get((view.market, view.account))}
+
+
+def _stack(seen: Sequence[PositionView], last: LastActions) -> RenderableType:
+    """What the table says, a block for each position."""
+    parts: list[RenderableType] = []
+    for view in seen:
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="dim", no_wrap=True)
+        facts.add_column(overflow="fold")
+        facts.add_row("account", f"{view.account} in {view.market}")
+        facts.add_row(
+            "health",
+            Text.assemble(
+                health_text(view.health, view.floor, view.target),
+                (f", floor {view.floor:.3f}, target {view.target:.3f}", "dim"),
+            ),
+        )
+        facts.add_row("breach probability", percent(view.breach_probability))
+        if fall(view.distance):
+            facts.add_row("", fall(view.distance))
+        facts.add_row("debt", f"{usd(view.debt_usd)} USD")
+        facts.add_row("collateral", f"{usd(view.collateral_usd)} USD")
+        facts.add_row("last action", _last_action(last.get((view.market, view.account))))
+        facts.add_row("now", Text(view.note))
+        parts += [Text.assemble((view.label, "bold"), f" · {view.policy}"), Padding(facts, (0, 2))]
+    return Group(*parts)
+
+
+def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
+    table = Table(box=box.ROUNDED, show_lines=True)
     table.add_column("position", no_wrap=True)
     table.add_column("health", justify="right", no_wrap=True)
     table.add_column("breach probability", justify="right", no_wrap=True)

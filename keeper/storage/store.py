@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from keeper.storage.prices import PriceHistory
 
 P = ParamSpec("P")
 R = TypeVar("R")
+LOOK_S = 0.1
+"""Far longer than `running` holds the lock, and too short to be noticed at a start."""
 
 
 class Store:
@@ -43,6 +46,20 @@ class Store:
         self._lock.close()
 
 
+def running(path: Path) -> bool | None:
+    """Whether a keeper holds this journal right now; None where its lock may not be read."""
+    try:
+        with Path(f"{path}.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return None
+    return False
+
+
 def _locked(path: Path) -> TextIO:
     """An exclusive lock that ends with the process: two keepers on one journal would both act."""
     try:
@@ -53,13 +70,25 @@ def _locked(path: Path) -> TextIO:
             f"it cannot be opened as the journal ({error.strerror} for its lock)",
             fix="let keeper's user write the file and its folder, or name another [store] path",
         ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not (_took(lock) or _took_later(lock)):
         lock.close()
         raise DatabaseUnusableError(
             path,
             "another keeper uses this journal",
-            fix="stop the other one, or name another [store] path",
-        ) from None
+            fix="stop the other one; a second keeper, for other positions, needs a journal of its own",
+        )
     return lock
+
+
+def _took(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _took_later(lock: TextIO) -> bool:
+    """Somebody may just have looked whether a keeper is running."""
+    time.sleep(LOOK_S)
+    return _took(lock)

@@ -27,6 +27,7 @@ from keeper.model.units import WAD, Address, Token, Wad, Wei
 from keeper.model.values import PositionId, Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
+from keeper.storage.store import Store
 
 ACCOUNT = Address("0x52908400098527886E0F7030069857D2E4169EE7")
 USDC = Token(
@@ -209,6 +210,66 @@ def test_status__json__is_one_document(config: Path, journal: Journal) -> None:
     assert position["label"] == "main"
     assert position["health"] == 1.123
     assert position["breach_probability"] == 0.0421
+    assert position["last_action"]["id"] == 1
+
+
+def test_status__keeper_starts_and_stops__says_whether_one_is_running(
+    config: Path, journal: Journal
+) -> None:
+    stopped = "no keeper is running: this is what was last seen"
+    store = Store(config.parent / "j.sqlite3")
+    try:
+        assert "a keeper is running" in keeper("status", "--config", config)
+        assert keeper_json("status", "--config", config)["running"] is True
+    finally:
+        store.close()
+    assert stopped in keeper("status", "--config", config)
+    assert keeper_json("status", "--config", config)["running"] is False
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ["status"],
+            [
+                "#1 Repay 500.25 USDC",
+                "refused: the limit per day is used up",
+                "liquidated at −11.0 %",
+            ],
+        ),
+        (
+            ["history"],
+            [
+                "forecast",
+                "Repay 500.25 USDC",
+                "done after 2 blocks",
+                "the limit per day is used up",
+            ],
+        ),
+        (["explain", "1"], [TX_HASH, "the reserve holds no WETH", "yes, to the last unit"]),
+    ],
+)
+def test_reading__80_columns__cuts_nothing_and_pads_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Path,
+    journal: Journal,
+    command: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = keeper(*command, "--config", config)
+    for words in expected:
+        assert "".join(words.split()) in "".join(shown.split())
+    for line in shown.splitlines():
+        assert len(line) <= 80
+        assert line == line.rstrip()
+
+
+def test_explain__no_number__says_what_an_id_is(config: Path) -> None:
+    ran = CliRunner().invoke(app, ["explain", "abc", "--config", str(config)])
+    assert ran.exit_code == 2
+    assert "an id is a whole number" in ran.output
 
 
 @pytest.mark.parametrize(("command", "key"), [("status", "positions"), ("history", "decisions")])
@@ -216,7 +277,7 @@ def test_reading__nothing_recorded__says_so_and_is_no_error(
     config: Path, command: str, key: str
 ) -> None:
     assert "Nothing recorded yet: start keeper run." in keeper(command, "--config", config)
-    assert keeper_json(command, "--config", config) == {key: []}
+    assert keeper_json(command, "--config", config)[key] == []
     assert not (config.parent / "j.sqlite3").exists()
 
 
