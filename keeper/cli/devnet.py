@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from keeper.cli.folder import kept_with_journal
 from keeper.cli.output import JsonOption, print_json
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.devnet.path import Tick
     from keeper.devnet.stage import Stage
 
 app = typer.Typer(
@@ -24,6 +28,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Run a local chain with the real contracts.",
 )
+
+
+AFTERWARDS_S = 12
+"""Wall-clock time between blocks after the scenario, as on Ethereum: the chain keeps the states of
+128 blocks, so that a fork of it lasts for 25 minutes."""
 
 
 @app.command()
@@ -39,14 +48,17 @@ def up(
     scenario: Annotated[
         str, typer.Option(help="What happens: a file of config/scenarios, by its name.")
     ] = "black-thursday",
+    wait: Annotated[
+        int, typer.Option(min=0, help="Seconds before it begins, to start a keeper in.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Run a chain with a market, a liquidator and open positions, until Ctrl-C or `devnet down`.
 
-    The scenario begins at once; when it is over, prices stand still and blocks go on.
+    The scenario begins at once, or after `--wait`; when it is over, prices stand still and blocks
+    go on slowly.
     """
     from keeper.devnet.files import write_files
-    from keeper.devnet.pace import Pace
     from keeper.devnet.path import endless
     from keeper.devnet.scenario import packaged_scenario
     from keeper.devnet.session import announced
@@ -58,19 +70,37 @@ def up(
     toolchain = install(lambda line: print(line, file=sys.stderr))
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="keeper-devnet-") as folder,
+            kept_with_journal("keeper-devnet-") as folder,
             staged(script, toolchain) as stage,
         ):
             chain = stage.chain
-            config = write_files(Path(folder), chain, chain.rpc_url, chain.ws_url, stage.twins)
+            config = write_files(folder, chain, chain.rpc_url, chain.ws_url, stage.twins)
             details = _details(stage, config)
             with announced(details):
                 _tell(details, as_json=as_json)
-                pace = Pace(script.wall_seconds, threading.Event())
-                for tick, _ in zip(endless(stage.path), pace.beats(), strict=False):
-                    stage.market.step(tick)
+                _begin(wait, len(stage.path) * script.wall_seconds)
+                path = endless(stage.path)
+                _play(stage, islice(path, len(stage.path)), script.wall_seconds)
+                _play(stage, path, AFTERWARDS_S)
     except KeyboardInterrupt:
         return
+
+
+def _begin(wait_s: int, lasts_s: float) -> None:
+    lasts = f"and ends about {lasts_s:.0f} seconds later: the command above guards the twins"
+    if wait_s:
+        print(f"the scenario begins in {wait_s} seconds {lasts}", file=sys.stderr, flush=True)
+        time.sleep(wait_s)
+    else:
+        print(f"the scenario begins now {lasts}", file=sys.stderr, flush=True)
+
+
+def _play(stage: Stage, ticks: Iterator[Tick], wall_seconds: float) -> None:
+    from keeper.devnet.pace import Pace
+
+    pace = Pace(wall_seconds, threading.Event())
+    for tick, _ in zip(ticks, pace.beats(), strict=False):
+        stage.market.step(tick)
 
 
 @app.command()

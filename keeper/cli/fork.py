@@ -6,13 +6,13 @@ import asyncio
 import os
 import select
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from keeper.cli.folder import kept_with_journal
 from keeper.cli.output import JsonOption, print_json
 from keeper.cli.stopping import stop_on_sigterm
 
@@ -70,13 +70,13 @@ def fork(
             check_chain_id(settings, origin.chain_id)
         toolchain = install(lambda line: print(line, file=sys.stderr))
         with (
-            tempfile.TemporaryDirectory(prefix="keeper-fork-") as folder,
+            kept_with_journal("keeper-fork-") as folder,
             forked(origin, toolchain.anvil) as running,
         ):
-            guard = {} if settings is None else _guard(running, settings, Path(folder))
+            guard = {} if settings is None else _guard(running, settings, folder)
             running.start_mining(block_time)
             _tell(running, guard, as_json=as_json)
-            _wait_for_end(running.pid)
+            _wait_for_end(running)
     except KeyboardInterrupt:
         return
 
@@ -155,11 +155,9 @@ def _tell(running: Fork, guard: dict[str, Any], *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _wait_for_end(pid: int) -> None:
+def _wait_for_end(running: Fork) -> None:
     """Return only if the node ends; Ctrl-C and SIGTERM interrupt this."""
-    from keeper.devnet.anvil import AnvilError
-
     ended = select.poll()
-    ended.register(os.pidfd_open(pid), select.POLLIN)
+    ended.register(os.pidfd_open(running.node.pid), select.POLLIN)
     ended.poll()
-    raise AnvilError("the fork's node ended by itself")
+    raise running.failure()

@@ -1,13 +1,14 @@
 """Starts and stops an Anvil node as a child of this process."""
 
 import http.client
+import os
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -51,6 +52,7 @@ class Anvil:
 
     pid: int
     port: int
+    log: IO[bytes] = field(repr=False)
 
     @property
     def rpc_url(self) -> str:
@@ -61,6 +63,12 @@ class Anvil:
     def ws_url(self) -> str:
         """WebSocket endpoint."""
         return f"ws://{_LOOPBACK}:{self.port}"
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        # The node writes at the offset that it shares with this file: it must not move.
+        log = self.log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
 
 @contextmanager
@@ -73,7 +81,7 @@ def running_anvil(options: AnvilOptions) -> Iterator[Anvil]:
     with tempfile.TemporaryFile() as log:
         process, port = _start(options, log)
         try:
-            yield Anvil(pid=process.pid, port=port)
+            yield Anvil(pid=process.pid, port=port, log=log)
         finally:
             _stop(process)
 

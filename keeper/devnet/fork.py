@@ -5,6 +5,7 @@ the origin's owners is needed: on the fork, throw-away accounts take their posit
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from keeper.devnet.anvil import AnvilOptions, running_anvil
+from keeper.devnet.anvil import Anvil, AnvilError, AnvilOptions, running_anvil
 from keeper.devnet.files import JOURNAL, write_keystore
 from keeper.devnet.origin import Origin, relayed
 from keeper.devnet.rpc import Rpc
 from keeper.devnet.takeover import Takeover
+from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 from keeper.protocols.aave_v3 import AavePosition
 
@@ -26,6 +28,15 @@ CHAIN_ID_OFFSET = 10**12
 """Added to the origin's chain id: beyond any id in use, and within what JavaScript holds exactly."""
 KEPT_CHAIN_KEYS = ("poll_interval_s", "confirmations", "multicall")
 CONFIG = "keeper.toml"
+STATE_GONE = re.compile(
+    "BlockOutOfRange|missing trie node|header not found|pruned|(state|block).{0,80}not available",
+    re.IGNORECASE,
+)
+"""How Anvil, geth, Erigon, Nethermind and Reth name a state that they no longer keep."""
+
+
+class StateGoneError(TemporaryError):
+    """The origin dropped the state that the fork was still reading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +47,7 @@ class Fork:
     ws_url: str
     chain_id: int
     origin: Origin
-    pid: int
+    node: Anvil
     rpc: Rpc
 
     def take_over(self, positions: Sequence[AavePosition]) -> dict[Address, LocalAccount]:
@@ -61,6 +72,15 @@ class Fork:
         """A block every so many seconds from now on."""
         self.rpc.call("evm_setIntervalMining", block_time_s)
 
+    def failure(self) -> StateGoneError | AnvilError:
+        """Why the node, having ended by itself, did."""
+        if STATE_GONE.search(self.node.said()):
+            return StateGoneError(
+                f"the origin no longer keeps the state of block {self.origin.block}: "
+                "fork from an archive endpoint, or start again"
+            )
+        return AnvilError("the fork's node ended by itself")
+
 
 @contextmanager
 def forked(origin: Origin, anvil: Path) -> Iterator[Fork]:
@@ -76,7 +96,7 @@ def forked(origin: Origin, anvil: Path) -> Iterator[Fork]:
                 ws_url=node.ws_url,
                 chain_id=chain_id,
                 origin=origin,
-                pid=node.pid,
+                node=node,
                 rpc=rpc,
             )
 

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +20,18 @@ from typing import Any
 import pytest
 
 from keeper.cli import main
-from keeper.devnet.anvil import AnvilOptions, running_anvil
+from keeper.devnet.anvil import Anvil, AnvilOptions, running_anvil
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.deploying import read
 from keeper.devnet.fork import Fork, forked
-from keeper.devnet.origin import OriginError, examined, relayed
+from keeper.devnet.origin import Origin, OriginError, examined, relayed
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.rpc import Rpc
 from keeper.devnet.takeover import TakeoverError, read_positions
 from keeper.devnet.toolchain import Toolchain
 from keeper.devnet.views import Repaid
 from keeper.engine.watch import WatchedMarket
+from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 from keeper.protocols import aave_v3
 from keeper.protocols.aave_v3 import AavePosition
@@ -188,8 +191,9 @@ async def test_fork__with_a_configuration__is_guarded_without_any_key_of_the_use
 
         fork.send_signal(signal.SIGTERM)
         assert fork.wait(30) == 0
-        assert fork.stderr.read() == ""
-    assert not folder.exists()
+        assert fork.stderr.read() == f"keeper: the files of this run are in {folder}\n"
+    assert (folder / "keeper.sqlite3").exists()
+    shutil.rmtree(folder)
     with pytest.raises(ConnectionRefusedError), Rpc(said["rpc_url"]) as rpc:
         rpc.call("eth_chainId")
     assert footprint(chain, one) == before
@@ -232,6 +236,19 @@ def test_fork__node_that_is_killed__ends_the_command(chain: LocalChain) -> None:
         os.kill(int(node), signal.SIGKILL)
         assert fork.wait(30) == 1
         assert fork.stderr.read() == "keeper: the fork's node ended by itself\n"
+
+
+def test_failure__node_that_missed_a_state__asks_for_an_archive_or_another_try() -> None:
+    with tempfile.TemporaryFile() as log, Rpc("http://127.0.0.1:1") as rpc:
+        log.write(b"BlockOutOfRangeError: block height is 2683 but requested was 2538")
+        log.flush()
+        node = Anvil(pid=1, port=1, log=log)
+        origin = Origin(url="http://127.0.0.1:1", chain_id=1, block=2538)
+        failure = Fork(
+            rpc_url="", ws_url="", chain_id=FORK_ID, origin=origin, node=node, rpc=rpc
+        ).failure()
+    assert isinstance(failure, TemporaryError)
+    assert "no longer keeps the state of block 2538: fork from an archive" in str(failure)
 
 
 def test_relay__anything_but_a_read__does_not_reach_the_origin(chain: LocalChain) -> None:
