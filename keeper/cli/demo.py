@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def demo(
     stop_on_sigterm()
     script = packaged_scenario(scenario)
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
+    _check_writable(image)
     toolchain = install(lambda line: print(line, file=sys.stderr))
     with _folder() as folder, staged(script, toolchain) as stage:
         with _showing(Console(stderr=as_json, highlight=False)) as show:
@@ -80,6 +82,22 @@ def demo(
         print(f"keeper: {problem}", file=sys.stderr)
     if problems:
         raise typer.Exit(1)
+
+
+def _check_writable(image: Path) -> None:
+    """Before the demo instead of after it."""
+    folder = image.parent
+    if not folder.is_dir():
+        problem = f"there is no folder {folder}"
+    elif image.is_dir():
+        problem = f"{image} is a folder"
+    elif not os.access(image if image.exists() else folder, os.W_OK):
+        problem = f"{image} cannot be written"
+    else:
+        return
+    raise typer.BadParameter(
+        f"{problem}: name a file in a folder of yours", param_hint="'--picture'"
+    )
 
 
 @contextmanager

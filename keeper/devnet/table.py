@@ -160,7 +160,8 @@ def _actions(report: Report) -> Table:
             name,
             _clock(action.timestamp),
             action.cause,
-            action.kind,
+            # Two words, which a narrow terminal can put below each other.
+            action.kind.replace("AddCollateral", "Add collateral"),
             _dollars(action.amount_usd8),
             _health(action.health_before),
             _health(action.health_after),

@@ -24,6 +24,9 @@ ACTION = ActionTold(
     amount_usd8=1_234 * USD8,
     cost_usd8=4 * USD8,
 )
+ADDED = replace(
+    ACTION, kind="AddCollateral", amount_usd8=12_345 * USD8, cost_usd8=1_234_56 * USD8 // 100
+)
 TOLD = tuple(
     AccountTold(
         name=name,
@@ -83,7 +86,7 @@ def test_summary__finished__tells_actions_losses_and_figures() -> None:
         scenario="fall",
         calm=False,
         blocks=20,
-        told=TOLD,
+        told=(*TOLD, replace(TOLD[2], actions=(ADDED,))),
         reads_per_block=1,
         broadcasts=1,
         head_to_broadcast_ms=(25.0,),
@@ -92,6 +95,9 @@ def test_summary__finished__tells_actions_losses_and_figures() -> None:
     text = rendered(summary(report), 80)
     for fact in ("Repay", "$1,234", "$99", "20 blocks, 3 of them late", "p50 25.0 ms"):
         assert fact in text
+    for fact in ("collateral", "$12,345", "$1,234.56", "03-12 11:00"):
+        assert fact in text
+    assert "…" not in text
 
 
 def test_summary__nothing_sent__says_so_instead_of_figures() -> None:
