@@ -79,11 +79,12 @@ def _decided(decision: DecisionView) -> Mapping[str, Any]:
         facts["predicted health"] = decision.predicted_health
     if decision.health_after is not None:
         facts["health after"] = decision.health_after
-    if decision.as_predicted is not None:
+    # What was reverted or expired changed nothing that could be compared.
+    if decision.as_predicted is not None and decision.outcome == "done":
         facts["as predicted"] = (
             "yes, to the last unit, at the block's own prices"
             if decision.as_predicted
-            else "no: what differs stands at the end"
+            else "no, or it could not be read again: see the end"
         )
     facts["outcome"] = outcome(decision)
     return facts

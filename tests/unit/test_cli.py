@@ -266,6 +266,14 @@ def test_reading__80_columns__cuts_nothing_and_pads_nothing(
         assert line == line.rstrip()
 
 
+def test_explain__reverted__is_not_called_as_predicted(config: Path, journal: Journal) -> None:
+    with sqlite3.connect(config.parent / "j.sqlite3") as connection:
+        connection.execute("UPDATE intents SET state = 'reverted'")
+    shown = keeper("explain", "1", "--config", config)
+    assert "reverted" in shown
+    assert "as predicted" not in shown
+
+
 def test_explain__no_number__says_what_an_id_is(config: Path) -> None:
     ran = CliRunner().invoke(app, ["explain", "abc", "--config", str(config)])
     assert ran.exit_code == 2
