@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from keeper.cli.output import JsonOption, print_json
+from keeper.cli.output import JsonOption, ScenarioOption, print_json
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
@@ -31,9 +31,7 @@ PLAIN_LINE_EVERY_S = 5.0
 
 @app.command()
 def demo(
-    scenario: Annotated[
-        str, typer.Option(help="What happens: a file of config/scenarios, by its name.")
-    ] = "black-thursday",
+    scenario: ScenarioOption = "black-thursday",
     as_json: JsonOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the chain up at the end, until Ctrl-C.")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keeper.cli.folder import kept_with_journal
-from keeper.cli.output import JsonOption, print_json
+from keeper.cli.output import JsonOption, ScenarioOption, print_json
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
@@ -45,9 +45,7 @@ def install() -> None:
 
 @app.command()
 def up(
-    scenario: Annotated[
-        str, typer.Option(help="What happens: a file of config/scenarios, by its name.")
-    ] = "black-thursday",
+    scenario: ScenarioOption = "black-thursday",
     wait: Annotated[
         int, typer.Option(min=0, help="Seconds before it begins, to start a keeper in.")
     ] = 0,

@@ -21,6 +21,20 @@ ConfigOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _scenarios(begun: str) -> list[str]:
+    from keeper.devnet.scenario import packaged_names
+
+    return [name for name in packaged_names() if name.startswith(begun)]
+
+
+ScenarioOption = Annotated[
+    str,
+    typer.Option(
+        help="What happens: a file of config/scenarios, by its name.", autocompletion=_scenarios
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 

@@ -168,7 +168,12 @@ class UnknownScenarioError(ConfigurationError):
 
 def packaged_scenario(name: str) -> Scenario:
     """The scenario of this name that ships with keeper; raises `UnknownScenarioError`."""
-    files = {path.stem: path for path in resource("config", "scenarios").glob("*.toml")}
-    if name not in files:
-        raise UnknownScenarioError(name, sorted(files))
-    return read_scenario(files[name])
+    known = packaged_names()
+    if name not in known:
+        raise UnknownScenarioError(name, known)
+    return read_scenario(resource("config", "scenarios") / f"{name}.toml")
+
+
+def packaged_names() -> list[str]:
+    """The scenarios that ship with keeper, by name."""
+    return sorted(path.stem for path in resource("config", "scenarios").glob("*.toml"))

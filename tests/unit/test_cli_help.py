@@ -125,6 +125,7 @@ def test_completion__shown__is_a_script_for_the_shell(shell: str) -> None:
         ("keeper st", 1, {"status"}),
         ("keeper devnet ", 2, {"install", "up", "down"}),
         ("keeper run --", 2, {"--config", "--once", "--live", "--help"}),
+        ("keeper demo --scenario black-t", 3, {"black-thursday"}),
         ("keeper fork --b", 2, {"--block", "--block-time"}),
     ],
 )
