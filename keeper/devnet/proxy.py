@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
@@ -18,11 +20,30 @@ class DroppedError(Exception):
     """A gate's way to cut the client's connection without an answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a POST is answered with."""
+
+    body: bytes
+    status: int = 200
+
+
+Node = Callable[[bytes], Awaitable[Answer]]
+"""Passes a POST's body on to the node."""
+
+
 class Gate:
     """Where a test holds the traffic: override a hook, await in it, or raise `DroppedError`.
 
     A request held in `before` never reaches the node if its client goes away meanwhile.
     """
+
+    async def exchange(self, requests: list[Json], body: bytes, node: Node) -> Answer:
+        """One POST and its answer; the other hooks, unless overridden."""
+        await self.before(requests)
+        answer = await node(self.forwarded(body))
+        await self.after(requests)
+        return answer
 
     def forwarded(self, body: bytes) -> bytes:
         """What the node is to see of a POST's body."""
@@ -84,21 +105,21 @@ class RecordingProxy:
         requests: list[Json] = message if isinstance(message, list) else [message]
         self.recording.post(time.monotonic(), requests)
         try:
-            await self.gate.before(requests)
-            async with self._session.post(
-                self._upstream_http,
-                data=self.gate.forwarded(body),
-                headers={"Content-Type": "application/json"},
-            ) as answer:
-                answered = await answer.read()
-            await self.gate.after(requests)
+            answer = await self.gate.exchange(requests, body, self._forward)
         except DroppedError:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=502)
         except aiohttp.ClientError as error:
             return web.Response(status=502, text=type(error).__name__)
-        return web.Response(body=answered, status=answer.status, content_type="application/json")
+        return web.Response(
+            body=answer.body, status=answer.status, content_type="application/json"
+        )
+
+    async def _forward(self, body: bytes) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post(self._upstream_http, data=body, headers=headers) as answer:
+            return Answer(body=await answer.read(), status=answer.status)
 
     async def _pass_websocket(self, request: web.Request) -> web.WebSocketResponse:
         client = web.WebSocketResponse(compress=False, max_msg_size=MAX_BODY_BYTES)

@@ -1,7 +1,7 @@
 """The daemon's ground: positions on a local chain, its files, and what the chain says happened."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -133,11 +133,15 @@ class Ground:
         return path
 
     def keeper(
-        self, proxy: RecordingProxy, *options: str, ws: bool = True
+        self,
+        proxy: RecordingProxy,
+        *options: str,
+        ws: bool = True,
+        sabotage: Callable[[], None] | None = None,
     ) -> AbstractAsyncContextManager[Keeper]:
         """`keeper run` behind a proxy; killed on leaving."""
         config = self.config(proxy.http_url, proxy.ws_url if ws else None)
-        return keeper("run", *options, config=config, environ=self.environ)
+        return keeper("run", *options, config=config, environ=self.environ, sabotage=sabotage)
 
     async def ask(self, *arguments: str) -> Keeper:
         """A command about the journal, run to its end with the configuration last written."""

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -32,7 +32,11 @@ Line = dict[str, Any]
 
 
 def _become_keeper(
-    arguments: list[str], environ: dict[str, str], out: Connection, err: Connection
+    arguments: list[str],
+    environ: dict[str, str],
+    out: Connection,
+    err: Connection,
+    sabotage: Callable[[], None] | None,
 ) -> None:
     # The server ends with the tests, however they end; so does its child.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -43,6 +47,8 @@ def _become_keeper(
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = ["keeper", *arguments]
+    if sabotage is not None:
+        sabotage()
     from keeper.cli import main
 
     main()
@@ -147,14 +153,20 @@ class Keeper:
 
 @asynccontextmanager
 async def keeper(
-    *arguments: str, config: Path, environ: Mapping[str, str]
+    *arguments: str,
+    config: Path,
+    environ: Mapping[str, str],
+    sabotage: Callable[[], None] | None = None,
 ) -> AsyncIterator[Keeper]:
-    """Start `keeper ARGUMENTS --config CONFIG`; killed on leaving if it has not ended."""
+    """Start `keeper ARGUMENTS --config CONFIG`; killed on leaving if it has not ended.
+
+    `sabotage` is called in its process before anything else; it can be pickled."""
     out, out_end = CONTEXT.Pipe(duplex=False)
     err, err_end = CONTEXT.Pipe(duplex=False)
     command = [*arguments, "--config", str(config)]
     process = CONTEXT.Process(
-        target=_become_keeper, args=(command, {**environ, **_PLAIN}, out_end, err_end)
+        target=_become_keeper,
+        args=(command, {**environ, **_PLAIN}, out_end, err_end, sabotage),
     )
     process.start()
     out_end.close()
