@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format lock bench clean
+.PHONY: help setup demo test test-unit faults check format lock bench clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -35,6 +35,9 @@ test: setup  ## every test, those on the local chain included
 
 test-unit: $(VENV)/.packages  ## tests without a network, in seconds
 	$(BIN)/pytest tests/unit
+
+faults: setup  ## every fault of the fixed list: fault, seen, verdict; also in build/faults.json
+	$(BIN)/pytest tests/faults/test_faults.py --faults all --faults-json build/faults.json --tb no --no-header
 
 check: $(VENV)/.packages  ## style, types, layers
 	$(BIN)/ruff check .

@@ -112,9 +112,7 @@ class RecordingProxy:
             return web.Response(status=502)
         except aiohttp.ClientError as error:
             return web.Response(status=502, text=type(error).__name__)
-        return web.Response(
-            body=answer.body, status=answer.status, content_type="application/json"
-        )
+        return web.Response(body=answer.body, status=answer.status, content_type="application/json")
 
     async def _forward(self, body: bytes) -> Answer:
         headers = {"Content-Type": "application/json"}

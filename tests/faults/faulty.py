@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 
 from keeper.devnet.proxy import Answer, DroppedError, Gate
@@ -55,8 +54,10 @@ class Faulty(Gate):
         async def honest(post: Post) -> Answer:
             return await node(post.body)
 
-        flawed = reduce(_behind, reversed(self.faults), honest)
-        return await flawed(Post(tuple(requests), batch=body.lstrip().startswith(b"[")))
+        outermost: Node = honest
+        for fault in reversed(self.faults):
+            outermost = _behind(outermost, fault)
+        return await outermost(Post(tuple(requests), batch=body.lstrip().startswith(b"[")))
 
     def frame(self, text: str) -> bool:
         if self.cut:
@@ -111,7 +112,7 @@ def gated(gate: Gate) -> Fault:
 # -- the line -------------------------------------------------------------------------------------
 
 
-async def down(post: Post, node: Node) -> Answer:  # noqa: RUF029 - a fault is awaited
+async def down(post: Post, node: Node) -> Answer:
     """Every connection is cut before the node sees anything."""
     raise DroppedError(post)
 
@@ -136,7 +137,7 @@ def slow(seconds: float) -> Fault:
 def status(code: int) -> Fault:
     """Refuses with an HTTP status."""
 
-    async def flawed(post: Post, node: Node) -> Answer:  # noqa: RUF029 - a fault is awaited
+    async def flawed(post: Post, node: Node) -> Answer:
         return Answer(body=b'{"message": "try again later"}', status=code)
 
     return flawed
@@ -197,7 +198,9 @@ def error(
 ) -> Fault:
     """The node does what it is asked and answers with an error all the same."""
     told = {"code": code, "message": message} | ({} if data is None else {"data": data})
-    return changed(methods, lambda _, response: {"jsonrpc": "2.0", "id": response["id"], "error": told})
+    return changed(
+        methods, lambda _, response: {"jsonrpc": "2.0", "id": response["id"], "error": told}
+    )
 
 
 def withheld(methods: str | Collection[str], fault: Fault) -> Fault:
@@ -234,7 +237,9 @@ def believing(overrides: Json) -> Fault:
     every call and simulation."""
 
     async def flawed(post: Post, node: Node) -> Answer:
-        return await node(Post(tuple(_overridden(each, overrides) for each in post.requests), post.batch))
+        return await node(
+            Post(tuple(_overridden(each, overrides) for each in post.requests), post.batch)
+        )
 
     return only({"eth_call", "eth_simulateV1"}, flawed)
 

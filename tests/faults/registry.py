@@ -24,20 +24,22 @@ class Line:
     must: str
     """What must be seen."""
     play: Play
+    quick: bool
+    """Whether the seeded sample may take it."""
 
 
 LINES: dict[str, Line] = {}
 """By name, in the order of the table."""
 
 
-def line(name: str, *, must: str, fault: str = "") -> Callable[[Play], Play]:
+def line(name: str, *, must: str, fault: str = "", quick: bool = True) -> Callable[[Play], Play]:
     """Enter a line; what is injected is its docstring unless given."""
 
     def entered(play: Play) -> Play:
         assert name not in LINES, f"two lines are called {name}"
         said = fault or " ".join((play.__doc__ or "").split())
         family = play.__module__.rpartition(".")[2].removeprefix("lines_")
-        LINES[name] = Line(name=name, family=family, fault=said, must=must, play=play)
+        LINES[name] = Line(name=name, family=family, fault=said, must=must, play=play, quick=quick)
         return play
 
     return entered
@@ -47,10 +49,13 @@ def sample(count: int, seed: int) -> list[str]:
     """So many lines, from all families by turns; the same for the same seed."""
     families: dict[str, list[str]] = {}
     for each in LINES.values():
-        families.setdefault(each.family, []).append(each.name)
+        if each.quick:
+            families.setdefault(each.family, []).append(each.name)
     chance = random.Random(seed)
     for names in families.values():
         chance.shuffle(names)
     longest = max(map(len, families.values()))
-    turns = [names[turn] for turn in range(longest) for names in families.values() if turn < len(names)]
+    turns = [
+        names[turn] for turn in range(longest) for names in families.values() if turn < len(names)
+    ]
     return turns[:count]

@@ -1,0 +1,140 @@
+"""Where a line plays: the daemon behind a faulty endpoint, and the verdicts.
+
+A verdict rests on the chain's events and on the journal. What the daemon logs serves to wait for it,
+never to judge it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.devnet.chain import BLOCK_GAS_LIMIT, FIRST_IN_BLOCK
+from keeper.devnet.proxy import RecordingProxy
+from keeper.devnet.recording import SEND
+from keeper.devnet.views import Liquidated
+from keeper.model.units import WAD, Address
+from tests.devnet.keeping.ground import Ground, Guarded, target_of
+from tests.devnet.keeping.process import WITHIN_S, Keeper
+from tests.faults.faulty import Fault, Faulty
+
+LOOK_S = 0.01
+SETTLED_WITHIN_BLOCKS = 16
+BURNER = Address("0x" + "b0" * 20)
+BURNS_ALL_ITS_GAS = "0x5b600056"
+"""JUMPDEST, PUSH1 0, JUMP."""
+PLAN = 2
+"""Transactions of a plan on this ground: the approval and the action."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """One endpoint in front of the local chain, with its gate."""
+
+    ground: Ground
+    proxy: RecordingProxy
+    gate: Faulty
+
+    def inject(self, *faults: Fault) -> None:
+        """From now on the endpoint has these faults and no others."""
+        self.gate.faults = faults
+
+    def daemon(
+        self, *, ws: bool = False, sabotage: Callable[[], None] | None = None
+    ) -> AbstractAsyncContextManager[Keeper]:
+        """`keeper run --live` behind the endpoint; killed on leaving."""
+        return self.ground.keeper(self.proxy, "--live", ws=ws, sabotage=sabotage)
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    async def until(self, happened: Callable[[], object], what: str, running: Keeper) -> None:
+        """Look until something has happened outside the daemon."""
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while not happened():
+                    assert running.alive, running.log(f"it ended before {what}")
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise AssertionError(running.log(f"waited in vain for {what}")) from None
+
+    async def sent(self, one: Guarded, running: Keeper, count: int = PLAN) -> None:
+        """Wait until so many of the account's transactions wait in the node's mempool."""
+
+        def waiting() -> bool:
+            return self.ground.nonce(one, "pending") - self.ground.nonce(one) >= count
+
+        await self.until(waiting, f"{count} transactions in the mempool", running)
+
+    async def block(self, running: Keeper, **how: Any) -> int:
+        """Mine a block and wait until the daemon is through with it, well or badly."""
+        number = self.ground.chain.mine(**how)
+
+        def through() -> bool:
+            return any(
+                line.get("block") == number and line.get("event") in {"pass.done", "pass.failed"}
+                for line in running.lines
+            )
+
+        await self.until(through, f"a pass over block {number}", running)
+        return number
+
+    async def settle(self, one: Guarded, running: Keeper, executions: int = 1) -> None:
+        """Mine on until the action is on the chain and nothing is open."""
+        for _ in range(SETTLED_WITHIN_BLOCKS):
+            await self.block(running)
+            if len(self.ground.events(one)) >= executions and not self.ground.open():
+                return
+        raise AssertionError(
+            running.log(f"not settled in {SETTLED_WITHIN_BLOCKS} blocks: {self.ground.open()}")
+        )
+
+    # -- the chain's own faults ------------------------------------------------------------------
+
+    async def congested(self, running: Keeper, **how: Any) -> int:
+        """As `block`, with a block that is full of what pays more than anybody else."""
+        chain = self.ground.chain
+        if chain.rpc.call("eth_getCode", BURNER, "latest") == "0x":
+            chain.rpc.call("anvil_setCode", BURNER, BURNS_ALL_ITS_GAS)
+        crowd = chain.account("crowd").address
+        chain.send(crowd, BURNER, b"", fees=FIRST_IN_BLOCK, gas=BLOCK_GAS_LIMIT)
+        return await self.block(running, **how)
+
+    def reorg(self, depth: int) -> None:
+        """The newest `depth` blocks are replaced by as many empty ones."""
+        self.ground.chain.rpc.call("anvil_reorg", depth, [])
+
+    # -- verdicts ----------------------------------------------------------------------------------
+
+    def protected(self, one: Guarded, *, executions: int = 1, reverted: int = 0) -> str:
+        """Exactly so many actions of an account, at most `reverted` that failed, its target
+        reached, each nonce used once, nothing waiting, nothing open, nothing worse."""
+        ground = self.ground
+        events = ground.events(one)
+        assert not any(isinstance(event, Liquidated) for event in events), "it was liquidated"
+        assert len(events) == executions, f"{len(events)} executions: {events}"
+        mined = ground.transactions(one)
+        nonces = [int(transaction["nonce"], 16) for transaction in mined]
+        assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
+        assert ground.nonce(one) == nonces[-1] + 1 == ground.nonce(one, "pending")
+        failed = [transaction for transaction in mined if transaction["status"] != "0x1"]
+        assert len(failed) <= reverted, f"{len(failed)} reverted"
+        # Interest since the action keeps it a hair below its target.
+        health = ground.health(one)
+        assert health >= target_of(one) * 999 // 1000, f"health {health / WAD:.4f}"
+        assert ground.open() == [], f"left open: {ground.open()}"
+        assert ground.flaws() == [], f"not as predicted: {ground.flaws()}"
+        times = "once" if executions == 1 else f"{executions} times"
+        return f"acted {times}, {len(mined)} nonces without a gap, health {health / WAD:.3f}"
+
+    def untouched(self, one: Guarded) -> str:
+        """Nothing of the account was mined, waits or was even shown to a node."""
+        ground = self.ground
+        assert ground.transactions(one) == []
+        assert ground.nonce(one) == ground.nonce(one, "pending")
+        assert self.broadcasts() == 0, f"{self.broadcasts()} transactions were sent"
+        return "nothing sent"
+
+    def broadcasts(self) -> int:
+        """How many POSTs carried a signed transaction, wherever they ended."""
+        return sum(SEND in post.methods for post in self.proxy.recording.posts)
