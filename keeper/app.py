@@ -53,7 +53,7 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
 async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: bool) -> None:
     rpc = Rpc(settings.chain.rpc_url)
     try:
-        local = await _reached(_checked, rpc, settings, once=once)
+        local = await _reached(checked, rpc, settings, once=once)
         signers = await _signers(settings, local=local) if live else {}
         store = Store(settings.store_path)
         try:
@@ -204,7 +204,7 @@ async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -
         raise TemporaryError(str(error)) from error
 
 
-async def _checked(rpc: Rpc, settings: Settings) -> bool:
+async def checked(rpc: Rpc, settings: Settings) -> bool:
     """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
     check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
     head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()

@@ -2,18 +2,27 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from math import log
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model.book import Floats
+from keeper.model.candles import Candles
 from keeper.model.errors import ConfigurationError, Problem
 
+Mask = NDArray[np.bool_]
 HEADER: Final = ("timestamp", "open", "high", "low", "close")
+RAW: Final = ("timestamp", "answer", "decimals")
+LATEST: Final = 2**33
+"""Unix seconds in the year 2242: what is later is counted in milliseconds."""
+LEAP: Final = 1_000
+"""No price moves by this factor from one row to the next; a number of other decimals does."""
 WICK: Final = 1.5
 """A high above this multiple of its candle's body, or a low below this part of it, is a print of one
 exchange that no oracle followed (LINK/USDT at 0.0001, USDC/USDT at 0.20 and 3.99); it is clipped to
@@ -37,88 +46,117 @@ class HistoryError(ConfigurationError):
         self.line, self.reason = line, reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Candles:
-    """Prices of one venue, oldest first, never overlapping. `starts` and `ends` are Unix seconds;
-    equal where the row is an observation and no interval."""
-
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def where(self, mask: NDArray[np.bool_]) -> "Candles":
-        """The candles that the mask picks."""
-        return Candles(
-            starts=self.starts[mask],
-            ends=self.ends[mask],
-            open=self.open[mask],
-            high=self.high[mask],
-            low=self.low[mask],
-            close=self.close[mask],
-        )
-
-
 def read(path: Path, step_s: int) -> Candles:
-    """The candles of a gzipped CSV whose rows begin with timestamp, open, high, low, close.
+    """The candles of a CSV file, gzipped if its name ends in `.gz`, with unfollowed wicks clipped.
 
-    Raises `HistoryError` with the line for a duplicate, unsorted, non-positive or impossible row.
+    Raises `HistoryError` with the line for a row that cannot be: see `checked`.
     """
+    return clipped(parsed(path, step_s))
+
+
+def parsed(path: Path, step_s: int) -> Candles:
+    """The candles of a file as they stand there: rows of `HEADER`, or a feed's answers of `RAW`, all
+    with the same decimals."""
     rows: list[tuple[float, ...]] = []
     try:
-        with gzip.open(path, "rt", newline="") as file:
+        with _opened(path) as file:
             reader = csv.reader(file)
-            header = next(reader, [])
-            if tuple(header[:5]) != HEADER:
-                raise HistoryError(path, f"the first line must begin with {','.join(HEADER)}", 1)
+            header = tuple(next(reader, []))
+            raw = header[: len(RAW)] == RAW
+            if not raw and header[: len(HEADER)] != HEADER:
+                expected = f"{','.join(HEADER)}, or {','.join(RAW)} of a feed's answers"
+                raise HistoryError(path, f"the first line must begin with {expected}", 1)
+            width = len(RAW if raw else HEADER)
             for row in reader:
-                rows.append(tuple(map(float, row[:5])))
-                if len(rows[-1]) < 5:
-                    raise HistoryError(path, "five numbers needed", reader.line_num)
-    except (OSError, EOFError) as error:
+                rows.append(tuple(map(float, row[:width])))
+                if len(rows[-1]) < width:
+                    raise HistoryError(path, f"{width} numbers needed", reader.line_num)
+    except UnicodeDecodeError as error:
+        raise HistoryError(path, "not text", len(rows) + 2) from error
+    except (OSError, EOFError, zlib.error) as error:
         raise HistoryError(path, f"cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise HistoryError(path, f"not a number: {error}", len(rows) + 2) from error
     if not rows:
         raise HistoryError(path, "holds no prices")
-    return _checked(path, np.array(rows), step_s)
+    table = np.array(rows)
+    return checked(path, _scaled(path, table) if raw else table, step_s)
 
 
-def _checked(path: Path, table: Floats, step_s: int) -> Candles:
-    starts = table[:, 0].astype(np.int64)
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8")
+    return path.open(newline="", encoding="utf-8")
+
+
+def _scaled(path: Path, raw: Floats) -> Floats:
+    """Answers in whole units, as rows of `HEADER`."""
+    decimals: Floats = raw[:, 2]
+    others: Mask = np.not_equal(decimals, decimals[0])
+    _refuse(path, 2, [("mixed decimals: another number than in the first row", others)])
+    prices = raw[:, 1] / 10.0 ** decimals[0]
+    return np.stack([raw[:, 0], prices, prices, prices, prices], axis=1)
+
+
+def checked(place: Path | str, table: Floats, step_s: int, *, first_line: int = 2) -> Candles:
+    """Candles from rows of `HEADER`. Raises `HistoryError` with the line of the first row that is a
+    duplicate, unsorted, not positive, impossible, or of other decimals or another step than the rest.
+    """
+    starts = table[:, 0]
     open_, high, low, close = table[:, 1:].T.copy()
-    faults = (
-        (
-            "a price must be positive and finite",
-            ~(np.isfinite(table).all(axis=1) & (table[:, 1:] > 0.0).all(axis=1)),
-        ),
-        ("the time of the row before, again", np.diff(starts, prepend=starts[0] - 1) == 0),
-        ("older than the row before: sort by time", np.diff(starts, prepend=starts[0]) < 0),
-        (
-            "the high is below, or the low above, another price of the row",
-            (high < table[:, 1:].max(axis=1)) | (low > table[:, 1:].min(axis=1)),
-        ),
-        (
-            "the candle before has not ended: mixed steps in one file",
-            np.diff(starts, prepend=starts[0] - step_s) < step_s,
-        ),
+    lowest, highest = table[:, 1:].min(axis=1), table[:, 1:].max(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leap = np.abs(np.diff(np.log(close), prepend=np.log(close[:1])))
+    _refuse(
+        place,
+        first_line,
+        [
+            (
+                "a price must be positive and finite",
+                ~((lowest > 0.0) & (highest < np.inf)),
+            ),
+            ("the time must be whole Unix seconds, not milliseconds", ~_is_time(starts)),
+            ("the time of the row before, again", np.diff(starts, prepend=starts[0] - 1) == 0),
+            ("older than the row before: sort by time", np.diff(starts, prepend=starts[0]) < 0),
+            (
+                f"more than {LEAP:,} times the row before, or less than its {LEAP:,}th: mixed decimals",
+                leap > log(LEAP),
+            ),
+            (
+                "the high is below, or the low above, another price of the row",
+                (high < highest) | (low > lowest),
+            ),
+            (
+                "the candle before has not ended: mixed steps in one file",
+                np.diff(starts, prepend=starts[0] - step_s) < step_s,
+            ),
+        ],
     )
+    seconds = starts.astype(np.int64)
+    return Candles(
+        starts=seconds, ends=seconds + step_s, open=open_, high=high, low=low, close=close
+    )
+
+
+def _is_time(seconds: Floats) -> Mask:
+    whole: Mask = np.equal(seconds, np.floor(seconds))
+    return whole & (seconds >= 0.0) & (seconds < LATEST)
+
+
+def _refuse(place: Path | str, first_line: int, faults: Sequence[tuple[str, Mask]]) -> None:
     for reason, bad in faults:
         if bad.any():
-            raise HistoryError(path, reason, int(np.flatnonzero(bad)[0]) + 2)
-    top, bottom = np.maximum(open_, close), np.minimum(open_, close)
-    return Candles(
-        starts=starts,
-        ends=starts + step_s,
-        open=open_,
-        high=np.where(high > WICK * top, top, high),
-        low=np.where(low < bottom / WICK, bottom, low),
-        close=close,
+            raise HistoryError(place, reason, int(np.flatnonzero(bad)[0]) + first_line)
+
+
+def clipped(candles: Candles) -> Candles:
+    """Without the wicks that no oracle followed: see `WICK`."""
+    top = np.maximum(candles.open, candles.close)
+    bottom = np.minimum(candles.open, candles.close)
+    return replace(
+        candles,
+        high=np.where(candles.high > WICK * top, top, candles.high),
+        low=np.where(candles.low < bottom / WICK, bottom, candles.low),
     )
 
 

@@ -7,7 +7,6 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.backtest.candles import Candles
 from keeper.backtest.history import Series
 from keeper.forecast.oracle_path import LogPath, extremes, oracle_path
 from keeper.forecast.realised import (
@@ -20,6 +19,7 @@ from keeper.forecast.realised import (
     garman_klass,
 )
 from keeper.model.book import Floats
+from keeper.model.candles import Candles
 
 FINE_S: Final = 300
 WALK: Final = 12

@@ -3,7 +3,7 @@
 SYMBOL is a base and a quote (`ETHUSDT`, `STETHETH`); dollars of any kind are written USD. Without
 VENUE the file is a spot market. STEP is `1m`, `5m`, `1h` …, or `rounds` for a feed's own updates.
 Prices of one venue are spliced, the finest candle for every moment. Venues are never mixed: each
-episode is of one venue alone, the first of `VENUES` that has it without a gap.
+episode is of one venue alone, the best by `KINDS` that has it without a gap.
 """
 
 import hashlib
@@ -13,38 +13,54 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from keeper.backtest.candles import Candles, HistoryError, joined, ratio, read, spliced
+from keeper.backtest.candles import HistoryError, joined, ratio, read, spliced
+from keeper.model.candles import OBSERVED, ROUNDS, Candles, PriceSource
 
-VENUES: Final = ("SPOT", "COINGECKO", "CHAINLINK", "IMPLIED", "PERP", "PERP_OKX", "PERP_BYBIT")
-"""Best first: spot before perpetuals, since what an oracle reports follows spot."""
+KINDS: Final = ("SPOT", "COINGECKO", "CHAINLINK", "IMPLIED", "PERP")
+"""Best first: spot before perpetuals, since what an oracle reports follows spot. A venue is one of
+these or one of these and a name, such as PERP_OKX."""
 _NAME: Final = re.compile(
     r"(?P<base>[A-Z0-9]+?)(?P<quote>USDT|USD|BTC|ETH)(?:_(?P<venue>[A-Z_]+))?"
-    r"-(?:(?P<count>\d+)(?P<unit>[mhd])|rounds)-[\w-]+\.csv\.gz"
+    r"-(?P<step>[1-9]\d*[mhd]|rounds)-[\w-]+\.csv(?:\.gz)?"
 )
+_STEP: Final = re.compile(r"(?P<count>[1-9]\d*)(?P<unit>[mhd])")
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
-_WRITTEN: Final = {"STETH": "stETH", "WSTETH": "wstETH", "USDT": "USD"}
-_OBSERVED: Final = frozenset({"COINGECKO", "CHAINLINK", "IMPLIED"})
-"""Venues whose rows are observations, not intervals, though a step may be named."""
-Leg = dict[int, list["PriceFile"]]
-"""A pair's files on one venue by their step."""
+_WRITTEN: Final = {"STETH": "stETH", "WSTETH": "wstETH"}
+_DOLLARS: Final = frozenset({"USDT", "USDC"})
+
+
+class Prices(Protocol):
+    """Prices of one source, on disk or in the store."""
+
+    @property
+    def source(self) -> PriceSource: ...
+    @property
+    def name(self) -> str: ...
+    def candles(self) -> Candles: ...
+    def sha256(self) -> str: ...
+
+
+Leg = dict[int, list[Prices]]
+"""A pair's prices on one venue by their step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceFile:
-    """What a file's name says."""
+    """A file, and what its name says."""
 
     path: Path
-    pair: str
-    venue: str
-    step_s: int
-    """0 for a feed's rounds."""
+    source: PriceSource
 
     @property
-    def interval_s(self) -> int:
-        """How long each row lasts: 0 for observations."""
-        return 0 if self.venue in _OBSERVED else self.step_s
+    def name(self) -> str:
+        """Of the file, without its directory."""
+        return self.path.name
+
+    def candles(self) -> Candles:
+        """What stands in it. Raises `HistoryError`."""
+        return read(self.path, self.source.interval_s)
 
     def sha256(self) -> str:
         """Of the file as it lies on disk."""
@@ -53,29 +69,29 @@ class PriceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
-    """One venue's prices of one pair, and the files they come from."""
+    """One venue's prices of one pair, and what they come from."""
 
     pair: str
     venue: str
     candles: Candles
-    files: tuple[PriceFile, ...]
+    files: tuple[Prices, ...]
 
 
 def price_files(directory: Path) -> tuple[PriceFile, ...]:
-    """The price files of a directory, by name; other files are left alone."""
-    if not directory.is_dir():
-        raise HistoryError(directory, "no such directory", fix="name a directory of price files")
-    found = []
-    for path in sorted(directory.iterdir()):
-        match = _NAME.fullmatch(path.name)
-        if match is None:
-            continue
-        venue = match["venue"] or "SPOT"
-        if venue not in VENUES:
-            raise HistoryError(path, f"venue {venue} is unknown: one of {', '.join(VENUES)}")
-        base, quote = (_WRITTEN.get(match[side], match[side]) for side in ("base", "quote"))
-        step_s = int(match["count"]) * _UNITS[match["unit"]] if match["count"] else 0
-        found.append(PriceFile(path=path, pair=f"{base}/{quote}", venue=venue, step_s=step_s))
+    """The price files of a directory, by name; other files are left alone. Raises `HistoryError`."""
+    try:
+        paths = sorted(directory.iterdir())
+    except OSError as error:
+        raise HistoryError(
+            directory,
+            f"cannot be read as a directory: {error.strerror}",
+            fix="name a directory of price files that keeper's user may read",
+        ) from error
+    found = [
+        PriceFile(path=path, source=source)
+        for path in paths
+        if (source := named_source(path)) is not None
+    ]
     if not found:
         raise HistoryError(
             directory,
@@ -85,7 +101,45 @@ def price_files(directory: Path) -> tuple[PriceFile, ...]:
     return tuple(found)
 
 
-def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
+def named_source(path: Path) -> PriceSource | None:
+    """What a file's name says, None where it is not named like a price file. Raises `HistoryError`
+    for a venue that nobody ranked."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    venue = match["venue"] or "SPOT"
+    if rank(venue) is None:
+        raise HistoryError(
+            path,
+            f"venue {venue} is unknown",
+            fix=f"begin it with one of {', '.join(KINDS)}, as in PERP_OKX",
+        )
+    return PriceSource(
+        pair=written_pair(match["base"], match["quote"]),
+        venue=venue,
+        step_s=step_seconds(match["step"]) or ROUNDS,
+    )
+
+
+def written_pair(base: str, quote: str) -> str:
+    """As pairs are written here: `ETH/USD`, dollars of any kind as USD."""
+    quote = "USD" if quote in _DOLLARS else _WRITTEN.get(quote, quote)
+    return f"{_WRITTEN.get(base, base)}/{quote}"
+
+
+def rank(venue: str) -> int | None:
+    """The place of a venue's kind among `KINDS`, None where it is none of them."""
+    kind = venue.partition("_")[0]
+    return KINDS.index(kind) if kind in KINDS else None
+
+
+def step_seconds(written: str) -> int | None:
+    """A step such as `5m` in seconds; None for what is none."""
+    match = _STEP.fullmatch(written)
+    return int(match["count"]) * _UNITS[match["unit"]] if match else None
+
+
+def series(files: Iterable[Prices], pair: str) -> tuple[Series, ...]:
     """Every venue's prices of a pair, best venue first. A pair of two assets that has no file of
     its own is the ratio of their dollar prices on one venue. Raises `HistoryError` if neither is there.
     """
@@ -96,7 +150,7 @@ def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
     }
     if not legs_of and quote != "USD":
         tops, bottoms = _by_venue(known, f"{base}/USD"), _by_venue(known, f"{quote}/USD")
-        shared = (tops.keys() & bottoms.keys()) - _OBSERVED
+        shared = (tops.keys() & bottoms.keys()) - OBSERVED
         legs_of = {venue: (tops[venue], bottoms[venue]) for venue in shared}
     if not legs_of:
         raise HistoryError(
@@ -105,15 +159,13 @@ def series(files: Iterable[PriceFile], pair: str) -> tuple[Series, ...]:
             fix="write pairs like ETH/USD, and put their files into the directory",
         )
     return tuple(
-        _series(pair, venue, legs_of[venue]) for venue in sorted(legs_of, key=VENUES.index)
+        _series(pair, venue, legs_of[venue])
+        for venue in sorted(legs_of, key=lambda name: (rank(name) or 0, name))
     )
 
 
 def _series(pair: str, venue: str, legs: tuple[Leg, ...]) -> Series:
-    steps = [
-        {step: joined([read(f.path, f.interval_s) for f in of]) for step, of in leg.items()}
-        for leg in legs
-    ]
+    steps = [{step: joined([f.candles() for f in of]) for step, of in leg.items()} for leg in legs]
     if len(steps) == 2:
         top, bottom = steps
         steps = [{step: ratio(top[step], bottom[step]) for step in top.keys() & bottom.keys()}]
@@ -124,9 +176,9 @@ def _series(pair: str, venue: str, legs: tuple[Leg, ...]) -> Series:
     return Series(pair=pair, venue=venue, candles=reduce(spliced, by_step), files=files)
 
 
-def _by_venue(files: tuple[PriceFile, ...], pair: str) -> dict[str, Leg]:
-    chosen = sorted((f for f in files if f.pair == pair), key=lambda f: (f.venue, f.step_s, f.path))
+def _by_venue(files: tuple[Prices, ...], pair: str) -> dict[str, Leg]:
+    chosen = sorted((f for f in files if f.source.pair == pair), key=lambda f: (f.source, f.name))
     return {
-        venue: {step: list(of) for step, of in groupby(list(group), key=lambda f: f.step_s)}
-        for venue, group in groupby(chosen, key=lambda f: f.venue)
+        venue: {step: list(of) for step, of in groupby(list(group), key=lambda f: f.source.step_s)}
+        for venue, group in groupby(chosen, key=lambda f: f.source.venue)
     }

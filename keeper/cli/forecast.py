@@ -179,7 +179,7 @@ def _histories(data: Path, pairs: str | None) -> tuple[Known, dict[str, str]]:
             _say(f"left out: {error.reason} ({pair})")
             continue
         known[pair.strip()] = episodes(venues)
-        hashes |= {f.path.name: f.sha256() for venue in venues for f in venue.files}
+        hashes |= {f.name: f.sha256() for venue in venues for f in venue.files}
     return known, dict(sorted(hashes.items()))
 
 

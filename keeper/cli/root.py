@@ -16,6 +16,7 @@ COMMANDS = {
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "forecast": "Fit the breach probabilities on price histories, and score them.",
+    "prices": "Keep the price history that forecasts are fitted on.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",
     "fork": "Run a copy of a real chain, to rehearse on your own positions.",

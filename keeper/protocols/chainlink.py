@@ -8,7 +8,10 @@ included, that are neither the transaction's origin nor on their list.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 
 from keeper.abi.words import Function, split_words
 from keeper.forecast.volatility import RoundSeries
@@ -18,6 +21,7 @@ from keeper.model.units import Address, Price
 LATEST_ROUND_DATA = Function("latestRoundData()")
 GET_ROUND_DATA = Function("getRoundData(uint80)")
 DECIMALS = Function("decimals()")
+DESCRIPTION = Function("description()")
 
 PHASE_BITS = 64
 CHUNK = 500
@@ -25,6 +29,7 @@ CHUNK = 500
 MAX_ROUNDS = 20_000
 """Where the walk back ends at the latest: a month of one round every two minutes."""
 
+_WRITTEN: Final = {"STETH": "stETH", "WSTETH": "wstETH"}
 _MAX_ANSWER = 2**255 - 1
 _MAX_ID = 2**80 - 1
 _MAX_DECIMALS = 77
@@ -108,7 +113,7 @@ def rounds_since(feed: Address, since: int, known_latest: int | None = None) -> 
     while not (yield from walk.back(phase, number - 1, found)) and phase > 1:
         phase -= 1
         # The last round itself is still to be read.
-        number = 1 + (yield from walk.last_number(phase))
+        number = 1 + (yield from last_number(feed, phase, decimals=walk.decimals))
         if number == 1:
             break
     return FeedRounds(feed=feed, decimals=walk.decimals, rounds=tuple(reversed(found)))
@@ -151,7 +156,7 @@ class _Walk:
         lowest = known_number + 1 if phase == known_phase else 1
         while number >= lowest:
             numbers = range(number, max(lowest, number - CHUNK + 1) - 1, -1)
-            older = yield from self._read(phase, numbers)
+            older = yield from rounds_of_phase(self.feed, phase, numbers, decimals=self.decimals)
             for each in older:
                 if each.price.updated_at < self.since or len(found) >= MAX_ROUNDS:
                     return True
@@ -162,25 +167,50 @@ class _Walk:
             number = numbers[-1] - 1
         return phase <= known_phase
 
-    def last_number(self, phase: int) -> Reading[int]:
-        """The number of a phase's last round, 0 if it has none: powers of two first, then ever
-        finer steps between the last that exists and the first that does not."""
-        low, high = 0, 1 << _NUMBER_BITS
-        probes: Sequence[int] = [1 << bit for bit in range(_NUMBER_BITS)]
-        while True:
-            present = yield from self._read(phase, probes)
-            low = max([low, *(each.id % (1 << PHASE_BITS) for each in present)])
-            high = min((number for number in probes if number > low), default=high)
-            if low == 0 or high - low == 1:
-                return low
-            step = -(-(high - low) // CHUNK)
-            probes = range(low + step, high, step)
 
-    def _read(self, phase: int, numbers: Sequence[int]) -> Reading[list[Round]]:
-        """Those of the rounds that exist, in the order asked for."""
-        ids = [(phase << PHASE_BITS) | number for number in numbers]
-        found = yield from rounds_by_id({self.feed: ids}, {self.feed: self.decimals})
-        return list(found.get(self.feed, ()))
+def last_number(feed: Address, phase: int, *, decimals: int) -> Reading[int]:
+    """The number of a phase's last round, 0 if it has none: powers of two first, then ever finer
+    steps between the last that exists and the first that does not."""
+    low, high = 0, 1 << _NUMBER_BITS
+    probes: Sequence[int] = [1 << bit for bit in range(_NUMBER_BITS)]
+    while True:
+        present = yield from rounds_of_phase(feed, phase, probes, decimals=decimals)
+        low = max([low, *(each.id % (1 << PHASE_BITS) for each in present)])
+        high = min((number for number in probes if number > low), default=high)
+        if low == 0 or high - low == 1:
+            return low
+        step = -(-(high - low) // CHUNK)
+        probes = range(low + step, high, step)
+
+
+def rounds_of_phase(
+    feed: Address, phase: int, numbers: Iterable[int], *, decimals: int
+) -> Reading[tuple[Round, ...]]:
+    """Those of the rounds that exist, in the order asked for."""
+    ids = [(phase << PHASE_BITS) | number for number in numbers]
+    found = yield from rounds_by_id({feed: ids}, {feed: decimals})
+    return found.get(feed, ())
+
+
+def newest_round(feed: Address) -> Reading[tuple[Round, str | None] | None]:
+    """The newest round and, where the feed says it, which pair it is of, such as ETH/USD. None
+    where the address does not answer like a feed."""
+    returns = yield (latest_call(feed), DECIMALS(feed), DESCRIPTION(feed))
+    decimals = split_words(returns.output(1)) if returns.ok(1) else ()
+    latest = decode_latest(returns, 0, decimals=decimals[0]) if decimals else None
+    if latest is None:
+        return None
+    return latest, _pair(returns.output(2)) if returns.ok(2) else None
+
+
+def _pair(description: bytes) -> str | None:
+    """From "ETH / USD"."""
+    try:
+        (text,) = decode(["string"], description)
+    except (DecodingError, UnicodeDecodeError):
+        return None
+    base, slash, quote = (part.strip() for part in str(text).partition("/"))
+    return f"{_WRITTEN.get(base, base)}/{quote}" if slash and base and quote else None
 
 
 def _round(words: Sequence[int], round_id: int, decimals: int) -> Round | None:

@@ -51,6 +51,19 @@ def open_database(path: Path) -> Engine:
 
 def open_for_reading(path: Path) -> Engine:
     """Open an existing journal without changing it. Raises `DatabaseUnusableError`."""
+    return _open_as_it_is(path, "ro")
+
+
+def open_beside(path: Path) -> Engine:
+    """Open an existing journal to add to it while a keeper may be running on it: its schema stays
+    what the keeper expects. Raises `DatabaseUnusableError`."""
+    engine = _open_as_it_is(path, "rw")
+    engine.dispose()
+    event.listen(engine, "connect", _durable)
+    return engine
+
+
+def _open_as_it_is(path: Path, mode: str) -> Engine:
     if not path.is_file():
         raise DatabaseUnusableError(
             path, "nothing is recorded here yet", fix="start `keeper run` first"
@@ -58,9 +71,10 @@ def open_for_reading(path: Path) -> Engine:
     engine = create_engine(
         # As a URI, so that a path may hold what has a meaning there.
         URL.create(
-            "sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"}
+            "sqlite", database=path.absolute().as_uri(), query={"mode": mode, "uri": "true"}
         ),
         poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
     )
     try:
         with engine.connect() as connection:

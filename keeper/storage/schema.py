@@ -179,3 +179,26 @@ feed_rounds = Table(
     Column("updated_at", Integer, nullable=False),
     Index("feed_rounds_by_time", "chain_id", "feed", "updated_at"),
 )
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("feed", String, primary_key=True),
+    Column("pair", String, nullable=False),
+)
+
+candles = Table(
+    "candles",
+    metadata,
+    Column("pair", String, primary_key=True),
+    Column("venue", String, primary_key=True),
+    Column("step_s", Integer, primary_key=True, autoincrement=False),
+    Column("start", Integer, primary_key=True, autoincrement=False),
+    Column("open", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("close", Float, nullable=False),
+    # Rows are looked for by their key alone: without a second tree the file is half as large.
+    sqlite_with_rowid=False,
+)

@@ -226,7 +226,7 @@ async def test_checked__node_info__tells_a_local_chain_by_its_node(
     chain: Chain, settings: Settings, answer: Any, local: bool
 ) -> None:
     chain.node.rpc.answers["anvil_nodeInfo"] = answer
-    assert await app._checked(chain.node.rpc, settings) is local
+    assert await app.checked(chain.node.rpc, settings) is local
 
 
 # -- until stopped -------------------------------------------------------------------------------

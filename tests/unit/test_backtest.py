@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper.backtest.calibrate import Known, fit
-from keeper.backtest.candles import Candles
 from keeper.backtest.episodes import episodes
 from keeper.backtest.history import Series
 from keeper.backtest.models import DEFAULT, Model, models
 from keeper.backtest.score import POOLED, Answers, answers, pools, rows
 from keeper.forecast.realised import DAY_S, HOUR_S
 from keeper.forecast.scores import reliability
+from keeper.model.candles import Candles
 
 STEP_S = 300
 DAYS = 330

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keeper.backtest.candles import Candles, HistoryError, ratio, read, spliced
+from keeper.backtest.candles import HistoryError, ratio, read, spliced
 from keeper.backtest.history import price_files, series
+from keeper.model.candles import Candles
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 
@@ -36,7 +37,10 @@ def flat(start: int, step: int, count: int, price: float = 100.0) -> Candles:
         (("0,1,1,1,1,0", "300,1,1,1,1,0"), 3, "mixed steps"),
         (("0,1,1,1,1,0", "3600,2,1.5,1,1,0"), 3, "the high is below"),
         (("0,1,1,1,1,0", "3600,one,1,1,1,0"), 3, "not a number"),
-        (("0,1,1,1",), 2, "five numbers"),
+        (("0,1,1,1",), 2, "5 numbers"),
+        (("0,1,1,1,1,0", "3600,1e8,1e8,1e8,1e8,0"), 3, "mixed decimals"),
+        (("0,1,1,1,1,0", "1700000000000,1,1,1,1,0"), 3, "not milliseconds"),
+        (("0.5,1,1,1,1,0",), 2, "whole Unix seconds"),
     ],
 )
 def test_read__a_row_that_cannot_be__is_refused_with_its_line(
@@ -47,6 +51,47 @@ def test_read__a_row_that_cannot_be__is_refused_with_its_line(
         read(path, 3600)
     assert refused.value.line == line
     assert str(path) in str(refused.value)
+
+
+def test_read__answers_of_a_feed__are_scaled_and_of_one_number_of_decimals(tmp_path: Path) -> None:
+    path = tmp_path / "ETHUSD_CHAINLINK-rounds-x.csv"
+    path.write_text("timestamp,answer,decimals\n10,200000000000,8\n20,200100000000,8\n")
+    assert read(path, 0).close.tolist() == [2000.0, 2001.0]
+    path.write_text("timestamp,answer,decimals\n10,200000000000,8\n20,2001000000,6\n")
+    with pytest.raises(HistoryError, match="mixed decimals") as refused:
+        read(path, 0)
+    assert refused.value.line == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the first line"),
+        (b"date,price\n", "the first line"),
+        (b"timestamp,open,high,low,close\n", "holds no prices"),
+        (b"timestamp,open,high,low,close\n0,1,1,\xff,1\n", "not text"),
+        (b"timestamp,open,high,low,close\n0,1,1,\0,1\n", "not a number"),
+        (None, "cannot be read"),
+    ],
+)
+def test_read__a_file_that_is_none__is_refused_by_name(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "ETHUSDT-1h-x.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HistoryError, match=said) as refused:
+        read(path, 3600)
+    assert str(path) in str(refused.value)
+
+
+def test_read__a_file_that_was_cut_or_is_not_gzip__is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "ETHUSDT-1h-x.csv.gz", *(f"{3600 * n},1,1,1,1,0" for n in range(99)))
+    whole = path.read_bytes()
+    for content in (whole[:-20], b"timestamp,open,high,low,close\n"):
+        path.write_bytes(content)
+        with pytest.raises(HistoryError, match="cannot be read"):
+            read(path, 3600)
 
 
 def test_read__a_print_that_no_oracle_followed__is_clipped_to_its_candle(tmp_path: Path) -> None:
@@ -87,7 +132,7 @@ def test_series__spot_perpetual_and_other_quote__each_is_its_own_and_spot_is_fir
     written(tmp_path / "STETHETH_CHAINLINK-rounds-2020.csv.gz", "17,1,1,1,1,")
     (tmp_path / "MANIFEST.md").write_text("not prices")
     files = price_files(tmp_path)
-    assert {file.pair for file in files} == {"ETH/USD", "BTC/USD", "stETH/ETH"}
+    assert {file.source.pair for file in files} == {"ETH/USD", "BTC/USD", "stETH/ETH"}
     assert [venue.venue for venue in series(files, "ETH/USD")] == ["SPOT", "PERP"]
     (rounds,) = series(files, "stETH/ETH")
     assert rounds.candles.ends.tolist() == [17]

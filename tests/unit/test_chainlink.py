@@ -14,6 +14,7 @@ from keeper.model.units import Address, Price
 from keeper.protocols.chainlink import (
     CHUNK,
     DECIMALS,
+    DESCRIPTION,
     GET_ROUND_DATA,
     LATEST_ROUND_DATA,
     MAX_ROUNDS,
@@ -38,6 +39,7 @@ class Proxy:
 
     phases: dict[int, Published]
     decimals: int = 8
+    description: str = ""
     reverting: frozenset[int] = frozenset()
     trips: list[int] = field(default_factory=list)
 
@@ -51,6 +53,8 @@ class Proxy:
                 return self._round(*divmod(argument, 1 << 64))
             case DECIMALS.selector:
                 return self.decimals.to_bytes(32, "big")
+            case DESCRIPTION.selector if self.description:
+                return encode(["string"], [self.description])
         return None
 
     def _round(self, phase: int, number: int) -> bytes | None:

@@ -1,0 +1,164 @@
+"""`keeper prices`: what is kept, shown and refused."""
+
+import gzip
+import json
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from keeper.cli import main
+from keeper.cli.prices import app
+from keeper.storage.store import Store
+
+HEADER = "timestamp,open,high,low,close\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "keeper.toml"
+    path.write_text('[store]\npath = "j.sqlite3"\n')
+    return path
+
+
+def hours(path: Path, count: int, *, begin: int = 0, price: float = 2_000.0) -> Path:
+    rows = "".join(f"{(begin + n) * 3600},{price},{price},{price},{price}\n" for n in range(count))
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress((HEADER + rows).encode()))
+    else:
+        path.write_text(HEADER + rows)
+    return path
+
+
+def told(config: Path, *arguments: str | Path) -> Any:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--config", str(config), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> str:
+    monkeypatch.setattr(sys, "argv", ["keeper", "prices", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 78
+    said = capsys.readouterr()
+    assert said.out == ""
+    for part in ("keeper: ", "\n  why: ", "\n  fix: "):
+        assert part in said.err
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_import__directory_and_file__are_kept_once_and_shown_with_their_gaps(
+    config: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    hours(folder / "ETHUSDT-1h-a.csv.gz", 10)
+    hours(folder / "ETHUSDT-1h-b.csv.gz", 10, begin=30)
+    mine = hours(tmp_path / "mine.csv", 5)
+    added = told(config, "import", folder, mine, "--pair", "BTC/USD", "--step", "1h")["added"]
+    assert added == {"ETH/USD SPOT 3600 s": 20, "BTC/USD SPOT 3600 s": 5}
+    assert not any(told(config, "import", folder)["added"].values())
+    bitcoin, ether = told(config, "show")["prices"]
+    assert (bitcoin["pair"], bitcoin["rows"], bitcoin["complete"]) == ("BTC/USD", 5, 1.0)
+    assert (ether["first"], ether["last"], ether["complete"]) == (0, 39 * 3600, 0.5)
+
+
+def test_import__a_bad_line_in_one_file__nothing_of_any_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    tmp_path: Path,
+) -> None:
+    good = hours(tmp_path / "ETHUSDT-1h-a.csv", 3)
+    bad = tmp_path / "ETHUSDT-1h-b.csv"
+    bad.write_text(HEADER + "0,1,1,1,1\n0,1,1,1,1\n")
+    said = refused(monkeypatch, capsys, "import", good, bad, "--config", config)
+    assert f"{bad}:3: the time of the row before, again" in said
+    assert told(config, "show")["prices"] == []
+
+
+def test_import__while_a_keeper_runs__is_kept_beside_it(config: Path, tmp_path: Path) -> None:
+    keeper = Store(tmp_path / "j.sqlite3")
+    try:
+        assert told(config, "import", hours(tmp_path / "ETHUSDT-1h-a.csv", 3))["added"]
+    finally:
+        keeper.close()
+
+
+def test_import__journal_of_another_version_in_use__is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    tmp_path: Path,
+) -> None:
+    keeper = Store(tmp_path / "j.sqlite3")
+    with sqlite3.connect(tmp_path / "j.sqlite3") as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '0001'")
+    try:
+        file = hours(tmp_path / "ETHUSDT-1h-a.csv", 3)
+        said = refused(monkeypatch, capsys, "import", file, "--config", config)
+    finally:
+        keeper.close()
+    assert "schema 0001" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["import", "{folder}/none"], "cannot be read as a directory"),
+        (["import", "{folder}/empty"], "no file is named"),
+        (["import", "{folder}/mine.csv"], "does not say of which pair"),
+        (["import", "{folder}/mine.csv", "--pair", "ETHUSD", "--step", "1h"], "ETHUSD is no pair"),
+        (["import", "{folder}/mine.csv", "--pair", "ETH/USD"], "nothing is no step"),
+        (["import", "{folder}/mine.csv", "--pair", "ETH/USD", "--step", "5x"], "5x is no step"),
+        (
+            ["import", "{folder}/mine.csv", "--pair", "ETH/USD", "--step", "1h", "--venue", "Q"],
+            "begin it with one of SPOT",
+        ),
+        (["import", "{folder}/mine.csv", "--pair", "ETH/USD", "--step", "2h"], "mixed steps"),
+        (["fetch", "--since", "2999-01-01"], "nothing lies between"),
+        (["fetch", "--since", "2022-01-02", "--until", "2022-01-01"], "nothing lies between"),
+        (["fetch", "--symbol", "ETH/USDT"], "it goes with --exchange"),
+        (["fetch", "--until", "2022-01-01", "--since", "2021-01-01"], "it goes with --exchange"),
+        (["fetch", "--exchange", "kraken"], "which of the exchange's markets is not said"),
+        (
+            ["fetch", "--exchange", "kraken", "--symbol", "ETH/USD", "--step", "week"],
+            "week is no step",
+        ),
+        (["fetch", "--exchange", "kraken", "--feed", "0x1"], "a feed is on the chain"),
+    ],
+)
+def test_prices__what_cannot_be__is_told_with_its_fix_and_nothing_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    hours(tmp_path / "mine.csv", 3)
+    given = [each.format(folder=tmp_path) for each in arguments]
+    assert said in refused(monkeypatch, capsys, *given, "--config", config)
+    assert not (tmp_path / "j.sqlite3").exists()
+
+
+def test_import__folder_that_may_not_be_read__is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    tmp_path: Path,
+) -> None:
+    def forbidden(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    said = refused(monkeypatch, capsys, "import", tmp_path, "--config", config)
+    assert f"{tmp_path}: cannot be read as a directory: Permission denied" in said
