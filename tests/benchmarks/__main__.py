@@ -15,12 +15,12 @@ import structlog
 
 from keeper.devnet.chain import ChainSpec, local_chain
 from keeper.devnet.toolchain import install
-from tests.benchmarks import broadcasting, forecasting, reading, report, signing
+from tests.benchmarks import broadcasting, calibrating, forecasting, reading, report, signing
 from tests.benchmarks.report import Row
 from tests.benchmarks.town import settle
 
 OUTPUT = Path("build", "bench.json")
-FIGURES = ("reading", "signing", "forecasting", "broadcasting")
+FIGURES = ("reading", "signing", "forecasting", "calibrating", "broadcasting")
 
 
 def main() -> None:
@@ -42,6 +42,8 @@ def main() -> None:
     toolchain = install(lambda _: None)
     if "forecasting" in chosen:
         add(forecasting.measure())
+    if "calibrating" in chosen:
+        add(calibrating.measure())
     if {"reading", "signing"} & set(chosen):
         with local_chain(ChainSpec(), toolchain) as chain:
             town = settle(chain)
