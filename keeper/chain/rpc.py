@@ -35,6 +35,14 @@ class EndpointUnavailableError(TemporaryError):
     """No usable answer came back: refused, timed out, HTTP error or malformed JSON. Transient."""
 
 
+class RateLimitedError(EndpointUnavailableError):
+    """The endpoint asks us to come back later; `retry_after_s` if it says when."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 retry_reads = tenacity.retry(
     retry=tenacity.retry_if_exception_type(EndpointUnavailableError),
     stop=tenacity.stop_after_delay(3),
