@@ -30,9 +30,24 @@ class Post:
         """As sent."""
         return json.dumps(self.requests if self.batch else self.requests[0]).encode()
 
-    def has(self, methods: Collection[str]) -> bool:
-        """Whether one of its requests is of these methods."""
-        return any(request["method"] in methods for request in self.requests)
+    def has(self, chosen: "Chosen") -> bool:
+        """Whether one of its requests is of a chosen method."""
+        return any(chosen(request["method"]) for request in self.requests)
+
+
+Methods = str | Collection[str] | None
+"""One method, several, or every one."""
+Chosen = Callable[[str], bool]
+
+
+def _chosen(methods: Methods) -> Chosen:
+    match methods:
+        case None:
+            return lambda _: True
+        case str():
+            return methods.__eq__
+        case _:
+            return methods.__contains__
 
 
 Node = Callable[[Post], Awaitable[Answer]]
@@ -75,9 +90,9 @@ def _behind(node: Node, fault: Fault) -> Node:
 # -- when -----------------------------------------------------------------------------------------
 
 
-def only(methods: str | Collection[str], fault: Fault) -> Fault:
+def only(methods: Methods, fault: Fault) -> Fault:
     """For POSTs with a request of these methods."""
-    chosen = {methods} if isinstance(methods, str) else set(methods)
+    chosen = _chosen(methods)
 
     async def flawed(post: Post, node: Node) -> Answer:
         return await (fault(post, node) if post.has(chosen) else node(post))
@@ -162,9 +177,9 @@ Change = Callable[[Json, Json], Json]
 """From a request and the response to it to another response."""
 
 
-def changed(methods: str | Collection[str], change: Change) -> Fault:
+def changed(methods: Methods, change: Change) -> Fault:
     """Other responses to requests of these methods."""
-    chosen = {methods} if isinstance(methods, str) else set(methods)
+    chosen = _chosen(methods)
 
     async def flawed(post: Post, node: Node) -> Answer:
         answer = await node(post)
@@ -173,7 +188,7 @@ def changed(methods: str | Collection[str], change: Change) -> Fault:
         parsed = json.loads(answer.body)
         responses = {response["id"]: response for response in (parsed if post.batch else [parsed])}
         for request in post.requests:
-            if request["method"] in chosen:
+            if chosen(request["method"]):
                 responses[request["id"]] = change(request, responses[request["id"]])
         ordered = [responses[request["id"]] for request in post.requests]
         return Answer(body=json.dumps(ordered if post.batch else ordered[0]).encode())
@@ -181,7 +196,7 @@ def changed(methods: str | Collection[str], change: Change) -> Fault:
     return flawed
 
 
-def result(methods: str | Collection[str], lie: Callable[[Json, Any], Any]) -> Fault:
+def result(methods: Methods, lie: Callable[[Json, Any], Any]) -> Fault:
     """Other results, from the request's own parameters and the true result."""
     return changed(
         methods,
@@ -193,9 +208,7 @@ def result(methods: str | Collection[str], lie: Callable[[Json, Any], Any]) -> F
     )
 
 
-def error(
-    methods: str | Collection[str], message: str, *, code: int = -32000, data: object = None
-) -> Fault:
+def error(methods: Methods, message: str, *, code: int = -32000, data: object = None) -> Fault:
     """The node does what it is asked and answers with an error all the same."""
     told = {"code": code, "message": message} | ({} if data is None else {"data": data})
     return changed(
@@ -203,15 +216,15 @@ def error(
     )
 
 
-def withheld(methods: str | Collection[str], fault: Fault) -> Fault:
+def withheld(methods: Methods, fault: Fault) -> Fault:
     """The node never sees requests of these methods; `fault` says what is answered to them."""
-    chosen = {methods} if isinstance(methods, str) else set(methods)
+    chosen = _chosen(methods)
 
     async def flawed(post: Post, node: Node) -> Answer:
         async def blind(asked: Post) -> Answer:
             seen = [
                 {**request, "method": HARMLESS, "params": []}
-                if request["method"] in chosen
+                if chosen(request["method"])
                 else request
                 for request in asked.requests
             ]

@@ -11,7 +11,7 @@ from tests.devnet.keeping.ground import Guarded
 from tests.devnet.keeping.process import Keeper
 from tests.faults.faulty import accepted_then_dropped, error, first, gated, only, swallowed
 from tests.faults.registry import line
-from tests.faults.stage import Stage
+from tests.faults.stage import Bid, Stage
 
 ONCE = "one repayment in the end, every nonce used once"
 REPLACED_WITHIN_BLOCKS = 2
@@ -118,12 +118,12 @@ async def _(stage: Stage) -> str:
             await stage.congested(running)
         after = bids(stage, one)
         assert before.keys() <= after.keys()
-        for nonce, (cap, tip) in before.items():
-            assert after[nonce][0] * 1000 >= cap * 1125, f"{before} then {after}"
-            assert after[nonce][1] * 1000 >= tip * 1125, f"{before} then {after}"
+        for nonce, bid in before.items():
+            assert after[nonce].cap_wei * 1000 >= bid.cap_wei * 1125, f"{before} then {after}"
+            assert after[nonce].tip_wei * 1000 >= bid.tip_wei * 1125, f"{before} then {after}"
         await stage.settle(one, running)
     nonce = min(before)
-    raised = f"{before[nonce][0] / GWEI:.2f} to {after[nonce][0] / GWEI:.2f} gwei"
+    raised = f"{before[nonce].cap_wei / GWEI:.2f} to {after[nonce].cap_wei / GWEI:.2f} gwei"
     return f"replaced from {raised}; " + stage.protected(one)
 
 
@@ -283,12 +283,11 @@ def waiting(stage: Stage, one: Guarded) -> list[dict[str, Any]]:
     ]
 
 
-def bids(stage: Stage, one: Guarded) -> dict[int, tuple[int, int]]:
-    """Both caps of what waits, by nonce."""
+def bids(stage: Stage, one: Guarded) -> dict[int, Bid]:
+    """What is bid for each nonce that waits."""
     return {
-        int(each["nonce"], 16): (
-            int(each["maxFeePerGas"], 16),
-            int(each["maxPriorityFeePerGas"], 16),
+        int(each["nonce"], 16): Bid(
+            cap_wei=int(each["maxFeePerGas"], 16), tip_wei=int(each["maxPriorityFeePerGas"], 16)
         )
         for each in waiting(stage, one)
     }

@@ -10,6 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
+
 from keeper.devnet.chain import BLOCK_GAS_LIMIT, FIRST_IN_BLOCK
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.recording import SEND
@@ -26,6 +29,21 @@ BURNS_ALL_ITS_GAS = "0x5b600056"
 """JUMPDEST, PUSH1 0, JUMP."""
 PLAN = 2
 """Transactions of a plan on this ground: the approval and the action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bid:
+    """Both caps of a transaction."""
+
+    cap_wei: int
+    tip_wei: int
+
+
+def bid_of(raw: str) -> tuple[int, Bid]:
+    """The nonce and the bid of signed bytes."""
+    fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    bid = Bid(cap_wei=fields["maxFeePerGas"], tip_wei=fields["maxPriorityFeePerGas"])
+    return fields["nonce"], bid
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +83,12 @@ class Stage:
             return self.ground.nonce(one, "pending") - self.ground.nonce(one) >= count
 
         await self.until(waiting, f"{count} transactions in the mempool", running)
+
+    async def asked(self, running: Keeper, posts: int = 4) -> None:
+        """Wait until the endpoint has been asked so many times more."""
+        recorded = self.proxy.recording.posts
+        enough = len(recorded) + posts
+        await self.until(lambda: len(recorded) >= enough, f"{posts} more requests", running)
 
     async def block(self, running: Keeper, **how: Any) -> int:
         """Mine a block and wait until the daemon is through with it, well or badly."""

@@ -1,0 +1,63 @@
+"""What the protocol's price feed says, and what the chain's sequencer was."""
+
+from tests.faults.registry import line
+from tests.faults.stage import Stage
+
+FALL = 2_100_00000000
+DAY_S = 24 * 3600
+BLOCKS = 3
+
+
+@line("oracle-stale", must="the protocol liquidates on it, so it is acted upon: one repayment")
+async def _(stage: Stage) -> str:
+    """the feed has not been written for a day while a position is below its floor"""
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    async with stage.daemon() as running:
+        await stage.block(running)
+        chain.set_price("WETH", FALL)
+        chain.mine(chain.timestamp() + DAY_S)
+        await stage.settle(one, running)
+    return stage.protected(one)
+
+
+@line("oracle-zero", must="nothing sent while the protocol has no price; then one repayment")
+async def _(stage: Stage) -> str:
+    """the feed answers 0"""
+    return await _unusable(stage, 0)
+
+
+@line("oracle-negative", must="nothing sent while the protocol has no price; then one repayment")
+async def _(stage: Stage) -> str:
+    """the feed answers a negative number"""
+    return await _unusable(stage, -FALL)
+
+
+async def _unusable(stage: Stage, answer: int) -> str:
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    async with stage.daemon() as running:
+        await stage.block(running)
+        chain.set_price("WETH", answer)
+        for _ in range(BLOCKS):
+            await stage.block(running)
+        seen = stage.untouched(one)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
+
+
+@line("oracle-times-10", must="health is ten times as high: nothing sent; then one repayment")
+async def _(stage: Stage) -> str:
+    """the feed jumps to ten times its answer, and from there to a fall"""
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    async with stage.daemon() as running:
+        await stage.block(running)
+        chain.set_price("WETH", 10 * FALL)
+        for _ in range(BLOCKS):
+            await stage.block(running)
+        seen = stage.untouched(one)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
