@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 REFRESH_S = 600.0
 RECONCILE_S = 60.0
 GRACE_S = 3.0
+RECURSION_LIMIT = 1_000
+"""Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
+with that an answer of nested brackets overruns the stack: it would kill the process."""
 
 
 async def run(settings: Settings, *, once: bool, live: bool) -> None:
@@ -42,6 +46,7 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
     Raises `ConfigurationError` where the chain contradicts the settings, and, with `once` only,
     `TemporaryError` where the endpoint is down.
     """
+    sys.setrecursionlimit(RECURSION_LIMIT)
     # Held by a pass, so that a stop can wait for its end.
     turn = asyncio.Lock()
     protection = asyncio.create_task(_protect(settings, turn, once=once, live=live), name="protect")
