@@ -11,6 +11,7 @@ import structlog
 import tenacity
 from sqlalchemy.exc import SQLAlchemyError
 
+from keeper.backtest.shipped import shipped
 from keeper.chain.heads import Heads
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
@@ -123,6 +124,7 @@ class Daemon:
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
             ),
+            calibration=shipped(),
             preparer=Preparer(
                 rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
             ),

@@ -1,6 +1,7 @@
 """The rounds of every feed that a position depends on, kept in memory and in the store."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -78,7 +79,7 @@ class FeedPrices:
                 continue
             self._gaps.discard(feed)
             await self._run(self._store.add, self._chain_id, feed, read.rounds)
-            earlier = FeedRounds(feed=feed, decimals=read.decimals, rounds=known, cold=read.cold)
+            earlier = replace(read, rounds=known)
             self._keep(earlier.followed_by(read.rounds, since=since))
             log.info(
                 "feed.loaded", feed=feed, stored=len(known), read=len(read.rounds), cold=read.cold

@@ -140,5 +140,5 @@ def _last_action(decision: DecisionView | None) -> Text:
 
 def _caption(seen: Sequence[PositionView]) -> str:
     newest = max(seen, key=lambda view: view.block)
-    models = ", ".join(sorted({view.forecast_model.replace("_", " ") for view in seen}))
+    models = ", ".join(sorted({view.forecast_model for view in seen}))
     return f"block {newest.block}, {utc(newest.timestamp)} UTC; forecast: {models}"

@@ -23,6 +23,7 @@ from keeper.engine.records import described, shown
 from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.trial import objection, proposal
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
+from keeper.forecast.calibration import Calibration
 from keeper.model.book import Floats
 from keeper.model.errors import ConfigurationError
 from keeper.model.reading import ReadingError
@@ -50,6 +51,7 @@ class Engine:
         markets: Sequence[WatchedMarket],
         reader: Reader,
         prices: FeedPrices,
+        calibration: Calibration,
         preparer: Preparer,
         transactions: TransactionManager,
         store: Store,
@@ -60,6 +62,7 @@ class Engine:
         self._markets = {market.name: market for market in markets}
         self._reader = reader
         self._prices = prices
+        self._calibration = calibration
         self._preparer = preparer
         self._transactions = transactions
         self._store = store
@@ -136,7 +139,9 @@ class Engine:
 
     def _look_ahead(self, snapshot: Snapshot) -> Outlook:
         try:
-            return look_ahead(snapshot, self._watched, self._markets, self._prices.series)
+            return look_ahead(
+                snapshot, self._watched, self._markets, self._prices.series, self._calibration
+            )
         except Exception:
             # Floors need no forecast: whatever breaks one must not stop them.
             log.exception("forecast.failed", block=snapshot.head.number)

@@ -1,20 +1,27 @@
 """The forecast of every watched row from one snapshot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket
-from keeper.forecast.first_passage import Forecast, forecast
+from keeper.forecast.calibrated import Asked, forecast
+from keeper.forecast.calibration import Calibration
+from keeper.forecast.first_passage import COLD, Forecast, first_passage
+from keeper.forecast.oracle_state import OracleState
+from keeper.forecast.scales import Scales
 from keeper.forecast.volatility import RoundSeries, covariance
-from keeper.model.book import Column, stack
-from keeper.model.units import Address
+from keeper.model.book import QUOTE, Book, Column, stack
+from keeper.model.units import SECONDS_PER_YEAR, Address
 from keeper.model.values import PositionId
 
+Ints = NDArray[np.intp]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outlook:
     """One forecast entry per watched row, and what it was made from.
 
@@ -22,24 +29,67 @@ class Outlook:
     """
 
     forecast: Forecast
-    columns: tuple[Column, ...]
-    prices: tuple[float, ...]
+    book: Book
+    rows: Ints
+    """Which watched row each of the book's rows is."""
     why_cold: tuple[str | None, ...]
-    """Of each column."""
+    """Of each column: why it is cold, or known for too short a time for the tables."""
+    rounds: tuple[RoundSeries | None, ...]
+    """Of each column's feed."""
+    gaps: tuple[float | None, ...]
+    """Log market price less log oracle price, of each column whose market is known."""
+    now: int
+    calibration: Calibration | None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of the book."""
+        return self.book.columns
+
+    @property
+    def prices(self) -> tuple[float, ...]:
+        """Of each column, in the quote currency."""
+        return tuple(self.book.p.tolist())
+
+    def columns_of(self, row: int) -> tuple[int, ...]:
+        """Those that a watched row depends on, the quote left out; none where it was not read."""
+        at = np.flatnonzero(self.rows == row)
+        used = ((self.book.C[at] != 0.0) | (self.book.D[at] != 0.0)).any(axis=0)
+        return tuple(k for k in np.flatnonzero(used).tolist() if k > 0)
+
+    def oracle(self, column: int) -> OracleState | None:
+        """The feed behind a column."""
+        rounds = self.rounds[column]
+        return None if rounds is None else OracleState.of(rounds, self.now, self.gaps[column])
+
+    def source_of(self, row: int) -> str:
+        """What gave a row's probability."""
+        place = int(self.forecast.source[row])
+        return self.forecast.sources[place]
+
+    def closed_form(self, row: int, horizon_s: float) -> float:
+        """What Brownian motion of the same volatility would make of the same distance."""
+        ahead = self.forecast
+        sigma = ahead.volatility_per_year[[row]] / sqrt(SECONDS_PER_YEAR)
+        near = ahead.distance[[row]] + ahead.gap[[row]]
+        found = first_passage(
+            near, sigma, -0.5 * sigma**2, horizon_s=horizon_s, monitored_every_s=0.0
+        )
+        return float(found[0])
 
 
 def nothing_known(count: int) -> Outlook:
     """No forecast for any of `count` rows: only floors act."""
+    none = Book(C=np.empty((0, 1)), D=np.empty((0, 1)), p=np.ones(1), columns=(QUOTE,))
     return Outlook(
-        forecast=Forecast(
-            distance=np.full(count, np.nan),
-            volatility_per_year=np.full(count, np.nan),
-            probability=np.full(count, np.nan),
-            cold=np.ones(count, dtype=np.bool_),
-        ),
-        columns=(),
-        prices=(),
-        why_cold=(),
+        forecast=_blank(count, (COLD,)),
+        book=none,
+        rows=np.empty(0, dtype=np.intp),
+        why_cold=(None,),
+        rounds=(None,),
+        gaps=(None,),
+        now=0,
+        calibration=None,
     )
 
 
@@ -48,8 +98,11 @@ def look_ahead(
     watched: Sequence[Watched],
     markets: Mapping[str, WatchedMarket],
     series: Mapping[Address, RoundSeries],
+    calibration: Calibration,
+    market_prices: Mapping[Address, float] | None = None,
 ) -> Outlook:
-    """All markets as one book. The oracle is taken as watched continuously: the cautious choice."""
+    """All markets as one book. `market_prices`: by feed, in its own quote currency, what the market
+    pays for what the feed prices."""
     row_of = {row.id: place for place, row in enumerate(watched)}
     chain_id = watched[0].id.chain_id
     parts = {
@@ -64,28 +117,64 @@ def look_ahead(
         dtype=np.intp,
     )
     book = stack([part.book for part in parts.values()])
-    sigma = covariance(book.columns, series, snapshot.head.timestamp)
-    horizons_s = np.array([float(watched[row].policy.horizon_s) for row in rows])
-    found = forecast(book, sigma, horizon_s=horizons_s, monitored_every_s=0.0)
+    now = snapshot.head.timestamp
+    gaps = [_gap(column, series, market_prices or {}, now) for column in book.columns]
+    scales = Scales.of(book.columns, series, calibration, now)
+    found = forecast(
+        book,
+        Asked(
+            scales=scales,
+            market_prices=book.p * np.exp([gap or 0.0 for gap in gaps]),
+            short=covariance(book.columns, series, now),
+        ),
+        horizon_s=np.array([float(watched[row].policy.horizon_s) for row in rows]),
+    )
     return Outlook(
         forecast=_placed(found, rows, len(watched)),
-        columns=book.columns,
-        prices=tuple(book.p.tolist()),
-        why_cold=sigma.reasons,
+        book=book,
+        rows=rows,
+        why_cold=scales.reasons,
+        rounds=tuple(
+            None if column.source is None else series.get(column.source) for column in book.columns
+        ),
+        gaps=tuple(gaps),
+        now=now,
+        calibration=calibration,
     )
 
 
-def _placed(found: Forecast, rows: NDArray[np.intp], count: int) -> Forecast:
+def _gap(
+    column: Column,
+    series: Mapping[Address, RoundSeries],
+    market_prices: Mapping[Address, float],
+    now: int,
+) -> float | None:
+    """Log market price less the log of the feed's latest round."""
+    if column.source is None or column.source not in market_prices or column.source not in series:
+        return None
+    known = series[column.source].until(now)
+    return (
+        log(market_prices[column.source]) - float(known.log_prices[-1])
+        if len(known.times)
+        else None
+    )
+
+
+def _placed(found: Forecast, rows: Ints, count: int) -> Forecast:
+    whole = _blank(count, found.sources)
+    for field in fields(Forecast):
+        if field.name != "sources":
+            getattr(whole, field.name)[rows] = getattr(found, field.name)
+    return whole
+
+
+def _blank(count: int, sources: tuple[str, ...]) -> Forecast:
     distance, volatility, probability = (np.full(count, np.nan) for _ in range(3))
-    cold = np.ones(count, dtype=np.bool_)
-    distance[rows] = found.distance
-    volatility[rows] = found.volatility_per_year
-    probability[rows] = found.probability
-    cold[rows] = found.cold
-    return replace(
-        found,
+    return Forecast(
         distance=distance,
+        gap=np.zeros(count),
         volatility_per_year=volatility,
         probability=probability,
-        cold=cold,
+        source=np.zeros(count, dtype=np.intp),
+        sources=sources,
     )

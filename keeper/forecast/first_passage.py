@@ -1,25 +1,24 @@
 """First passage of health through 1, in closed form, for every row of a book at once.
 
 The log prices of the columns are taken as Brownian motions with covariance Σ and prices without
-expected return (a log price drifts by −½ its variance). To first order ln health then moves with
-sensitivity d: collateral weights minus debt weights. The likeliest way for it to fall is along −Σd,
-so the boundary is sought there exactly (not to first order) and the move towards it is a Brownian
-motion on a line, whose first passage has a closed form.
+expected return (a log price drifts by −½ its variance). The move towards the boundary
+(`keeper.forecast.moves`) is then a Brownian motion on a line, whose first passage has a closed form.
 
 Real prices have fatter tails: measured on crypto pairs, events that this puts at 1-5 % happen
-1.2 to 2.8 times as often. Hence the model's name.
+1.2 to 2.8 times as often. Hence it is the forecast of a cold start only.
 """
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
+from keeper.forecast.moves import moves
 from keeper.forecast.volatility import Covariance
-from keeper.model.book import Book, Floats, first_crossing, health
+from keeper.model.book import Book, Floats, health
 from keeper.model.units import SECONDS_PER_YEAR
 
 MONITORING_SHIFT: Final = 0.5826
@@ -27,13 +26,10 @@ MONITORING_SHIFT: Final = 0.5826
 continuously (M. Broadie, P. Glasserman and S. Kou, A Continuity Correction for Discrete Barrier
 Options, Mathematical Finance 7 (1997) 325-349)."""
 
+COLD: Final = "cold"
+CLOSED_FORM: Final = "closed form, uncalibrated"
 _STEEP: Final = 30.0
 """e^30 × the smallest float is still nothing: below it the plain product loses no digit that counts."""
-_BLOCK: Final = 16_384
-"""Rows at a time: their arrays then fit a processor's cache."""
-
-Model = Literal["closed_form_uncalibrated"]
-Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,17 +38,27 @@ class Forecast:
 
     `distance`: log price move to the boundary along the likeliest direction, the exposed prices
     moving against the others (one collateral against one debt: the log of their price ratio).
-    0 at or past the boundary, inf without debt or without anything that moves.
-    `volatility_per_year`: of that move; 0 without debt or equity. `probability` that health touches 1 before the horizon.
-    Where `cold`, a feed the row depends on has no volatility: the three are nan, save that a row at
-    or past its boundary has distance 0 and probability 1.
+    0 at or past the boundary, inf without debt or without anything that moves. `gap`: what a market
+    ahead of its oracle takes from it, never positive; the probability is about distance + gap.
+    `volatility_per_year`: of that move; 0 without debt or equity. `probability` that health touches
+    1 before the horizon.
+    `source`: which of `sources` gave it. Where that is `COLD`, a feed the row depends on has no
+    volatility: distance, volatility and probability are nan, save that a row at or past its boundary
+    has distance 0 and probability 1.
     """
 
     distance: Floats
+    gap: Floats
     volatility_per_year: Floats
     probability: Floats
-    cold: NDArray[np.bool_]
-    model: Model = "closed_form_uncalibrated"
+    source: NDArray[np.intp]
+    sources: tuple[str, ...] = (COLD, CLOSED_FORM)
+
+    @property
+    def cold(self) -> NDArray[np.bool_]:
+        """Which rows have no forecast."""
+        found: NDArray[np.bool_] = self.source == 0
+        return found
 
 
 def forecast(
@@ -64,98 +70,50 @@ def forecast(
     A row without debt has probability 0, one whose prices do not move 0 as well.
     """
     now = health(book)
-    owes, live = ~np.isnan(now), now > 1.0
-    x, sigma, drift, paired = _pairs(book, now, covariance.per_second)
-    rest = np.flatnonzero(~paired & (now > 0.0))
-    for start in range(0, len(rest), _BLOCK):
-        rows = rest[start : start + _BLOCK]
-        x[rows], sigma[rows], drift[rows] = _baskets(book, rows, covariance.per_second)
-    sigma = np.where(now > 0.0, sigma, 0.0)
-    x = np.where(live & (sigma > 0.0), x, np.where(owes & ~live, 0.0, np.inf))
+    found = moves(book, now, covariance.per_second)
+    variances = np.diag(covariance.per_second)
+    of_ratio = np.maximum(variances[:, None] + variances - 2.0 * covariance.per_second, 0.0)
+    pair = np.where(found.simple, found.pair, 0)
+    sigma = np.where(found.simple, np.sqrt(of_ratio).take(pair), found.sigma)
+    drift = np.where(found.simple, (0.5 * (variances - variances[:, None])).take(pair), found.drift)
+    sigma, x = bounded(found.distance, now, sigma)
     probability = first_passage(
         x, sigma, drift, horizon_s=horizon_s, monitored_every_s=monitored_every_s
     )
-
-    used = (book.C[:, covariance.cold] != 0.0) | (book.D[:, covariance.cold] != 0.0)
-    cold = owes & used.any(axis=1)
-    if cold.any():
-        unknown = cold & live
-        probability[unknown], x[unknown] = np.nan, np.nan
-        sigma[cold] = np.nan
+    cold = ~np.isnan(now) & uses(book, covariance.cold)
+    hide(cold, now, x, sigma, probability)
     return Forecast(
         distance=x,
+        gap=np.zeros_like(x),
         volatility_per_year=sigma * sqrt(SECONDS_PER_YEAR),
         probability=probability,
-        cold=cold,
+        source=np.where(cold, 0, 1),
     )
 
 
-def _pairs(
-    book: Book, now: Floats, per_second: Floats
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Distance, volatility and drift of the rows in which one price faces another, in closed form;
-    and which rows those are. What stands in the others has no meaning."""
-    collateral, has_one = _only_column(book.C)
-    debt, owes_one = _only_column(book.D)
-    variances = np.diag(per_second)
-    of_ratio = np.maximum(variances[:, None] + variances - 2.0 * per_second, 0.0)
-    pair = collateral * len(variances) + debt
-    drift = 0.5 * (variances - variances[:, None])
-    x = np.log(np.where(now > 0.0, now, 1.0))
-    return x, np.sqrt(of_ratio).take(pair), drift.take(pair), has_one & owes_one
+def bounded(distance: Floats, now: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Volatility and distance of every row: 0 at or past the boundary, inf where there is no debt
+    or nothing moves."""
+    sigma = np.where(now > 0.0, sigma, 0.0)
+    edge = np.where(now <= 1.0, 0.0, np.inf)
+    return sigma, np.where((now > 1.0) & (sigma > 0.0), distance, edge)
 
 
-def _only_column(matrix: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The column of each row's only entry (else 0), and which rows have just one."""
-    used = np.ascontiguousarray((matrix != 0.0).T).view(np.uint8)
-    width = np.min_scalar_type(len(used))
-    only = used.sum(axis=0, dtype=width) == 1
-    places = np.arange(len(used), dtype=width)
-    return np.einsum("k,kn->n", places, used) * only.astype(np.intp), only
+def uses(book: Book, columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows depend on one of the columns."""
+    used = (book.C[:, columns] != 0.0) | (book.D[:, columns] != 0.0)
+    found: NDArray[np.bool_] = used.any(axis=1)
+    return found
 
 
-def _baskets(book: Book, rows: Ints, per_second: Floats) -> tuple[Floats, Floats, Floats]:
-    """Distance, volatility and drift of any rows of positive health, each over the columns it uses
-    only: as many at a time as use the same number."""
-    C, D = book.C.take(rows, axis=0), book.D.take(rows, axis=0)
-    used = (C != 0.0) | (D != 0.0)
-    places = np.flatnonzero(used)
-    widths = np.ascontiguousarray(used.T).sum(axis=0, dtype=np.intp)
-    starts = np.cumsum(widths) - widths
-    pulls = book.p[:, None] * per_second
-    covers_pull, owes_pull = C @ pulls, D @ pulls
-    found = np.empty((3, len(rows)))
-    for width in np.flatnonzero(np.bincount(widths)):
-        group = np.flatnonzero(widths == width)
-        at = places.take(starts.take(group) + np.arange(width)[:, None])
-        columns = at - group * book.C.shape[1]
-        prices = book.p.take(columns)
-        found[:, group] = _basket(
-            C.take(at) * prices,
-            D.take(at) * prices,
-            covers_pull.take(at),
-            owes_pull.take(at),
-            np.diag(per_second).take(columns),
-        )
-    return found[0], found[1], found[2]
-
-
-def _basket(
-    covers: Floats, owes: Floats, covers_pull: Floats, owes_pull: Floats, variances: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """(m, n) arrays: what n rows have and owe of m columns each, times price."""
-    covered, owed = covers.sum(axis=0), owes.sum(axis=0)
-    d = covers / covered - owes / owed
-    pull = covers_pull / covered - owes_pull / owed
-    variance = np.maximum(np.einsum("mn,mn->n", pull, d), 0.0)
-    # Half the absolute weights, the quote's included, is how much ln health answers a log move of
-    # the exposed prices against the rest: 1 for a loan, notional/equity − 1 for a perp.
-    gearing = 0.5 * np.abs(d).sum(axis=0)
-    moving = variance > 0.0
-    pull *= np.divide(-gearing, variance, out=np.zeros_like(variance), where=moving)
-    geared = np.where(gearing > 0.0, gearing, 1.0)
-    drift = np.einsum("mn,mn->n", d, variances) * -0.5 / geared
-    return first_crossing(covers - owes, pull), np.sqrt(variance) / geared, drift
+def hide(
+    cold: NDArray[np.bool_], now: Floats, distance: Floats, sigma: Floats, probability: Floats
+) -> None:
+    """Turn into nan, in place, what is not known of cold rows."""
+    if cold.any():
+        unknown = cold & (now > 1.0)
+        probability[unknown], distance[unknown] = np.nan, np.nan
+        sigma[cold] = np.nan
 
 
 def first_passage(

@@ -63,14 +63,18 @@ class Variation:
         return np.where(place >= 0, self.total[np.maximum(place, 0)], 0.0)
 
     def log_rates(self, moments: Floats, windows_s: Sequence[float] = WINDOWS_S) -> Floats:
-        """(n, k): log of the variance per second in each window that ends at the moment. Where
-        history is shorter than a window, all of it stands for the window; nan where there is none."""
+        """(n, k): logs of `rates`, with `QUIET` added."""
+        return np.log(self.rates(moments, windows_s) + QUIET)
+
+    def rates(self, moments: Floats, windows_s: Sequence[float] = WINDOWS_S) -> Floats:
+        """(n, k): variance per second in each window that ends at the moment. Where history is
+        shorter than a window, all of it stands for the window; nan where there is none."""
         known = moments - self.times[0]
         now = self.up_to(moments)
         columns = []
         for window in windows_s:
             length = np.where(known > 0, np.minimum(window, known), np.nan)
-            columns.append(np.log((now - self.up_to(moments - length)) / length + QUIET))
+            columns.append((now - self.up_to(moments - length)) / length)
         return np.stack(columns, axis=1)
 
     def log_rate_after(self, moments: Floats, horizon_s: float) -> Floats:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keeper.forecast.realised import HORIZONS_S, HOUR_S, between
 from keeper.model.book import Floats
@@ -23,6 +24,8 @@ GRID: Final = np.concatenate(
     [np.arange(0.0, 4.0, 0.05), np.arange(4.0, 10.0, 0.25), np.geomspace(10.0, 80.0, 25)]
 )
 """Distances, in σ̂√T, at which the tables are kept."""
+STEP: Final = 0.05
+"""Of the dense tables: every distance of `GRID` up to 10 is a multiple of it."""
 TAIL: Final = 0.005
 SHRINKAGE: Final = 200.0
 """A pair's table weighs n/(n + 200) against the pooled one, n its independent episodes: chosen on
@@ -75,6 +78,11 @@ class Tables:
         mixed: Floats = (1.0 - share) * table[low] + share * table[high]
         return mixed
 
+    def dense(self, horizon_s: float, pair: str | None = None) -> Floats:
+        """The same at distances `STEP` apart up to the grid's end, then two zeros: see `look_up`."""
+        at = np.arange(round(float(GRID[-1]) / STEP) + 1) * STEP
+        return np.append(np.interp(at, GRID, self.curve(horizon_s, pair)), [0.0, 0.0])
+
     def to_json(self) -> dict[str, Any]:
         """As plain values: `GRID` belongs to the code, hence is written and compared."""
         return {
@@ -91,6 +99,24 @@ class Tables:
         if len(document["grid"]) != len(GRID) or not np.allclose(document["grid"], GRID, rtol=1e-5):
             raise ValueError("the tables were fitted for another grid: fit them again")
         return cls(reached={pair: np.array(rows) for pair, rows in document["reached"].items()})
+
+
+def look_up(curves: Floats, table: NDArray[np.intp] | int, z: Floats) -> Floats:
+    """Probability at distances z ≥ 0 in σ̂√T, each from its own row of `curves` (`Tables.dense`):
+    a multiplication finds the place, where `np.interp` would search for it."""
+    width = curves.shape[1]
+    at = np.minimum(z * (1.0 / STEP), width - 2.0)
+    place = at.astype(np.intp)
+    at -= place
+    place += np.asarray(table) * width
+    flat = curves.ravel()
+    low = flat.take(place)
+    place += 1
+    high: Floats = flat.take(place)
+    high -= low
+    high *= at
+    high += low
+    return high
 
 
 def _beyond(run: Floats) -> Floats:

@@ -11,13 +11,14 @@ number of rounds, or taking one return per round as one per hour, would be wrong
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, nan, sqrt
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.forecast.names import Asset
 from keeper.model.book import Column, Floats
 from keeper.model.units import SECONDS_PER_YEAR, Address
 
@@ -37,22 +38,34 @@ MAX_AGE_S = 2 * DAY_S
 class RoundSeries:
     """A feed's rounds, oldest first: Unix seconds (never falling) and natural logs of the price.
 
-    `cold` says why there are none, if the source has none to give.
+    `cold` says why there are none, if the source has none to give. `asset`: what it prices, if it
+    says so.
     """
 
     times: NDArray[np.int64]
     log_prices: Floats
     cold: str | None = None
+    asset: Asset | None = None
 
     @classmethod
-    def of(cls, rounds: Iterable[tuple[int, int]], *, decimals: int) -> Self:
+    def of(
+        cls, rounds: Iterable[tuple[int, int]], *, decimals: int, asset: Asset | None = None
+    ) -> Self:
         """From (updated_at, answer) pairs, oldest first; answers must be positive."""
         pairs = tuple(rounds)
         answers = np.array([answer for _, answer in pairs], dtype=np.float64)
         return cls(
             times=np.array([time for time, _ in pairs], dtype=np.int64),
             log_prices=np.log(answers) - decimals * log(10),
+            asset=asset,
         )
+
+    def until(self, moment: float) -> Self:
+        """The rounds that were published by then."""
+        known = int(np.searchsorted(self.times, moment, side="right"))
+        if known == len(self.times):
+            return self
+        return replace(self, times=self.times[:known], log_prices=self.log_prices[:known])
 
     @classmethod
     def without_rounds(cls, reason: str) -> Self:
@@ -77,7 +90,7 @@ def volatility(rounds: RoundSeries, now: int) -> Volatility:
     rather than volatilities are averaged, since then a few violent hours weigh in at once. History
     that is shorter than a window stands for all of it.
     """
-    reason = _why_cold(rounds, now)
+    reason = why_cold(rounds, now)
     if reason is not None:
         return Volatility(per_year=nan, cold=reason)
     squares = np.concatenate(([0.0, 0.0], np.cumsum(np.diff(rounds.log_prices) ** 2)))
@@ -86,7 +99,8 @@ def volatility(rounds: RoundSeries, now: int) -> Volatility:
     return Volatility(per_year=sqrt(SECONDS_PER_YEAR * float(np.mean(variations / (now - starts)))))
 
 
-def _why_cold(rounds: RoundSeries, now: int) -> str | None:
+def why_cold(rounds: RoundSeries, now: int) -> str | None:
+    """What keeps any volatility from being told; None where one can be."""
     if rounds.cold is not None:
         return rounds.cold
     if len(rounds.times) < MIN_ROUNDS:

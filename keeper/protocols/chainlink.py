@@ -13,7 +13,11 @@ from typing import Final, Self
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+
 from keeper.abi.words import Function, split_words
+from keeper.forecast.names import Asset
 from keeper.forecast.volatility import RoundSeries
 from keeper.model.reading import Call, Reading, Returns
 from keeper.model.units import Address, Price
@@ -52,13 +56,15 @@ class Round:
 class FeedRounds:
     """Rounds of one feed, oldest first; times never fall and ids rise.
 
-    `cold` says why the source has no rounds; `decimals` is 0 then.
+    `cold` says why the source has no rounds; `decimals` is 0 then. `asset`: what it prices, where
+    its description says so.
     """
 
     feed: Address
     decimals: int
     rounds: tuple[Round, ...]
     cold: str | None = None
+    asset: Asset | None = None
 
     @property
     def latest_id(self) -> int | None:
@@ -76,7 +82,7 @@ class FeedRounds:
         if self.cold is not None:
             return RoundSeries.without_rounds(self.cold)
         pairs = ((each.price.updated_at, each.price.value) for each in self.rounds)
-        return RoundSeries.of(pairs, decimals=self.decimals)
+        return RoundSeries.of(pairs, decimals=self.decimals, asset=self.asset)
 
 
 def latest_call(feed: Address) -> Call:
@@ -98,16 +104,17 @@ def rounds_since(feed: Address, since: int, known_latest: int | None = None) -> 
     aggregator added after its successor took over. A source that does not answer like a feed gives
     a value with `cold` set.
     """
-    returns = yield (latest_call(feed), DECIMALS(feed))
+    returns = yield (latest_call(feed), DECIMALS(feed), DESCRIPTION(feed))
     decimals = split_words(returns.output(1)) if returns.ok(1) else ()
     latest = decode_latest(returns, 0, decimals=decimals[0]) if decimals else None
     if latest is None:
         reason = "latestRoundData() and decimals() do not answer with a positive price"
         return FeedRounds(feed=feed, decimals=0, rounds=(), cold=reason)
+    asset = _asset(returns.output(2)) if returns.ok(2) else None
     known = known_latest or 0
     walk = _Walk(feed=feed, decimals=decimals[0], since=since, known=known)
     if latest.id <= known or latest.price.updated_at < since:
-        return FeedRounds(feed=feed, decimals=walk.decimals, rounds=())
+        return FeedRounds(feed=feed, decimals=walk.decimals, rounds=(), asset=asset)
     found = [latest]
     phase, number = divmod(latest.id, 1 << PHASE_BITS)
     while not (yield from walk.back(phase, number - 1, found)) and phase > 1:
@@ -116,7 +123,8 @@ def rounds_since(feed: Address, since: int, known_latest: int | None = None) -> 
         number = 1 + (yield from last_number(feed, phase, decimals=walk.decimals))
         if number == 1:
             break
-    return FeedRounds(feed=feed, decimals=walk.decimals, rounds=tuple(reversed(found)))
+    rounds = tuple(reversed(found))
+    return FeedRounds(feed=feed, decimals=walk.decimals, rounds=rounds, asset=asset)
 
 
 def rounds_by_id(
@@ -211,6 +219,14 @@ def _pair(description: bytes) -> str | None:
         return None
     base, slash, quote = (part.strip() for part in str(text).partition("/"))
     return f"{_WRITTEN.get(base, base)}/{quote}" if slash and base and quote else None
+
+
+def _asset(description: bytes) -> Asset | None:
+    try:
+        (text,) = decode(["string"], description)
+    except (DecodingError, UnicodeDecodeError):
+        return None
+    return Asset.of(text)
 
 
 def _round(words: Sequence[int], round_id: int, decimals: int) -> Round | None:

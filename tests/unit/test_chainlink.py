@@ -100,20 +100,20 @@ def test_rounds_since__one_phase__gives_rounds_oldest_first_in_chunks() -> None:
         id=(1 << 64) | 100, price=Price(value=100 * 10**8, decimals=8, updated_at=100 * HOUR)
     )
     assert (found.decimals, found.cold) == (8, None)
-    assert proxy.trips == [2, CHUNK, CHUNK, 299]
+    assert proxy.trips == [3, CHUNK, CHUNK, 299]
 
 
 def test_rounds_since__known_latest__asks_only_for_what_is_newer() -> None:
     proxy = Proxy({1: hourly(1, 1_300)})
     found = drive(rounds_since(FEED, 0, (1 << 64) | 1_295), proxy)
     assert [each.id % (1 << 64) for each in found.rounds] == [1_296, 1_297, 1_298, 1_299, 1_300]
-    assert proxy.trips == [2, 4]
+    assert proxy.trips == [3, 4]
 
 
 def test_rounds_since__nothing_newer__is_empty_and_not_cold() -> None:
     proxy = Proxy({1: hourly(1, 10)})
     found = drive(rounds_since(FEED, 0, (1 << 64) | 10), proxy)
-    assert (found.rounds, found.cold, proxy.trips) == ((), None, [2])
+    assert (found.rounds, found.cold, proxy.trips) == ((), None, [3])
 
 
 @pytest.mark.parametrize("reverting", [frozenset[int](), frozenset({2, 3, 4})])

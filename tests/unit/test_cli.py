@@ -101,7 +101,7 @@ def _observation() -> Observation:
         breach_probability=0.0421,
         distance=0.116,
         volatility_per_year=0.9,
-        forecast_model="closed_form_uncalibrated",
+        forecast_model="closed form, uncalibrated",
         collateral_usd8=20_000 * 10**8,
         debt_usd8=12_345 * 10**8,
         armed=True,

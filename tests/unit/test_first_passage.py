@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_ndtr
 
-from keeper.forecast.first_passage import first_passage, forecast
+from keeper.forecast.first_passage import CLOSED_FORM, first_passage, forecast
 from keeper.forecast.volatility import DAY_S, Covariance
 from keeper.model.book import QUOTE, Book, Column, Floats, distance, health
 from keeper.model.units import SECONDS_PER_YEAR, Address
@@ -67,7 +67,7 @@ def test_forecast__loan__is_the_first_passage_of_the_price() -> None:
     assert found.distance == pytest.approx([log(1.1)])
     assert found.volatility_per_year == pytest.approx([0.9])
     assert found.probability == pytest.approx([by_hand(log(1.1), 0.9, -1, 1)], rel=1e-9)
-    assert found.model == "closed_form_uncalibrated"
+    assert found.sources[found.source[0]] == CLOSED_FORM
 
 
 def test_forecast__perps__use_the_move_of_their_price_not_ln_health() -> None:

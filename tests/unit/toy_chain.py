@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.abi.erc20 import APPROVE
+from keeper.backtest.shipped import shipped
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -217,9 +218,9 @@ def debt_of(account: Account, now: int) -> int:
     ).debt
 
 
-def publish_history(feed: Feed, now: int, *, hourly_percent: float = 4.0) -> None:
-    """Three days of hourly rounds, up and down by turns; 4 % an hour is 370 % a year."""
-    for hour in range(72, -1, -1):
+def publish_history(feed: Feed, now: int, *, hourly_percent: float = 4.0, days: int = 8) -> None:
+    """Days of hourly rounds, up and down by turns; 4 % an hour is 370 % a year."""
+    for hour in range(24 * days, -1, -1):
         answer = 2_000 * USD8 * (1 + hourly_percent / 100 * (hour % 2))
         feed.publish((round(answer), now - hour * HOUR_S))
 
@@ -297,6 +298,7 @@ class Ground:
             prices=FeedPrices(
                 reader=reader, chain_id=CHAIN_ID, store=self.store.prices, run=self.store.run
             ),
+            calibration=shipped(),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             transactions=self.transactions,
             store=self.store,
