@@ -13,9 +13,6 @@ from typing import Final, Self
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
-
 from keeper.abi.words import Function, split_words
 from keeper.forecast.names import Asset
 from keeper.forecast.volatility import RoundSeries
