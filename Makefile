@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults check format lock bench clean
+.PHONY: help setup demo test test-unit faults check format lock bench clean guardian
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -47,6 +47,9 @@ check: $(VENV)/.packages  ## style, types, layers
 
 bench: setup  ## figures beside their peers, measured side by side; also in build/bench.json
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+
+guardian: $(VENV)/.packages  ## compile the guardian contract into its committed JSON
+	$(BIN)/python -m tests.guardian.build
 
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
