@@ -1,9 +1,21 @@
 """ERC-20 (EIP-20) and its optional metadata."""
 
-from keeper.abi.words import Function
+from eth_abi.abi import decode
+
+from keeper.abi.words import WORD, Function
 
 BALANCE_OF = Function("balanceOf(address)")
 ALLOWANCE = Function("allowance(address,address)")
 DECIMALS = Function("decimals()")
 SYMBOL = Function("symbol()")
 APPROVE = Function("approve(address,uint256)")
+
+
+def decode_symbol(output: bytes) -> str:
+    """What `symbol()` returned: a string, or the bytes32 of the oldest tokens.
+
+    Raises eth_abi's `DecodingError` for anything else."""
+    if len(output) == WORD:
+        return output.rstrip(b"\0").decode("utf-8", "replace")
+    (symbol,) = decode(["string"], output)
+    return str(symbol)

@@ -15,6 +15,7 @@ COMMANDS = {
     "status": "Show each position's health, forecast and last action.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
+    "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
     "forecast": "Fit the breach probabilities on price histories, and score them.",
     "prices": "Keep the price history that forecasts are fitted on.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",

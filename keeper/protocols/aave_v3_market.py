@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from eth_abi.abi import decode
-
 from keeper.abi.aave_v3 import AddressesProvider, Oracle, Pool
-from keeper.abi.erc20 import DECIMALS, SYMBOL
-from keeper.abi.words import WORD, split_words, word_to_address
+from keeper.abi.erc20 import DECIMALS, SYMBOL, decode_symbol
+from keeper.abi.words import split_words, word_to_address
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import CallFailedError, Reading, ReadingError, Returns
 from keeper.model.units import Address, Token
@@ -152,7 +150,7 @@ def _reserves(
                 index=stored[7],
                 token=Token(
                     address=asset,
-                    symbol=_symbol(returns.output(at + 1)),
+                    symbol=decode_symbol(returns.output(at + 1)),
                     decimals=returns.word(at + 2),
                 ),
                 a_token=a_token,
@@ -206,11 +204,3 @@ def static_words(returns: Returns, index: int, count: int) -> tuple[int, ...]:
 def category_key(static: tuple[int, ...]) -> Address | None:
     """The oracle key of a category's own price, if it has one."""
     return word_to_address(static[3]) if static[3] else None
-
-
-def _symbol(output: bytes) -> str:
-    """A string, or the bytes32 of the oldest tokens."""
-    if len(output) == WORD:
-        return output.rstrip(b"\0").decode("utf-8", "replace")
-    (symbol,) = decode(["string"], output)
-    return str(symbol)
