@@ -40,7 +40,8 @@ class Episodes:
     `low` and `high`: the oracle's extremes within the horizon against its price at the origin, logs.
     `gap`: log market price less log oracle price at the origin. `log_price`: the market's there.
     `log_rates`: see `Variation`.
-    `log_rate_after`: what followed, for fitting alone. `ewma`: variance per second.
+    `log_rate_after`: what followed, for fitting alone. `ewma`, `ranged`: variance per second, by
+    exponential weights and from the last day's ranges.
     """
 
     origins: Floats
@@ -50,6 +51,7 @@ class Episodes:
     log_price: Floats
     log_rates: Floats
     ewma: Floats
+    ranged: Floats
     log_rate_after: Floats
 
     def __len__(self) -> int:
@@ -106,6 +108,15 @@ def variation(candles: Candles) -> Variation:
     return Variation.of(used.ends.astype(np.float64), np.where(ranged, within, returns**2))
 
 
+def ranges(candles: Candles) -> Variation:
+    """Garman-Klass variance of every candle, however short, and the squared return between two;
+    of observations, which have no range, the squared return."""
+    first, high, low, last = map(np.log, (candles.open, candles.high, candles.low, candles.close))
+    between = first - np.concatenate([first[:1], last[:-1]])
+    within = garman_klass(first, high, low, last)
+    return Variation.of(candles.ends.astype(np.float64), within + between**2)
+
+
 def episodes(venues: Sequence[Series]) -> dict[int, Episodes]:
     """By horizon: at each full hour the first venue that has the whole episode without a gap, seven
     days of history before it and, below an hour, candles no longer than the horizon."""
@@ -143,6 +154,7 @@ def _of_venue(series: Series) -> dict[int, Episodes]:
         "log_price": market.at(origins),
         "log_rates": spent.log_rates(origins),
         "ewma": ewma_rates(spent, origins) if len(origins) else origins,
+        "ranged": np.exp(ranges(candles).log_rates(origins, (DAY_S,))[:, 0]),
     }
     found = {}
     for horizon in HORIZONS_S:

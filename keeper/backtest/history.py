@@ -153,10 +153,11 @@ def series(files: Iterable[Prices], pair: str) -> tuple[Series, ...]:
         shared = (tops.keys() & bottoms.keys()) - OBSERVED
         legs_of = {venue: (tops[venue], bottoms[venue]) for venue in shared}
     if not legs_of:
+        there = ", ".join(sorted({each.source.pair for each in known}))
         raise HistoryError(
-            pair,
+            f"pair {pair}",
             "no price file has this pair, nor both its dollar prices",
-            fix="write pairs like ETH/USD, and put their files into the directory",
+            fix=f"write pairs like ETH/USD; there are {there}",
         )
     return tuple(
         _series(pair, venue, legs_of[venue])

@@ -7,16 +7,18 @@ from typing import Final
 
 import numpy as np
 
-from keeper.backtest.calibrate import Known
+from keeper.backtest.calibrate import Known, fit_tables
 from keeper.backtest.episodes import Episodes
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.first_passage import first_passage
 from keeper.forecast.realised import DAY_S, HOUR_S
+from keeper.forecast.tables import Tables
 from keeper.model.book import Floats
 
 DEFAULT: Final = "table_log_har"
 """The one the daemon uses: running-minimum table on the log-HAR volatility."""
 CLIMATOLOGY: Final = "climatology"
+GARCH: Final = "gjr_garch_t"
 SEEN_EVERY_S: Final = 300.0
 """The closed form is given the looks that the modelled path has."""
 
@@ -52,12 +54,34 @@ def models(calibration: Calibration, known: Known, until: float) -> dict[str, Mo
         "riskmetrics": lambda q: _brownian(q, np.sqrt(q.asked.ewma)),
         "brownian_log_har": lambda q: _brownian(q, _sigma(calibration, q)),
     }
+    for name, variance in ALTERNATIVES.items():
+        tables = fit_tables(known, until, _fixed(variance))
+        if tables is not None:
+            chosen[name] = _tabled(tables, variance)
     if find_spec("arch") is not None:
         from keeper.backtest.garch import daily_variances
 
         variances = {pair: daily_variances(of, until) for pair, of in known.items()}
-        chosen["gjr_garch_t"] = lambda q: _brownian(q, _garch(variances, q))
+        chosen[GARCH] = lambda q: _brownian(q, _garch(variances, q))
     return chosen
+
+
+Variance = Callable[[Episodes], Floats]
+ALTERNATIVES: Final[Mapping[str, Variance]] = {
+    "table_ewma": lambda own: own.ewma,
+    "table_garman_klass": lambda own: own.ranged,
+}
+"""The same tables on a volatility that is measured and not forecast; variance per second."""
+
+
+def _fixed(variance: Variance) -> Callable[[Episodes, str, int], Floats]:
+    return lambda own, _pair, _horizon: np.sqrt(variance(own))
+
+
+def _tabled(tables: Tables, variance: Variance) -> Model:
+    return lambda q: tables.probability(
+        np.full(len(q.asked), q.distance), np.sqrt(variance(q.asked)), q.horizon_s, q.pair
+    )
 
 
 def _sigma(calibration: Calibration, q: Question) -> Floats:

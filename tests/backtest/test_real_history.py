@@ -12,7 +12,7 @@ from keeper.backtest.history import PriceFile, price_files, series
 from keeper.backtest.models import models
 from keeper.backtest.report import FIGURES, falls_short
 from keeper.backtest.score import HEALTHS, POOLED, Row, answers, pools, rows
-from keeper.cli.forecast import PAIRS
+from keeper.cli.scoring import PAIRS
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.oracle_path import LogPath, extremes
 from keeper.forecast.realised import DAY_S, HOUR_S, Variation
