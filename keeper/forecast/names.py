@@ -55,6 +55,11 @@ class Asset:
         return cls(name=_named(symbol), quote=_named(match["quote"].upper()), symbol=symbol)
 
     @property
+    def pair(self) -> str:
+        """Such as ETH/USD; what is pegged to its quote keeps its own symbol, as in USDC/USD."""
+        return f"{self.symbol if self.name == self.quote else self.name}/{self.quote}"
+
+    @property
     def anchor(self) -> str:
         """What its value is held to: itself, for what has no peg."""
         return PEGS.get(self.symbol, self.name)

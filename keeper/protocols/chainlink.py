@@ -8,7 +8,7 @@ included, that are neither the transaction's origin nor on their list.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Self
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
@@ -30,7 +30,6 @@ CHUNK = 500
 MAX_ROUNDS = 20_000
 """Where the walk back ends at the latest: a month of one round every two minutes."""
 
-_WRITTEN: Final = {"STETH": "stETH", "WSTETH": "wstETH"}
 _MAX_ANSWER = 2**255 - 1
 _MAX_ID = 2**80 - 1
 _MAX_DECIMALS = 77
@@ -205,17 +204,8 @@ def newest_round(feed: Address) -> Reading[tuple[Round, str | None] | None]:
     latest = decode_latest(returns, 0, decimals=decimals[0]) if decimals else None
     if latest is None:
         return None
-    return latest, _pair(returns.output(2)) if returns.ok(2) else None
-
-
-def _pair(description: bytes) -> str | None:
-    """From "ETH / USD"."""
-    try:
-        (text,) = decode(["string"], description)
-    except (DecodingError, UnicodeDecodeError):
-        return None
-    base, slash, quote = (part.strip() for part in str(text).partition("/"))
-    return f"{_WRITTEN.get(base, base)}/{quote}" if slash and base and quote else None
+    asset = _asset(returns.output(2)) if returns.ok(2) else None
+    return latest, None if asset is None else asset.pair
 
 
 def _asset(description: bytes) -> Asset | None:
