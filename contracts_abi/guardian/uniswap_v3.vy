@@ -14,7 +14,7 @@ interface UniswapPool:
     def token1() -> address: view
     def slot0() -> (uint256, int256, uint256, uint256, uint256, uint256, bool): view
     def swap(
-        recipient: address, zero_for_one: bool, amount: int256, limit: uint256, data: Bytes[1024]
+        recipient: address, zero_for_one: bool, amount: int256, limit: uint160, data: Bytes[1024]
     ) -> (int256, int256): nonpayable
 
 interface Oracle:
@@ -61,7 +61,7 @@ def _buy(
     if (zero_for_one and price <= limit) or (not zero_for_one and price >= limit):
         refusals._refuse(refusals.PRICE_BEYOND_LIMIT, price, limit)
     extcall UniswapPool(pool).swap(
-        recipient, zero_for_one, -convert(amount, int256), limit, data
+        recipient, zero_for_one, -convert(amount, int256), convert(limit, uint160), data
     )
 
 
