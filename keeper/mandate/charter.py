@@ -1,0 +1,172 @@
+"""A mandate as a guardian holds it: its fields, how they are written there, and how they are read.
+
+The contract's own page, contracts_abi/guardian/README.md, explains each field.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from keeper.abi.words import MAX_UINT256, Function
+from keeper.model.reading import Reading, ReadingError
+from keeper.model.units import Address, Bps, Wad
+
+NOBODY = Address("0x0000000000000000000000000000000000000000")
+CLOSE_TARGET = Wad(MAX_UINT256)
+"""A target that means: repay the whole debt."""
+MAX_COLLATERALS, MAX_POOLS, MAX_HOPS = 4, 8, 3
+
+OWNER = Function("owner()")
+MANDATE = Function("mandate(address)")
+STATUS = Function("status(address)")
+FREEZE = Function("freeze(address)")
+UNFREEZE = Function("unfreeze(address)")
+REVOKE_MANDATE = Function("revoke_mandate(address)")
+CONSENT = Function("consent(address,uint256,uint256,uint256)")
+CONSENT_OF = Function("consent_of(address,address)")
+
+_TERMS = (
+    "(address,address,address,uint256,uint256,uint256,bool,uint256,uint256,uint256,uint256,"
+    "uint256,uint256,uint256,uint256,address[4],address[8],address,address,address[3])"
+)
+_SET_MANDATE = keccak(text=f"set_mandate(address,{_TERMS})")[:4]
+_STATUS = "(uint256,bool,bytes32,uint256,uint256)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """The contract's `Mandate`, field by field in its order. `NOBODY` stands for none."""
+
+    keeper: Address
+    freezer: Address
+    reserve: Address
+    max_health_to_act: Wad
+    target: Wad
+    emergency_health: Wad
+    emergency_outlives_expiry: bool
+    slippage_calm_bps: Bps
+    slippage_urgent_bps: Bps
+    limit_max: int
+    """In the market's base currency, as all values here."""
+    limit_per_second: int
+    min_action: int
+    cooldown_s: int
+    expiry: int
+    max_hops: int
+    collaterals: tuple[Address, ...]
+    """Without the zeros that fill the contract's array, as the two below."""
+    pools: tuple[Address, ...]
+    emergency_collateral: Address
+    emergency_debt: Address
+    emergency_route: tuple[Address, ...]
+
+    def slippage_bps(self, health: Wad) -> Bps:
+        """What a swap may lose against the oracle: rises linearly from calm at `max_health_to_act`
+        to urgent at health 1, rounded down as by the contract."""
+        span = self.max_health_to_act - 10**18
+        depth = min(self.max_health_to_act - min(health, self.max_health_to_act), span)
+        rise = self.slippage_urgent_bps - self.slippage_calm_bps
+        return Bps(self.slippage_calm_bps + rise * depth // span)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charter:
+    """What a guardian says of one market at a block."""
+
+    owner: Address
+    mandate: Mandate | None
+    nonce: int
+    """How often a mandate was set or revoked."""
+    frozen: bool
+    mandate_hash: bytes
+    """What a keeper's calls must carry: chain, guardian, owner, market, mandate and nonce."""
+    available: int
+    """The value that may be moved now."""
+    last_action_at: int
+    """Unix seconds; 0 before the first one."""
+
+
+class NoGuardianError(ReadingError):
+    """The contract at an address is not a guardian, or there is none."""
+
+    def __init__(self, guardian: Address) -> None:
+        super().__init__(f"{guardian} is no guardian: it does not answer as one")
+
+
+def set_mandate(market: Address, mandate: Mandate) -> bytes:
+    """The calldata. Raises eth_abi's `EncodingError` for what does not fit the contract's types."""
+    return _SET_MANDATE + encode(["address", _TERMS], [market, _padded(mandate)])
+
+
+def read_charter(guardian: Address, market: Address) -> Reading[Charter]:
+    """Raises `NoGuardianError`."""
+    returns = yield (OWNER(guardian), MANDATE(guardian, market), STATUS(guardian, market))
+    try:
+        (owner,) = decode(["address"], returns.output(0))
+        status = decode([_STATUS], returns.output(2))[0]
+        terms = decode([_TERMS], returns.output(1))[0] if returns.ok(1) else None
+    except (ReadingError, DecodingError) as error:
+        raise NoGuardianError(guardian) from error
+    nonce, frozen, mandate_hash, available, last_action_at = status
+    return Charter(
+        owner=_address(owner),
+        mandate=None if terms is None else _mandate(terms),
+        nonce=nonce,
+        frozen=frozen,
+        mandate_hash=mandate_hash,
+        available=available,
+        last_action_at=last_action_at,
+    )
+
+
+def _padded(mandate: Mandate) -> tuple[Any, ...]:
+    *fields, collaterals, pools, sold, owed, route = astuple(mandate)
+    return (
+        *fields,
+        _filled(collaterals, MAX_COLLATERALS),
+        _filled(pools, MAX_POOLS),
+        sold,
+        owed,
+        _filled(route, MAX_HOPS),
+    )
+
+
+def _filled(addresses: tuple[Address, ...], length: int) -> tuple[Address, ...]:
+    return (*addresses, *(NOBODY,) * (length - len(addresses)))
+
+
+def _mandate(terms: tuple[Any, ...]) -> Mandate:
+    return Mandate(
+        keeper=_address(terms[0]),
+        freezer=_address(terms[1]),
+        reserve=_address(terms[2]),
+        max_health_to_act=Wad(terms[3]),
+        target=Wad(terms[4]),
+        emergency_health=Wad(terms[5]),
+        emergency_outlives_expiry=terms[6],
+        slippage_calm_bps=Bps(terms[7]),
+        slippage_urgent_bps=Bps(terms[8]),
+        limit_max=terms[9],
+        limit_per_second=terms[10],
+        min_action=terms[11],
+        cooldown_s=terms[12],
+        expiry=terms[13],
+        max_hops=terms[14],
+        collaterals=_addresses(terms[15]),
+        pools=_addresses(terms[16]),
+        emergency_collateral=_address(terms[17]),
+        emergency_debt=_address(terms[18]),
+        emergency_route=_addresses(terms[19]),
+    )
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[Address, ...]:
+    return tuple(each for each in map(_address, texts) if each != NOBODY)
+
+
+def _address(text: str) -> Address:
+    return Address(to_checksum_address(text))
