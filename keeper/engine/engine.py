@@ -30,8 +30,10 @@ from keeper.model.reading import ReadingError
 from keeper.model.records import DRY_RUN, ApprovedAction
 from keeper.model.units import Address
 from keeper.model.values import Cause, Head, PositionId
+from keeper.policy.costs import GasPrice
 from keeper.policy.decide import Decisions, Triggers, decide, disarm, floats_from_healths
-from keeper.policy.plan import DAY_S, Plan, Refused, comparable, plan
+from keeper.policy.plan import DAY_S, Plan, Refused, plan, surviving_health
+from keeper.policy.size import comparable
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
@@ -39,6 +41,9 @@ log = structlog.get_logger()
 MARGIN_S = 600
 """A plan is sized and simulated this long after its head: interest until inclusion then cannot
 leave it short of its target. At 10 % a year it costs 2 millionths of the debt."""
+
+RESPONSE_S = MARGIN_S
+"""Within it an action must have had its effect, or another one have followed."""
 
 
 class Engine:
@@ -56,7 +61,9 @@ class Engine:
         transactions: TransactionManager,
         store: Store,
         live: bool,
+        wrapped_native: Address | None = None,
     ) -> None:
+        """`wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
         self._watched = tuple(watched)
         self._rows = {row.id: place for place, row in enumerate(self._watched)}
         self._markets = {market.name: market for market in markets}
@@ -67,6 +74,7 @@ class Engine:
         self._transactions = transactions
         self._store = store
         self._live = live
+        self._wrapped_native = wrapped_native
         self._triggers = Triggers.of([row.policy for row in self._watched])
         self._armed = np.ones(len(self._watched), dtype=np.bool_)
         self._outcomes = Outcomes(reader=reader, watched=self._watched, markets=self._markets)
@@ -119,7 +127,7 @@ class Engine:
             _healths(snapshot), outlook.forecast.probability, self._triggers, self._armed
         )
         self._armed = decisions.armed
-        decided = await self._plan_all(snapshot, decisions)
+        decided = await self._plan_all(snapshot, outlook, decisions)
         for each, prepared in await self._approve(snapshot, outlook, decided):
             with self._scribe.alone(each.row):
                 await self._act(snapshot, outlook, each, prepared)
@@ -243,7 +251,9 @@ class Engine:
 
     # -- decision → plan → approved | refused ----------------------------------------------------
 
-    async def _plan_all(self, snapshot: Snapshot, decisions: Decisions) -> list[Decided]:
+    async def _plan_all(
+        self, snapshot: Snapshot, outlook: Outlook, decisions: Decisions
+    ) -> list[Decided]:
         """A plan or a refusal for each row that acts, the most endangered first; one row for each
         account, whose wallet serves one plan at a time."""
         decided: list[Decided] = []
@@ -254,7 +264,7 @@ class Engine:
             if account in accounts or self._transactions.busy(account):
                 continue
             with self._scribe.alone(row):
-                each = await self._plan(snapshot, row, cause)
+                each = await self._plan(snapshot, outlook, row, cause)
                 if each is not None:
                     decided.append(each)
                     accounts.add(account)
@@ -264,7 +274,9 @@ class Engine:
         position = snapshot.positions[row]
         return comparable(None if isinstance(position, ReadingError) else position.health)
 
-    async def _plan(self, snapshot: Snapshot, row: int, cause: Cause) -> Decided | None:
+    async def _plan(
+        self, snapshot: Snapshot, outlook: Outlook, row: int, cause: Cause
+    ) -> Decided | None:
         watched, position = self._watched[row], snapshot.positions[row]
         if isinstance(position, ReadingError):
             return None
@@ -280,6 +292,12 @@ class Engine:
             options=adapter.options(aged),
             predict=lambda action: adapter.predict(action, aged, aged.timestamp),
             moved_today_usd8=moved,
+            gas_price=GasPrice(
+                fee_wei=snapshot.head.base_fee_wei, native=snapshot.price(self._wrapped_native)
+            ),
+            surviving=surviving_health(
+                float(outlook.forecast.volatility_per_year[row]), RESPONSE_S
+            ),
         )
         return Decided(row=row, plan=chosen, moved_today_usd8=moved)
 

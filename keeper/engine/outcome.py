@@ -12,7 +12,7 @@ from keeper.engine.watch import MarketSnapshot, Snapshot, Watched, WatchedMarket
 from keeper.model.reading import ReadingError
 from keeper.model.records import MinedReceipt, Result
 from keeper.model.values import Action, Head
-from keeper.policy.plan import comparable
+from keeper.policy.size import comparable
 
 log = structlog.get_logger()
 

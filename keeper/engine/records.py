@@ -1,5 +1,6 @@
 """What the engine writes down, for `keeper status`, `history` and `explain`."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from math import expm1, isfinite, sqrt
 from typing import Any, Final
@@ -9,8 +10,10 @@ from keeper.engine.outlook import Outlook
 from keeper.engine.watch import Watched
 from keeper.model.records import DecisionRecord, Observation
 from keeper.model.units import SECONDS_PER_YEAR, Wad, float_from_wad
-from keeper.model.values import Action, Head, PositionState
-from keeper.policy.plan import Considered, Plan, Refused
+from keeper.model.values import Action, Deleverage, Head, PositionState
+from keeper.policy.consider import Considered
+from keeper.policy.costs import Costs
+from keeper.policy.plan import Plan, Refused
 
 MISCALIBRATION: Final = (
     "on the same volatility, what it put at 1 to 5 % in 2022 and 2023 came true 2.4 times as often "
@@ -93,6 +96,7 @@ def decision_record(
                 "max_per_day_usd": watched.policy.max_per_day_usd8 / 1e8,
             },
             "options": [_considered(item, chosen) for item in decided.considered],
+            **_swap(chosen),
             "transactions": _transactions(prepared),
         },
     )
@@ -183,12 +187,40 @@ def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
     taken = chosen is not None and item.action == chosen.action
     return {
         "kind": item.kind,
+        "source": item.source,
         "token": item.symbol,
+        "route": None if item.route is None else str(item.route),
         "amount": None if item.action is None else str(item.action.amount),
         "moved_usd": item.moved_usd8 / 1e8,
+        "costs": _costs(item.costs),
         "health_after": None if item.health_after is None else float_from_wad(item.health_after),
         "reaches_target": item.reaches_target,
-        "verdict": "chosen" if taken else item.rejected or "another option moves less or does more",
+        "verdict": "chosen"
+        if taken
+        else item.rejected or "another costs less, does more or comes first",
+    }
+
+
+def _costs(costs: Costs | None) -> dict[str, float] | None:
+    """In USD, the terms that apply."""
+    if costs is None:
+        return None
+    terms = {name.removesuffix("8"): value / 1e8 for name, value in asdict(costs).items() if value}
+    return {"cash_usd": costs.cash_usd8 / 1e8, **terms}
+
+
+def _swap(chosen: Plan | None) -> dict[str, Any]:
+    """What else an unwind is besides its amount; as text, since JSON has no such integers."""
+    if chosen is None or not isinstance(chosen.action, Deleverage):
+        return {}
+    action = chosen.action
+    return {
+        "swap": {
+            "sold": str(action.sold),
+            "sold_raw": str(action.sold.raw),
+            "sold_token": asdict(action.sold.token),
+            "route": asdict(action.route),
+        }
     }
 
 

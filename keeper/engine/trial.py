@@ -5,12 +5,16 @@ from keeper.chain.simulate import SimulationFailedError
 from keeper.engine.watch import WatchedMarket
 from keeper.mandate import direct
 from keeper.model.reading import ReadingError
-from keeper.policy.plan import Plan, comparable
+from keeper.model.values import Deleverage
+from keeper.policy.plan import Plan
+from keeper.policy.size import comparable
 
 
 def proposal(plan: Plan, market: WatchedMarket) -> Proposal:
     """The plan as its account's own transactions, and the calls that re-read the account."""
     account = plan.action.position.account
+    if isinstance(plan.action, Deleverage):
+        raise ValueError(f"{account} has no guardian: nobody may sell its collateral")  # noqa: TRY004 - a wrong value of a right type
     return Proposal(
         position=plan.action.position,
         # In direct mode the account protects itself: its own key signs.

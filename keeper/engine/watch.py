@@ -10,14 +10,18 @@ import structlog
 from keeper.chain.reader import Reader
 from keeper.model.book import Book
 from keeper.model.reading import Calls, Reading, ReadingError
-from keeper.model.units import Address
+from keeper.model.units import Address, Price
 from keeper.model.values import (
+    NO_PURSES,
     Action,
     Head,
     Option,
+    Payment,
     PositionId,
     PositionState,
     ProtocolCall,
+    Purse,
+    Unwind,
 )
 from keeper.policy.settings import Policy
 
@@ -48,6 +52,7 @@ class MarketSnapshot(Protocol):
     def known(self) -> Any: ...
     def position(self, account: Address) -> Any: ...
     def revalued(self, position: Any) -> Any: ...
+    def price(self, token: Address) -> Price | None: ...
 
 
 class Adapter(Protocol):
@@ -56,12 +61,19 @@ class Adapter(Protocol):
     def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[Any]: ...
     def price_sources(self, market: Any) -> tuple[Address, ...]: ...
     def snapshot(
-        self, market: Any, accounts: tuple[Address, ...], *, timestamp: int, known: Any = None
+        self,
+        market: Any,
+        accounts: tuple[Address, ...],
+        *,
+        timestamp: int,
+        known: Any = None,
+        purses: Mapping[Address, Purse] = NO_PURSES,
     ) -> Reading[Any]: ...
     def book_rows(self, snapshot: Any) -> Rows: ...
     def options(self, position: Any) -> tuple[Option, ...]: ...
+    def unwinds(self, position: Any) -> tuple[Unwind, ...]: ...
     def predict(self, action: Action, position: Any, at: int) -> PositionState: ...
-    def encode(self, action: Action, position: Any) -> ProtocolCall: ...
+    def encode(self, action: Payment, position: Any) -> ProtocolCall: ...
     def matches(self, predicted: Any, reread: Any) -> tuple[str, ...]: ...
     def decode_error(self, revert: bytes) -> str: ...
 
@@ -86,11 +98,14 @@ class WatchedMarket:
         name: str,
         chain_id: int,
         accounts: tuple[Address, ...],
+        purses: Mapping[Address, Purse] = NO_PURSES,
     ) -> None:
+        """`purses` names the reserves of accounts that do not pay from their own wallets."""
         self.adapter = adapter
+        self.provider = provider
+        self._purses = purses
         self.name = name
         self.accounts = accounts
-        self._provider = provider
         self._chain_id = chain_id
         self._discovered: Any = None
         self._market: Any = None
@@ -98,7 +113,7 @@ class WatchedMarket:
 
     async def discover(self, reader: Reader, head: Head) -> None:
         """Read what stays the same from block to block. Raises `ReadingError`."""
-        reading = self.adapter.discover(self._provider, chain_id=self._chain_id, name=self.name)
+        reading = self.adapter.discover(self.provider, chain_id=self._chain_id, name=self.name)
         (found,), _ = await reader.read([reading], at=head.hash)
         if isinstance(found, Exception):
             raise found
@@ -118,7 +133,11 @@ class WatchedMarket:
         if self._discovered is not None:
             self._market, self._known, self._discovered = self._discovered, None, None
         return self.adapter.snapshot(
-            self._market, self.accounts, timestamp=head.timestamp, known=self._known
+            self._market,
+            self.accounts,
+            timestamp=head.timestamp,
+            known=self._known,
+            purses=self._purses,
         )
 
     def remember(self, snapshot: MarketSnapshot) -> None:
@@ -133,7 +152,11 @@ class WatchedMarket:
     def reread(self, account: Address, returns: Any, timestamp: int) -> MarketSnapshot:
         """The snapshot of one account that those calls returned. Raises `ReadingError`."""
         reading = self.adapter.snapshot(
-            self._market, (account,), timestamp=timestamp, known=self._known.only(account)
+            self._market,
+            (account,),
+            timestamp=timestamp,
+            known=self._known.only(account),
+            purses=self._purses,
         )
         next(reading)
         try:
@@ -152,6 +175,13 @@ class Snapshot:
     head: Head
     markets: Mapping[str, MarketSnapshot]
     positions: tuple[PositionState | ReadingError, ...]
+
+    def price(self, token: Address | None) -> Price | None:
+        """What any of its markets says of a token; None if none does."""
+        if token is None:
+            return None
+        found = (market.price(token) for market in self.markets.values())
+        return next((price for price in found if price is not None), None)
 
 
 def assemble(

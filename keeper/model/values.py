@@ -1,8 +1,11 @@
 """The values that cross layers: what one pass over one block reads, decides and does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, Protocol
 
+from keeper.model.liquidity import Depth, Route
 from keeper.model.units import Address, Amount, Bps, Price, Token, Wad, Wei
 
 
@@ -77,24 +80,83 @@ class Repay:
     amount: Amount
 
 
-Action = AddCollateral | Repay
-ActionKind = Literal["AddCollateral", "Repay"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleverage:
+    """Pay back `amount` of the position's debt with its own collateral, swapped on `route`: the
+    debt is bought first and paid for with collateral that this sets free, all in one call."""
+
+    position: PositionId
+    amount: Amount
+    sold: Amount
+    """What the swap takes out of the collateral."""
+    route: Route
+
+
+Payment = AddCollateral | Repay
+Action = Payment | Deleverage
+ActionKind = Literal["AddCollateral", "Repay", "Deleverage"]
 Cause = Literal["floor", "forecast"]
+Source = Literal["wallet", "vault", "pool"]
+"""Where the means come from: the account's own wallet, a reserve that consented to pay for the
+account, or the position's collateral through a liquidity pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """A kind of action that could help a position now, before its size is chosen.
+    """A payment into the position that could help it now, before its size is chosen.
 
     `available` is the most that makes sense: the reserve's balance, the protocol's caps and, for a
     repayment, the debt itself. `blocked` says why the protocol would refuse it, or is None.
     """
 
-    kind: ActionKind
+    kind: Literal["AddCollateral", "Repay"]
+    source: Source
     token: Token
     available: Amount
+    allowance: Amount
+    """What may be taken of the reserve at the time of reading."""
     price: Price
+    gas: int
+    """About what the call takes."""
     blocked: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwind:
+    """A debt that could be paid back by selling one of the position's collaterals.
+
+    `blocked` says why the protocol or the owner's mandate would refuse it, or is None.
+    """
+
+    token: Token
+    """Of the debt."""
+    available: Amount
+    price: Price
+    sells: Token
+    """The collateral."""
+    held: Amount
+    allowance: Amount
+    """What may be taken of the collateral at the time of reading."""
+    sells_price: Price
+    gas: int
+    """About what the call takes on a route of one pool."""
+    blocked: str | None
+    depths: tuple[Depth, ...] = ()
+    """Of the routes that may be taken."""
+    slippage_limit: int = 0
+    """Basis points by which more collateral than debt may go, at the protocol's oracle prices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """The reserve behind an account: whose tokens it is, and who may take them."""
+
+    holder: Address
+    spender: Address
+
+
+NO_PURSES: Mapping[Address, Purse] = MappingProxyType({})
+"""Every account pays from its own wallet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +171,7 @@ class LiquidationTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolCall:
-    """The call to a protocol that does an action, and what the protocol takes for it."""
+    """The call to a protocol that makes a payment, and what the protocol takes for it."""
 
     kind: ActionKind
     to: Address

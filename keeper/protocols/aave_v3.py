@@ -10,6 +10,7 @@ from keeper.protocols.aave_v3_actions import (
     liquidation_terms,
     options,
     predict,
+    unwinds,
 )
 from keeper.protocols.aave_v3_book import BookRows, book_rows
 from keeper.protocols.aave_v3_errors import decode_error
@@ -46,4 +47,5 @@ __all__ = [
     "predict",
     "price_sources",
     "snapshot",
+    "unwinds",
 ]

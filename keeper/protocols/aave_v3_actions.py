@@ -4,7 +4,7 @@ Sources are named below `contracts/protocol` of @aave/core-v3 1.19.3.
 """
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 from keeper.abi.aave_v3 import Pool
 from keeper.model.units import BPS, WAD, Amount, Bps, Price, Ray, Wad
@@ -12,10 +12,13 @@ from keeper.model.values import (
     Action,
     ActionKind,
     AddCollateral,
+    Deleverage,
     LiquidationTerms,
     Option,
+    Payment,
     ProtocolCall,
     Repay,
+    Unwind,
 )
 from keeper.protocols.aave_v3_math import ray_div_half_up
 from keeper.protocols.aave_v3_position import AavePosition, Leg
@@ -24,6 +27,10 @@ _STABLE, _VARIABLE = 1, 2
 """libraries/types/DataTypes.sol, InterestRateMode."""
 
 _REFERRAL_CODE = 0
+
+_PAYMENT_GAS = 300_000
+_UNWIND_GAS = 800_000
+"""About what the node says of each on the local chain, approvals included."""
 
 _DEFAULT_CLOSE_FACTOR = Bps(5_000)
 _FULL_CLOSE_BELOW = Wad(95 * WAD // 100)
@@ -65,7 +72,7 @@ def options(position: AavePosition) -> tuple[Option, ...]:
 def _option(
     position: AavePosition,
     leg: Leg,
-    kind: ActionKind,
+    kind: Literal["AddCollateral", "Repay"],
     most: int | None,
     blocked: str | None,
 ) -> Option:
@@ -73,11 +80,60 @@ def _option(
     worthless = None if price else f"the oracle values {token.symbol} at nothing"
     return Option(
         kind=kind,
+        source="wallet",
         token=token,
         available=Amount(raw=leg.wallet if most is None else min(leg.wallet, most), token=token),
+        allowance=Amount(raw=leg.allowance, token=token),
         price=Price(value=price, decimals=8, updated_at=position.timestamp),
+        gas=_PAYMENT_GAS,
         blocked=blocked or worthless,
     )
+
+
+def unwinds(position: AavePosition) -> tuple[Unwind, ...]:
+    """Every debt beside every collateral that could be sold for it, at the position's timestamp.
+    Who may take the collateral, and on which routes, is not the protocol's to say."""
+    at = position.timestamp
+    return tuple(
+        Unwind(
+            token=debt.state.reserve.token,
+            available=Amount(raw=_chosen_debt(debt, at), token=debt.state.reserve.token),
+            price=Price(value=position.price(debt), decimals=8, updated_at=at),
+            sells=sold.state.reserve.token,
+            held=Amount(raw=sold.collateral(at), token=sold.state.reserve.token),
+            allowance=Amount(raw=sold.collateral_allowance, token=sold.state.reserve.token),
+            sells_price=Price(value=position.price(sold), decimals=8, updated_at=at),
+            gas=_UNWIND_GAS,
+            blocked=_unwind_refusal(position, debt, sold),
+        )
+        for debt in position.legs
+        if debt.is_borrowed
+        for sold in position.legs
+        if sold.is_collateral and sold is not debt
+    )
+
+
+def _unwind_refusal(position: AavePosition, debt: Leg, sold: Leg) -> str | None:
+    """libraries/logic/ValidationLogic.sol, validateRepay, validateWithdraw and validateHFAndLtv,
+    which the transfer of aTokens comes to."""
+    if refusal := _repay_refusal(debt) or _repay_refusal(sold):
+        return refusal
+    if _repays_stable(debt):
+        return f"the {debt.state.reserve.token.symbol} is borrowed at a stable rate"
+    worthless = [leg for leg in (debt, sold) if not position.price(leg)]
+    if worthless:
+        return f"the oracle values {worthless[0].state.reserve.token.symbol} at nothing"
+    without_ltv = [
+        leg
+        for leg in position.legs
+        if leg.is_collateral
+        and leg.state.configuration.liquidation_threshold
+        and not leg.state.configuration.max_ltv
+    ]
+    if without_ltv and sold.state.configuration.max_ltv:
+        symbol = without_ltv[0].state.reserve.token.symbol
+        return f"no collateral may leave before {symbol}, whose LTV is 0 (LTV_VALIDATION_FAILED)"
+    return None
 
 
 def _supply_refusal(leg: Leg, timestamp: int) -> str | None:
@@ -123,12 +179,18 @@ def predict(action: Action, position: AavePosition, at: int) -> AavePosition:
     leg = _leg(action, before)
     match action:
         case AddCollateral():
-            after = _supplied(action, leg, at)
+            changed = {leg.state.reserve.index: _supplied(action, leg, at)}
         case Repay():
-            after = _repaid(action, leg, at)
+            changed = {leg.state.reserve.index: _repaid(action, leg, at)}
+        case Deleverage():
+            sold = _sold_leg(action, before)
+            changed = {
+                leg.state.reserve.index: replace(_repaid(action, leg, at), wallet=leg.wallet),
+                sold.state.reserve.index: _sold(action, sold, at),
+            }
         case _:
             assert_never(action)
-    legs = (after if other is leg else other for other in before.legs)
+    legs = (changed.get(leg.state.reserve.index, leg) for leg in before.legs)
     return replace(before, legs=tuple(leg for leg in legs if leg.is_collateral or leg.is_borrowed))
 
 
@@ -140,6 +202,30 @@ def _leg(action: Action, position: AavePosition) -> Leg:
         if fits and leg.state.reserve.token == action.amount.token:
             return leg
     raise ImpossibleActionError(action, "the position has no such collateral or debt")
+
+
+def _sold_leg(action: Deleverage, position: AavePosition) -> Leg:
+    for leg in position.legs:
+        if leg.is_collateral and leg.state.reserve.token == action.sold.token:
+            if action.sold.token == action.amount.token:
+                break
+            return leg
+    raise ImpossibleActionError(action, f"{action.sold.token.symbol} cannot be sold for it")
+
+
+def _sold(action: Deleverage, leg: Leg, at: int) -> Leg:
+    """tokenization/base/ScaledBalanceTokenBase.sol, _transfer, and
+    libraries/logic/SupplyLogic.sol, executeFinalizeTransfer: who gives all away has no collateral
+    any more, whatever rounding leaves of it."""
+    held = leg.collateral(at)
+    moved = ray_div_half_up(action.sold.raw, leg.state.normalized_income(at))
+    if action.sold.raw > held or moved == 0:
+        raise ImpossibleActionError(action, f"of {held} units {action.sold.raw} cannot be sold")
+    return replace(
+        leg,
+        is_collateral=action.sold.raw < held,
+        collateral_scaled=max(leg.collateral_scaled - moved, 0),
+    )
 
 
 def _supplied(action: AddCollateral, leg: Leg, at: int) -> Leg:
@@ -155,7 +241,7 @@ def _supplied(action: AddCollateral, leg: Leg, at: int) -> Leg:
     )
 
 
-def _repaid(action: Repay, leg: Leg, at: int) -> Leg:
+def _repaid(action: Repay | Deleverage, leg: Leg, at: int) -> Leg:
     """libraries/logic/BorrowLogic.sol, executeRepay: at most the debt of the chosen rate; with
     _burnScaled of ScaledBalanceTokenBase.sol or burn of StableDebtToken.sol."""
     owed = _chosen_debt(leg, at)
@@ -171,7 +257,7 @@ def _repaid(action: Repay, leg: Leg, at: int) -> Leg:
     return replace(after, stable_debt_principal=owed - paid, stable_updated_at=at)
 
 
-def encode(action: Action, position: AavePosition) -> ProtocolCall:
+def encode(action: Payment, position: AavePosition) -> ProtocolCall:
     """The pool call from the account's own wallet. Always an explicit amount: 2^256 − 1 means the
     whole debt to the owner only, and reverts for anyone else (validateRepay).
 

@@ -44,9 +44,11 @@ class Leg:
     stable_rate: Ray
     stable_updated_at: int
     wallet: int
-    """The account's own balance of the token outside the pool: its reserve."""
+    """The reserve: the token's balance of the account itself, or of whoever pays for it."""
     allowance: int
-    """What the pool may take of it."""
+    """What may be taken of it: by the pool, or by the guardian that acts for the account."""
+    collateral_allowance: int = 0
+    """What a guardian may take of the aTokens."""
 
     def collateral(self, timestamp: int) -> int:
         """Units supplied (tokenization/AToken.sol, balanceOf)."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from keeper.abi.words import word_to_address
 from keeper.model.reading import Reading, Returns
-from keeper.model.units import Address, Bps, Ray
-from keeper.model.values import PositionId
+from keeper.model.units import Address, Bps, Price, Ray
+from keeper.model.values import NO_PURSES, PositionId, Purse
 from keeper.protocols.aave_v3_market import (
     SUPPORTED_POOL_REVISIONS,
     AaveMarket,
@@ -41,8 +41,10 @@ def snapshot(
     *,
     timestamp: int,
     known: ReadSet | None = None,
+    purses: Mapping[Address, Purse] = NO_PURSES,
 ) -> Reading["AaveSnapshot"]:
-    """All accounts at one block, whose timestamp is given; `known` is the last snapshot's.
+    """All accounts at one block, whose timestamp is given; `known` is the last snapshot's. `purses`
+    names the reserves of accounts that do not pay from their own wallets.
 
     Raises `MarketChangedError` or `UnsupportedRevisionError` if the market is no longer as
     discovered, `CallFailedError` if a contract of the market itself does not answer. A price or an
@@ -50,7 +52,7 @@ def snapshot(
     """
     reads = known
     if reads is None or reads.market != market or reads.accounts != accounts:
-        reads = ReadSet.first(market, accounts)
+        reads = ReadSet.first(market, accounts, purses)
     returns = yield reads.calls
     _refuse_if_changed(market, returns)
     if (returns.words()[reads.heads] & ~reads.bitmaps).any():
@@ -195,7 +197,17 @@ class AaveSnapshot:
             stable_updated_at=value(Field.STABLE_UPDATED_AT, counts=is_borrowed),
             wallet=value(Field.WALLET, counts=True),
             allowance=value(Field.ALLOWANCE, counts=True),
+            collateral_allowance=value(
+                Field.COLLATERAL_ALLOWANCE, counts=rows[Field.COLLATERAL_ALLOWANCE] >= 0
+            ),
         )
+
+    def price(self, token: Address) -> Price | None:
+        """The oracle's price of a token that the market lists; None if it gives none."""
+        for state in self.reserves:
+            if state.reserve.token.address == token and state.price:
+                return Price(value=state.price, decimals=8, updated_at=self.timestamp)
+        return None
 
     def revalued(self, position: AavePosition) -> AavePosition:
         """The same balances at this block: its timestamp, prices, indexes and parameters."""

@@ -20,6 +20,7 @@ from keeper.abi.erc20 import ALLOWANCE, BALANCE_OF
 from keeper.abi.words import WORD
 from keeper.model.reading import Call, Calls
 from keeper.model.units import Address
+from keeper.model.values import Purse
 from keeper.protocols.aave_v3_market import AaveMarket, MarketChangedError
 from keeper.protocols.aave_v3_reserve import Reserve
 
@@ -44,6 +45,7 @@ class Field(IntEnum):
     STABLE_UPDATED_AT = 4
     WALLET = 5
     ALLOWANCE = 6
+    COLLATERAL_ALLOWANCE = 7
 
 
 _FOR_COLLATERAL = (Field.COLLATERAL,)
@@ -55,7 +57,7 @@ _FOR_DEBT = (
 )
 
 
-def _leg_calls(market: AaveMarket, reserve: Reserve, account: Address) -> dict[Field, Call]:
+def _leg_calls(reserve: Reserve, account: Address, purse: Purse) -> dict[Field, Call]:
     token = reserve.token.address
     return {
         Field.COLLATERAL: AToken.SCALED_BALANCE_OF(reserve.a_token, account),
@@ -69,8 +71,9 @@ def _leg_calls(market: AaveMarket, reserve: Reserve, account: Address) -> dict[F
         Field.STABLE_UPDATED_AT: StableDebtToken.GET_USER_LAST_UPDATED(
             reserve.stable_debt_token, account
         ),
-        Field.WALLET: BALANCE_OF(token, account),
-        Field.ALLOWANCE: ALLOWANCE(token, account, market.pool),
+        Field.WALLET: BALANCE_OF(token, purse.holder),
+        Field.ALLOWANCE: ALLOWANCE(token, purse.holder, purse.spender),
+        Field.COLLATERAL_ALLOWANCE: ALLOWANCE(reserve.a_token, account, purse.spender),
     }
 
 
@@ -85,8 +88,12 @@ class AccountCalls:
     """For each leg, the reserve's place in the market and the fields read, in order."""
 
     @classmethod
-    def of(cls, market: AaveMarket, account: Address, bitmap: int) -> Self:
-        """Raises `MarketChangedError` for a bit of a reserve that the market does not have."""
+    def of(
+        cls, market: AaveMarket, account: Address, bitmap: int, purse: Purse | None = None
+    ) -> Self:
+        """Without a `purse` the account pays from its own wallet. Raises `MarketChangedError` for a
+        bit of a reserve that the market does not have."""
+        own = Purse(holder=account, spender=market.pool)
         calls = [
             Pool.GET_USER_CONFIGURATION(market.pool, account),
             Pool.GET_USER_E_MODE(market.pool, account),
@@ -101,8 +108,9 @@ class AccountCalls:
                     (_FOR_COLLATERAL if bits & 2 else ())
                     + (_FOR_DEBT if bits & 1 else ())
                     + (Field.WALLET, Field.ALLOWANCE)
+                    + ((Field.COLLATERAL_ALLOWANCE,) if purse is not None and bits & 2 else ())
                 )
-                possible = _leg_calls(market, reserve, account)
+                possible = _leg_calls(reserve, account, purse or own)
                 calls += [possible[field] for field in fields]
                 legs.append((place, fields))
         if unknown:
@@ -119,6 +127,8 @@ class ReadSet:
 
     market: AaveMarket
     accounts: tuple[Address, ...]
+    purses: Mapping[Address, Purse]
+    """Of the accounts whose reserve is not just their own wallet."""
     places: Mapping[Address, int]
     account_calls: tuple[AccountCalls, ...]
     calls: Calls
@@ -132,17 +142,19 @@ class ReadSet:
     """Where each leg's fields stand (legs, fields); −1 where a field is not read."""
 
     @classmethod
-    def first(cls, market: AaveMarket, accounts: tuple[Address, ...]) -> Self:
+    def first(
+        cls, market: AaveMarket, accounts: tuple[Address, ...], purses: Mapping[Address, Purse]
+    ) -> Self:
         """Before anything is known of the accounts."""
-        return cls.build(
-            market, accounts, tuple(AccountCalls.of(market, account, 0) for account in accounts)
-        )
+        unknown = tuple(AccountCalls.of(market, account, 0) for account in accounts)
+        return cls.build(market, accounts, purses, unknown)
 
     @classmethod
     def build(
         cls,
         market: AaveMarket,
         accounts: tuple[Address, ...],
+        purses: Mapping[Address, Purse],
         account_calls: tuple[AccountCalls, ...],
     ) -> Self:
         calls = list(_market_calls(market))
@@ -163,6 +175,7 @@ class ReadSet:
         return cls(
             market=market,
             accounts=accounts,
+            purses=purses,
             places={account: place for place, account in enumerate(accounts)},
             account_calls=account_calls,
             calls=tuple(calls),
@@ -176,7 +189,7 @@ class ReadSet:
     def only(self, account: Address) -> "ReadSet":
         """The calls for one of the accounts. Raises `KeyError` for another."""
         known = self.account_calls[self.places[account]]
-        return ReadSet.build(self.market, (account,), (known,))
+        return ReadSet.build(self.market, (account,), self.purses, (known,))
 
     def for_bitmaps(self, bitmaps: Bytes) -> "ReadSet":
         """The same accounts with these bitmaps; this very object if they are those known."""
@@ -186,8 +199,11 @@ class ReadSet:
         account_calls = list(self.account_calls)
         for place in np.flatnonzero(changed):
             bitmap = int.from_bytes(bitmaps[place].tobytes(), "big")
-            account_calls[place] = AccountCalls.of(self.market, self.accounts[place], bitmap)
-        return ReadSet.build(self.market, self.accounts, tuple(account_calls))
+            account = self.accounts[place]
+            account_calls[place] = AccountCalls.of(
+                self.market, account, bitmap, self.purses.get(account)
+            )
+        return ReadSet.build(self.market, self.accounts, self.purses, tuple(account_calls))
 
 
 def _market_calls(market: AaveMarket) -> Iterator[Call]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from keeper.model.liquidity import Hop, Route
 from keeper.model.records import (
     ApprovedAction,
     Attempt,
@@ -21,7 +22,7 @@ from keeper.model.records import (
     State,
 )
 from keeper.model.units import Address, Amount, Token, Wad, Wei
-from keeper.model.values import AddCollateral, PositionId, Repay, Transaction
+from keeper.model.values import Action, AddCollateral, Deleverage, PositionId, Repay, Transaction
 from keeper.storage.schema import (
     attempts,
     decisions,
@@ -69,10 +70,9 @@ class Journal:
                 decimals=row.token_decimals,
             ),
         )
-        kind = AddCollateral if row.kind == "AddCollateral" else Repay
         health = row.predicted_health
         return ApprovedAction(
-            action=kind(position=_position(row), amount=amount),
+            action=_action(row, amount),
             predicted_health=None if health is None else Wad(health),
         )
 
@@ -287,6 +287,24 @@ def _is(table: Any, position: PositionId) -> tuple[Any, ...]:
         table.c.market == position.market,
         table.c.account == position.account,
     )
+
+
+def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
+    position = _position(row)
+    match row.kind:
+        case "AddCollateral":
+            return AddCollateral(position=position, amount=amount)
+        case "Repay":
+            return Repay(position=position, amount=amount)
+        case _:
+            swap = row.document["swap"]
+            hops = tuple(Hop(**hop) for hop in swap["route"]["hops"])
+            return Deleverage(
+                position=position,
+                amount=amount,
+                sold=Amount(raw=int(swap["sold_raw"]), token=Token(**swap["sold_token"])),
+                route=Route(venue=swap["route"]["venue"], hops=hops),
+            )
 
 
 def _position(row: Row[Any, Any, Any]) -> PositionId:

@@ -7,7 +7,7 @@ from keeper.devnet.chain import LocalChain
 from keeper.mandate import direct
 from keeper.model.reading import Reading
 from keeper.model.units import Address, Wad
-from keeper.model.values import Action, ProtocolCall
+from keeper.model.values import Payment, ProtocolCall
 from tests.protocols.reading import Reader
 
 
@@ -18,9 +18,9 @@ class Adapter(Protocol):
         self, market: Any, accounts: tuple[Address, ...], /, *, timestamp: int
     ) -> Reading[Any]: ...
 
-    def predict(self, action: Action, position: Any, at: int, /) -> Any: ...
+    def predict(self, action: Payment, position: Any, at: int, /) -> Any: ...
 
-    def encode(self, action: Action, position: Any, /) -> ProtocolCall: ...
+    def encode(self, action: Payment, position: Any, /) -> ProtocolCall: ...
 
     def matches(self, predicted: Any, reread: Any, /) -> tuple[str, ...]: ...
 
@@ -36,7 +36,7 @@ def read(adapter: Adapter, chain: LocalChain, market: Any, *accounts: Address) -
 
 
 def assert_prediction_holds(
-    adapter: Adapter, chain: LocalChain, market: Any, action: Action, health_of: HealthOf
+    adapter: Adapter, chain: LocalChain, market: Any, action: Payment, health_of: HealthOf
 ) -> Any:
     """Do the action from the account itself; the prediction at the receipt's block must equal what
     is read there, to the last unit. Returns what was read.

@@ -11,7 +11,7 @@ from keeper.devnet.chain import BLOCK_SECONDS, STABLE_RATE, LocalChain
 from keeper.devnet.rpc import RpcError
 from keeper.mandate import direct
 from keeper.model.units import RAY, Address, Amount
-from keeper.model.values import Action, AddCollateral, Option, Repay
+from keeper.model.values import AddCollateral, Option, Payment, Repay
 from keeper.protocols import aave_v3
 from keeper.protocols.aave_v3_math import percent_mul_half_up
 from tests.protocols.conformance import assert_prediction_holds, read
@@ -45,7 +45,7 @@ def configure(chain: LocalChain, function: str, *arguments: object) -> None:
     chain.transact(admin, chain.contracts.aave.pool_configurator, function, *arguments)
 
 
-def refusal(chain: LocalChain, action: Action, position: aave_v3.AavePosition) -> str:
+def refusal(chain: LocalChain, action: Payment, position: aave_v3.AavePosition) -> str:
     """Why the pool refuses the action at the latest block, in the adapter's words."""
     call = aave_v3.encode(action, position)
     request = {"from": position.id.account, "to": call.to, "data": "0x" + call.data.hex()}
@@ -157,7 +157,7 @@ def test_options__reserves_switched__blocks_what_the_pool_refuses(
     for symbol in ("WETH", "USDC"):
         configure(chain, switch, chain.contracts.tokens[symbol].address, True)
     position = read(aave_v3, chain, market, alice).position(alice)
-    actions: dict[str, Action] = {
+    actions: dict[str, Payment] = {
         "AddCollateral": AddCollateral(position=position.id, amount=amount(chain, "WETH", ETHER)),
         "Repay": Repay(position=position.id, amount=amount(chain, "USDC", USDC)),
     }

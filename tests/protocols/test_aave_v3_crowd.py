@@ -11,7 +11,7 @@ from keeper.devnet.chain import LocalChain
 from keeper.devnet.rpc import RpcError
 from keeper.model.book import health
 from keeper.model.units import WAD, Address, Amount, Wad
-from keeper.model.values import Action, AddCollateral, Option, PositionId, Repay
+from keeper.model.values import AddCollateral, Option, Payment, PositionId, Repay
 from keeper.protocols import aave_v3
 from keeper.protocols.aave_v3_math import percent_mul_half_up
 from tests.protocols.conformance import assert_prediction_holds, read
@@ -156,7 +156,7 @@ def test_snapshot__one_price_missing__spoils_only_the_positions_that_need_it(
     assert 0 < len(rows.accounts) < len(crowd.members)
 
 
-def _chosen(option: Option, position: PositionId, random: Random) -> Action:
+def _chosen(option: Option, position: PositionId, random: Random) -> Payment:
     """Some part of what is available; of a debt, every third time more than all of it."""
     raw = random.randint(1, option.available.raw)
     if option.kind == "AddCollateral":

@@ -68,7 +68,7 @@ async def test_pass__forecast_above_the_trigger__acts_above_the_floor(ground: Gr
     assert document["forecast"]["breach_probability"] > POLICY.trigger_probability
     assert document["forecast"]["cold"] == {}
     assert [option["verdict"] for option in document["options"]] == [
-        "another option moves less or does more",
+        "another costs less, does more or comes first",
         "chosen",
     ]
     assert [tx["purpose"] for tx in document["transactions"]] == ["approve", "Repay"]
@@ -190,7 +190,7 @@ async def test_pass__episode__opens_with_the_first_plan_and_closes_at_the_target
     ground.price(3_000)
     await ground.mine()
     assert ground.store.journal.open_episodes(CHAIN_ID) == set()
-    ground.price(1_500)
+    ground.price(1_700)  # 13600/12800 = 1.0625
     await ground.block()
     assert {intent.episode for intent in ground.store.journal.open_intents(CHAIN_ID)} == {2}
 

@@ -9,21 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keeper.model.units import WAD, Address, Price, Wad
+from keeper.model.units import WAD, Address, Price, Wad, Wei
 from keeper.model.values import Action, AddCollateral, Cause, PositionId, Repay
-from keeper.policy.plan import (
-    NO_DEBT_HEALTH,
-    Plan,
-    Refused,
-    least_reaching,
-    plan,
-    raw_down,
-    usd8_up,
-)
+from keeper.policy.costs import GasPrice
+from keeper.policy.plan import Plan, Refused, plan
 from keeper.policy.settings import Policy
+from keeper.policy.size import NO_DEBT_HEALTH, least_reaching, raw_down, usd8_up
 from tests.unit.toy_protocol import CHAIN_ID, DOLLAR, ETHER, Toy, ToyPosition
 
 USD8 = 10**8
+FREE_GAS = GasPrice(fee_wei=Wei(0), native=None)
 NOW = 1_700_000_000
 TOY = Toy()
 
@@ -69,6 +64,8 @@ def planned(
         options=TOY.options(position),
         predict=predict or (lambda action: TOY.predict(action, position, position.timestamp)),
         moved_today_usd8=moved_today_usd8,
+        gas_price=FREE_GAS,
+        surviving=Wad(WAD),
     )
 
 
@@ -124,6 +121,8 @@ def test_plan__equal_options__the_first_wins() -> None:
         options=twins,
         predict=lambda action: TOY.predict(action, LOAN, NOW),
         moved_today_usd8=0,
+        gas_price=FREE_GAS,
+        surviving=Wad(WAD),
     )
     assert chosen(found).considered[0].action == chosen(found).action
 
@@ -222,6 +221,8 @@ def test_plan__no_options__says_so() -> None:
         options=(),
         predict=lambda _: LOAN,
         moved_today_usd8=0,
+        gas_price=FREE_GAS,
+        surviving=Wad(WAD),
     )
     assert isinstance(found, Refused)
     assert found.cause == "forecast"

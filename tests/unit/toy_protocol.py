@@ -16,12 +16,17 @@ from keeper.model.book import QUOTE, Book, Column
 from keeper.model.reading import Calls, Reading, ReadingError, Returns
 from keeper.model.units import WAD, Address, Amount, Price, Token, Wad, mul_div_down, mul_div_up
 from keeper.model.values import (
+    NO_PURSES,
     Action,
     AddCollateral,
+    Deleverage,
     Option,
+    Payment,
     PositionId,
     ProtocolCall,
+    Purse,
     Repay,
+    Unwind,
 )
 from tests.unit.fake_rpc import address
 
@@ -124,6 +129,12 @@ class ToySnapshot:
             raise found
         return found
 
+    def price(self, token: Address) -> Price | None:
+        known = token == ETHER.address
+        return (
+            Price(value=self.price_usd8, decimals=8, updated_at=self.timestamp) if known else None
+        )
+
     def revalued(self, position: ToyPosition) -> ToyPosition:
         return replace(position, price_usd8=self.price_usd8)
 
@@ -159,6 +170,7 @@ class Toy:
         *,
         timestamp: int,
         known: ToyKnown | None = None,
+        purses: Mapping[Address, Purse] = NO_PURSES,  # noqa: ARG002 - toy accounts have wallets only
     ) -> Reading[ToySnapshot]:
         asked = known or ToyKnown(market=market.address, accounts=accounts)
         returns = yield asked.calls
@@ -200,6 +212,9 @@ class Toy:
         return (
             Option(
                 kind="AddCollateral",
+                source="wallet",
+                gas=100_000,
+                allowance=Amount(raw=position.allowance, token=ETHER),
                 token=ETHER,
                 available=Amount(raw=position.ether_wallet, token=ETHER),
                 price=Price(value=position.price_usd8, decimals=8, updated_at=position.timestamp),
@@ -207,9 +222,29 @@ class Toy:
             ),
             Option(
                 kind="Repay",
+                source="wallet",
+                gas=100_000,
+                allowance=Amount(raw=position.allowance, token=DOLLAR),
                 token=DOLLAR,
                 available=Amount(raw=min(position.dollar_wallet, position.debt), token=DOLLAR),
                 price=Price(value=10**8, decimals=8, updated_at=position.timestamp),
+                blocked=position.blocked,
+            ),
+        )
+
+    def unwinds(self, position: ToyPosition) -> tuple[Unwind, ...]:
+        return (
+            Unwind(
+                token=DOLLAR,
+                available=Amount(raw=position.debt, token=DOLLAR),
+                price=Price(value=10**8, decimals=8, updated_at=position.timestamp),
+                sells=ETHER,
+                held=Amount(raw=position.ether, token=ETHER),
+                allowance=Amount(raw=position.ether, token=ETHER),
+                sells_price=Price(
+                    value=position.price_usd8, decimals=8, updated_at=position.timestamp
+                ),
+                gas=300_000,
                 blocked=position.blocked,
             ),
         )
@@ -230,8 +265,15 @@ class Toy:
                     updated_at=at,
                     dollar_wallet=after.dollar_wallet - action.amount.raw,
                 )
+            case Deleverage():
+                return replace(
+                    after,
+                    principal=after.debt - action.amount.raw,
+                    updated_at=at,
+                    ether=after.ether - action.sold.raw,
+                )
 
-    def encode(self, action: Action, position: ToyPosition) -> ProtocolCall:
+    def encode(self, action: Payment, position: ToyPosition) -> ProtocolCall:
         if position.id.account in self.unencodable:
             raise ZeroDivisionError("a bug in an adapter")
         add = isinstance(action, AddCollateral)

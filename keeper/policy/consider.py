@@ -1,0 +1,202 @@
+"""One way to help a position, sized and priced, or the reason against it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from keeper.model.liquidity import Depth, Route
+from keeper.model.units import BPS, Amount, Wad
+from keeper.model.values import (
+    Action,
+    ActionKind,
+    AddCollateral,
+    Cause,
+    Deleverage,
+    Option,
+    Payment,
+    PositionState,
+    Repay,
+    Source,
+    Unwind,
+)
+from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
+from keeper.policy.settings import Policy
+from keeper.policy.size import comparable, greatest_within, least_reaching, raw_down, usd8_up
+
+Predict = Callable[[Action], PositionState]
+"""The position after an action, in exact integers."""
+
+DUST_USD8 = 10**8
+"""A protocol may round less than this to nothing, and anybody can send it to a wallet."""
+
+GAS_PER_HOP = 110_000
+"""Of each pool of a route beyond the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """One option, sized, or the reason against it."""
+
+    kind: ActionKind
+    source: Source
+    symbol: str
+    route: Route | None
+    action: Action | None
+    moved_usd8: int
+    costs: Costs | None
+    health_after: Wad | None
+    reaches_target: bool
+    rejected: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What every option of one position is held against."""
+
+    position: PositionState
+    cause: Cause
+    policy: Policy
+    predict: Predict
+    budget_usd8: int
+    gas_price: GasPrice
+
+
+def consider(option: Option | Unwind, scope: Scope) -> tuple[Considered, ...]:
+    """A payment is one way; an unwind as many as there are routes, or one refusal."""
+    match option:
+        case Option():
+            return (_payment(option, scope),)
+        case Unwind() if option.blocked is not None or not option.depths:
+            why = option.blocked or (
+                f"no pool that may be used gives {option.token.symbol} for {option.sells.symbol}"
+            )
+            return (_rejected(option, None, why),)
+        case Unwind():
+            return tuple(_swap(option, depth, scope) for depth in option.depths)
+        case _:
+            assert_never(option)
+
+
+def _payment(option: Option, scope: Scope) -> Considered:
+    if option.blocked is not None:
+        return _rejected(option, None, option.blocked)
+    symbol = option.token.symbol
+    if option.available.raw <= 0:
+        return _rejected(option, None, f"the reserve holds no {symbol}")
+    unit = option.token.unit
+    most = min(option.available.raw, raw_down(scope.budget_usd8, option.price, unit))
+    if most <= 0:
+        return _rejected(option, None, "the limits leave nothing to move")
+    if usd8_up(most, option.price, unit) < DUST_USD8:
+        return _rejected(option, None, f"the reserve holds less than a dollar of {symbol}")
+
+    def action(raw: int) -> Payment:
+        amount = Amount(raw=raw, token=option.token)
+        if option.kind == "AddCollateral":
+            return AddCollateral(position=scope.position.id, amount=amount)
+        return Repay(position=scope.position.id, amount=amount)
+
+    chosen = action(_least(action, scope, most))
+    gas_usd8 = scope.gas_price.usd8(option.gas)
+    return _judged(option, None, chosen, payment_costs(chosen, option.price, gas_usd8), scope)
+
+
+def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
+    """No more than keeps the price within its limit: what is beyond it is left to a later action,
+    when others have brought the pools back."""
+
+    def within(raw: int) -> bool:
+        sold = depth.sold(raw)
+        repaid_usd8 = raw * unwind.price.value * 10**unwind.sells_price.decimals
+        sold_usd8 = sold * unwind.sells_price.value * 10**unwind.price.decimals
+        return sold <= unwind.held.raw and (
+            sold_usd8 * unwind.token.unit * BPS
+            <= repaid_usd8 * unwind.sells.unit * (BPS + unwind.slippage_limit)
+        )
+
+    budget = raw_down(scope.budget_usd8, unwind.price, unwind.token.unit)
+    most = min(unwind.available.raw, budget, depth.deepest)
+    if most <= 0:
+        return _rejected(unwind, depth.route, "the limits leave nothing to move")
+    most = greatest_within(within, most)
+    if usd8_up(most, unwind.price, unwind.token.unit) < DUST_USD8:
+        return _rejected(
+            unwind,
+            depth.route,
+            f"any amount would cost more than the {unwind.slippage_limit / 100:g} % against the "
+            "oracle that are allowed now",
+        )
+
+    def action(raw: int) -> Deleverage:
+        return Deleverage(
+            position=scope.position.id,
+            amount=Amount(raw=raw, token=unwind.token),
+            sold=Amount(raw=depth.sold(raw), token=unwind.sells),
+            route=depth.route,
+        )
+
+    chosen = action(_least(action, scope, most))
+    gas = unwind.gas + GAS_PER_HOP * (len(depth.route.hops) - 1)
+    costs = swap_costs(chosen, unwind, depth.fee(chosen.sold.raw), scope.gas_price.usd8(gas))
+    return _judged(unwind, depth.route, chosen, costs, scope)
+
+
+def _least(action: Callable[[int], Action], scope: Scope, most: int) -> int:
+    def health_at(raw: int) -> int:
+        return comparable(scope.predict(action(raw)).health)
+
+    return least_reaching(health_at, comparable(scope.position.health), scope.policy.target, most)
+
+
+def _judged(
+    option: Option | Unwind, route: Route | None, action: Action, costs: Costs, scope: Scope
+) -> Considered:
+    after = scope.predict(action).health
+    moved = usd8_up(action.amount.raw, option.price, option.token.unit)
+    if comparable(after) <= comparable(scope.position.health):
+        return _rejected(option, route, "would not improve health")
+    reaches = comparable(after) >= scope.policy.target
+    least_usd8 = scope.policy.min_action_usd8
+    # A small position below its floor is saved by a small action.
+    if moved < least_usd8 and not (scope.cause == "floor" and reaches):
+        return _rejected(
+            option,
+            route,
+            f"{moved / 1e8:.2f} USD would be moved, less than min_action_usd = "
+            f"{least_usd8 / 1e8:.2f}",
+        )
+    return Considered(
+        kind=_kind(option),
+        source=_source(option),
+        symbol=option.token.symbol,
+        route=route,
+        action=action,
+        moved_usd8=moved,
+        costs=costs,
+        health_after=after,
+        reaches_target=reaches,
+        rejected=None,
+    )
+
+
+def _rejected(option: Option | Unwind, route: Route | None, reason: str) -> Considered:
+    return Considered(
+        kind=_kind(option),
+        source=_source(option),
+        symbol=option.token.symbol,
+        route=route,
+        action=None,
+        moved_usd8=0,
+        costs=None,
+        health_after=None,
+        reaches_target=False,
+        rejected=reason,
+    )
+
+
+def _kind(option: Option | Unwind) -> ActionKind:
+    return option.kind if isinstance(option, Option) else "Deleverage"
+
+
+def _source(option: Option | Unwind) -> Source:
+    return option.source if isinstance(option, Option) else "pool"
