@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
 from eth_abi.abi import decode, encode
+from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -21,11 +22,16 @@ from tests.guardian.build import ARTIFACT, selector
 DEPLOYMENT_PROXY: Final = Address("0x4e59b44847b379578588920cA78FbF26c0B4956C")
 DOLLAR: Final = 10**8
 DAY_S: Final = 24 * 3600
+USDC: Final = 10**6
+BTC: Final = 10**8
 WETH_USDC: Final[PoolKey] = ("WETH", "USDC", 500)
 CONTENT: Final[dict[str, Any]] = json.loads(ARTIFACT.read_text())
 INTERFACE: Final = Interface(tuple(CONTENT["abi"]))
 ERRORS: Final = {selector(entry): entry for entry in CONTENT["abi"] if entry["type"] == "error"}
 
+EVENTS: Final = {
+    event_abi_to_log_topic(entry): entry for entry in CONTENT["abi"] if entry["type"] == "event"
+}
 ACCOUNT: Final = ("collateral", "debt", "available", "threshold", "ltv", "health")
 
 
@@ -95,7 +101,6 @@ class Ground:
     guardian: Contract
     mandate: Mandate
     hash: bytes = b""
-    _moved: bool = field(default=False)
 
     # -- names ---------------------------------------------------------------------------------
 
@@ -152,24 +157,47 @@ class Ground:
         """An ERC-20 allowance for the guardian."""
         self.chain.transact(holder or self.owner, token, "approve", self.guardian.address, amount)
 
+    def fund(self, symbol: str, amount: int) -> None:
+        """Make the owner its own reserve, with this much and an allowance of it."""
+        self.chain.mint(symbol, self.owner, amount)
+        self.allow(self.token(symbol), amount)
+        self.set_mandate(reserve=self.owner)
+
+    def configure(self, function: str, *arguments: object) -> None:
+        """A change of the market's parameters by its administrator."""
+        configurator = self.chain.contracts.aave.pool_configurator
+        admin = self.chain.account("deployer").address
+        self.chain.transact(admin, configurator, function, *arguments)
+
+    def changed(self, **changes: Any) -> Mandate:
+        """The mandate with these fields, not set."""
+        return replace(self.mandate, **changes)
+
     # -- calls ---------------------------------------------------------------------------------
 
     def send(self, sender: Address, function: str, *arguments: object) -> dict[str, Any]:
         """A call to the guardian that must succeed; its receipt."""
         return self.chain.transact(sender, self.guardian, function, *arguments)
 
+    def simulated(self, sender: Address, function: str, *arguments: object) -> Any:
+        """What a call to the guardian would return now."""
+        output = self.chain.rpc.call(
+            "eth_call", self._request(sender, function, *arguments), "latest"
+        )
+        return INTERFACE.decode(function, len(arguments), bytes.fromhex(output[2:]))
+
     def refusal(self, sender: Address, function: str, *arguments: object) -> Refusal:
         """The error of a call to the guardian that must fail."""
-        request = {
-            "from": sender,
-            "to": self.guardian.address,
-            "data": "0x" + self.guardian.encode(function, *arguments).hex(),
-        }
         try:
-            self.chain.rpc.call("eth_call", request, "latest")
+            self.simulated(sender, function, *arguments)
         except RpcError as error:
             return refused_with(error)
         raise AssertionError(f"{function}{arguments} was not refused")
+
+    def events(self, receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the guardian logged: each event's fields, its name as `event`."""
+        logs = (log for log in receipt["logs"] if log["address"] == self.guardian.address.lower())
+        return [_event(log) for log in logs]
 
     def add_collateral(self, symbol: str, most: int = MAX_UINT256) -> tuple[Any, ...]:
         return ("add_collateral", self.market, self.hash, self.token(symbol).address, most)
@@ -195,6 +223,13 @@ class Ground:
 
     # -- the market ----------------------------------------------------------------------------
 
+    def drop(self, symbol: str, answer: int, *keys: PoolKey) -> None:
+        """A new oracle price in USD with 8 decimals, and these pools at it."""
+        self.chain.set_price(symbol, answer)
+        for key in keys:
+            dollars = 0.99984 if key[1] == "USDC" else 1.0
+            self.move_pool(key, answer / DOLLAR / dollars)
+
     def move_pool(self, key: PoolKey, price: float) -> None:
         """Trade until the pool's price of one base token in quote tokens is this."""
         contracts, base, quote = self.chain.contracts, key[0], key[1]
@@ -211,9 +246,29 @@ class Ground:
         root = self.chain.read(pair.pool, "slot0")[0]
         self.chain.transact(trader, router, "exactInputSingle", pair.trade(trader, root, price))
 
+    def _request(self, sender: Address, function: str, *arguments: object) -> dict[str, str]:
+        data = "0x" + self.guardian.encode(function, *arguments).hex()
+        return {"from": sender, "to": self.guardian.address, "data": data}
+
     def _reserve(self, symbol: str) -> Any:
         pool = self.chain.contracts.aave.pool
         return self.chain.read(pool, "getReserveData", self.token(symbol).address)
+
+
+def _event(log: Mapping[str, Any]) -> dict[str, Any]:
+    entry = EVENTS[bytes.fromhex(log["topics"][0][2:])]
+    indexed = [part for part in entry["inputs"] if part["indexed"]]
+    plain = [part for part in entry["inputs"] if not part["indexed"]]
+    topics = b"".join(bytes.fromhex(topic[2:]) for topic in log["topics"][1:])
+    values = zip(
+        [*indexed, *plain],
+        [
+            *decode([part["type"] for part in indexed], topics),
+            *decode([part["type"] for part in plain], bytes.fromhex(log["data"][2:])),
+        ],
+        strict=True,
+    )
+    return {"event": entry["name"]} | {part["name"]: value for part, value in values}
 
 
 def deploy(chain: LocalChain, owner: Address) -> Contract:
@@ -229,11 +284,16 @@ def deploy(chain: LocalChain, owner: Address) -> Contract:
 
 
 def ground(
-    chain: LocalChain, collateral: Mapping[str, int], debt: Mapping[str, int], **position: Any
+    chain: LocalChain,
+    collateral: Mapping[str, int],
+    debt: Mapping[str, int],
+    *,
+    e_mode: int = 0,
+    **terms: Any,
 ) -> Ground:
     """An account with this position, whose guardian may sell all of it on every pool."""
     owner, keeper = chain.account("owner").address, chain.account("keeper").address
-    chain.open_position(owner, collateral=collateral, debt=debt, **position)
+    chain.open_position(owner, collateral=collateral, debt=debt, e_mode=e_mode)
     made = Ground(
         chain=chain,
         owner=owner,
@@ -247,7 +307,7 @@ def ground(
     )
     for symbol in collateral:
         made.allow(made.a_token(symbol), MAX_UINT256)
-    return made.set_mandate()
+    return made.set_mandate(**terms)
 
 
 def mandate_hash(made: Ground, nonce: int) -> bytes:
