@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults check format lock bench clean guardian
+.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench clean guardian
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -38,6 +38,9 @@ test-unit: $(VENV)/.packages  ## tests without a network, in seconds
 
 faults: setup  ## every fault of the fixed list: fault, seen, verdict; also in build/faults.json
 	$(BIN)/pytest tests/faults/test_faults.py --faults all --faults-json build/faults.json --tb no --no-header
+
+faults-mutants: setup  ## defects planted in a copy: each must turn a line of `make faults` red
+	$(BIN)/python -m tests.faults.mutants
 
 check: $(VENV)/.packages  ## style, types, layers
 	$(BIN)/ruff check .

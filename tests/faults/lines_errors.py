@@ -96,8 +96,7 @@ def dear(text: Text) -> Play:
     """The node takes nothing at the first price."""
 
     async def play(stage: Stage) -> str:
-        # Long, so that only a higher price helps.
-        stage.ground.environ["KEEPER_FEES__DEADLINE_BLOCKS"] = "100"
+        stage.no_deadline()
         return await _protected(stage, _refuses_the_first_price(text))
 
     return play

@@ -4,8 +4,10 @@ import os
 import signal
 
 from keeper.devnet.recording import POLL, Json
+from keeper.model.units import WAD
+from tests.devnet.keeping.gates import Hold, carries
 from tests.devnet.keeping.process import Keeper
-from tests.faults.faulty import result
+from tests.faults.faulty import gated, result
 from tests.faults.registry import line
 from tests.faults.stage import Stage
 
@@ -83,6 +85,28 @@ async def _(stage: Stage) -> str:
     blocks = stage.ground.query("SELECT head_number FROM decisions WHERE approved ORDER BY id")
     assert blocks == sorted(blocks)
     return stage.protected(one)
+
+
+@line("block-arrives-during-the-read", must="each decision is about the block that it names")
+async def _(stage: Stage) -> str:
+    """a block with a fallen price is mined while the reads of the one before it are on their way"""
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    hold = Hold(carries("eth_call"))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.inject(gated(hold))
+        chain.mine()
+        await hold.reached()
+        chain.set_price("WETH", FALL)
+        hold.release()
+        await stage.settle(one, running)
+    approved = [decision for decision in stage.ground.decisions() if decision.approved]
+    for decision in approved:
+        at_head = stage.ground.health(one, hex(decision.block)) / WAD
+        # A plan counts some minutes of interest ahead.
+        assert abs(decision.health_before - at_head) < 1e-4, f"at {decision.block}: {at_head}"
+    return f"{len(approved)} decision, the chain's own health at each; " + stage.protected(one)
 
 
 async def _heard(stage: Stage, running: Keeper) -> None:

@@ -22,6 +22,7 @@ async def _killed(stage: Stage, hold: Hold, *, mined: bool = False) -> str:
             stage.ground.chain.mine()
         await hold.reached()
         await killed.kill()
+    stage.journalled()
     stage.inject()
     async with stage.daemon() as restarted:
         await stage.settle(one, restarted)

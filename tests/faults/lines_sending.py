@@ -7,7 +7,7 @@ from eth_utils.crypto import keccak
 from keeper.devnet.chain import FIRST_IN_BLOCK, GWEI
 from keeper.devnet.recording import SEND
 from tests.devnet.keeping.gates import Hold, carries
-from tests.devnet.keeping.ground import Guarded
+from tests.devnet.keeping.ground import DEADLINE_BLOCKS, Guarded
 from tests.devnet.keeping.process import Keeper
 from tests.faults.faulty import accepted_then_dropped, error, first, gated, only, swallowed
 from tests.faults.registry import line
@@ -22,12 +22,16 @@ RECOVERED = 2_600_00000000
 """A price of WETH at which the position is above its target."""
 
 
-@line("rpc-accepts-then-drops", must=ONCE)
+@line("rpc-accepts-then-drops", must="the bytes are posted once a block at most; " + ONCE)
 async def _(stage: Stage) -> str:
     """the node takes each transaction and the connection breaks before it says so, twice"""
     one = stage.ground.guard()
     stage.inject(only(SEND, first(2, accepted_then_dropped)))
     async with stage.daemon() as running:
+        await running.said("pass.done")
+        posted = [sent for post in stage.proxy.recording.posts for sent in post.sent]
+        assert posted, "nothing was sent"
+        assert len(posted) == len(set(posted)), "the same bytes were posted twice in one pass"
         await stage.settle(one, running)
     return stage.protected(one)
 
@@ -45,6 +49,7 @@ async def _(stage: Stage) -> str:
 @line("rpc-says-ok-but-never-propagates", must=ONCE)
 async def _(stage: Stage) -> str:
     """the node answers with the hash and forgets the transaction, for the first four sends"""
+    stage.no_deadline()
     one = stage.ground.guard()
     stage.inject(only(SEND, first(4, swallowed(hash_of))))
     async with stage.daemon() as running:
@@ -82,6 +87,7 @@ async def _(stage: Stage) -> str:
 @line("nonce-gap-by-a-dropped-transaction", must=ONCE)
 async def _(stage: Stage) -> str:
     """the node drops the approval while the action waits behind its nonce"""
+    stage.no_deadline()
     one = stage.ground.guard()
     async with stage.daemon() as running:
         await stage.sent(one, running)
@@ -95,6 +101,7 @@ async def _(stage: Stage) -> str:
 @line("mempool-emptied", must=ONCE)
 async def _(stage: Stage) -> str:
     """the node restarts with an empty mempool"""
+    stage.no_deadline()
     one = stage.ground.guard()
     async with stage.daemon() as running:
         await stage.sent(one, running)
@@ -110,6 +117,7 @@ async def _(stage: Stage) -> str:
 )
 async def _(stage: Stage) -> str:
     """blocks are full of transactions that pay more"""
+    stage.no_deadline()
     one = stage.ground.guard()
     async with stage.daemon() as running:
         await stage.sent(one, running)
@@ -130,6 +138,7 @@ async def _(stage: Stage) -> str:
 @line("nothing-mined-for-30-blocks", must="the same nonces all along; " + ONCE)
 async def _(stage: Stage) -> str:
     """for 30 blocks whatever is bid is too little: blocks are full"""
+    stage.no_deadline()
     one = stage.ground.guard()
     async with stage.daemon() as running:
         await stage.sent(one, running)
@@ -143,9 +152,10 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("base-fee-times-10-within-20-blocks", must="bids follow; " + ONCE)
+@line("base-fee-times-10-within-20-blocks", must="bids follow; " + ONCE, quick=False)
 async def _(stage: Stage) -> str:
-    """the base fee rises 12.2 % a block to ten times its height while blocks are full at first"""
+    """the base fee rises by the protocol's most, to ten times its height; blocks are full at first"""
+    stage.no_deadline()
     one = stage.ground.guard()
     chain = stage.ground.chain
     async with stage.daemon() as running:
@@ -160,6 +170,43 @@ async def _(stage: Stage) -> str:
         assert stage.ground.events(one), f"not mined within {BASE_FEE_BLOCKS} blocks: {paid}"
         await stage.settle(one, running)
     return stage.protected(one)
+
+
+@line(
+    "deadline-passed-before-the-send", must="the old bytes never leave; a new plan: one repayment"
+)
+async def _(stage: Stage) -> str:
+    """the daemon is killed with signed bytes in the journal and down until their deadline is past"""
+    one = stage.ground.guard()
+    hold = Hold(carries(SEND))
+    stage.inject(gated(hold))
+    async with stage.daemon() as killed:
+        await hold.reached()
+        await killed.kill()
+    old = set(stage.ground.query("SELECT hash FROM attempts"))
+    for _ in range(DEADLINE_BLOCKS + 1):
+        stage.ground.chain.mine()
+    stage.inject()
+    async with stage.daemon() as restarted:
+        await stage.settle(one, restarted)
+    mined = {transaction["hash"] for transaction in stage.ground.transactions(one)}
+    assert not mined & old, "bytes were sent after their deadline"
+    return "other bytes than the old ones; " + stage.protected(one)
+
+
+@line("confirmations-not-reached", must="no result is written before the depth that was asked for")
+async def _(stage: Stage) -> str:
+    """the action is mined and the chain stands still before it is deep enough"""
+    stage.ground.settings["confirmations"] = 3
+    one = stage.ground.guard()
+    async with stage.daemon() as running:
+        await stage.sent(one, running)
+        for depth in (1, 2):
+            await stage.block(running)
+            results = stage.ground.query("SELECT count(*) FROM results")
+            assert results == [0], f"a result at depth {depth}"
+        await stage.settle(one, running)
+    return "no result at depth 1 and 2; then " + stage.protected(one)
 
 
 @line("reorg-of-depth-1", must="on the chain that stays: one repayment")

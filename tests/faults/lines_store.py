@@ -95,6 +95,8 @@ async def _forgotten(stage: Stage, *, mined: bool) -> str:
     if mined:
         stage.ground.chain.mine()
     async with stage.daemon() as restarted:
+        # It has looked at what the mempool still holds.
+        await restarted.said("pass.done")
         for _ in range(2 * BLOCKS):
             await stage.block(restarted)
     return stage.protected(one)

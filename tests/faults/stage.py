@@ -64,6 +64,10 @@ class Stage:
         """`keeper run --live` behind the endpoint; killed on leaving."""
         return self.ground.keeper(self.proxy, "--live", ws=ws, sabotage=sabotage)
 
+    def no_deadline(self) -> None:
+        """Plans do not grow old: only sending them again, or at a higher price, helps."""
+        self.ground.environ["KEEPER_FEES__DEADLINE_BLOCKS"] = "100"
+
     # -- waiting ---------------------------------------------------------------------------------
 
     async def until(self, happened: Callable[[], object], what: str, running: Keeper) -> None:
@@ -150,6 +154,11 @@ class Stage:
         assert ground.flaws() == [], f"not as predicted: {ground.flaws()}"
         times = "once" if executions == 1 else f"{executions} times"
         return f"acted {times}, {len(mined)} nonces without a gap, health {health / WAD:.3f}"
+
+    def journalled(self) -> None:
+        """Whatever a node was ever shown is in the journal, with its bytes."""
+        shown = {sent for post in self.proxy.recording.posts for sent in post.sent}
+        assert shown <= set(self.ground.query("SELECT hash FROM attempts")), "sent, not journalled"
 
     def untouched(self, one: Guarded) -> str:
         """Nothing of the account was mined, waits or was even shown to a node."""

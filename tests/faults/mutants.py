@@ -1,0 +1,190 @@
+"""The suite proves itself: planted defects, each of which must turn a line red.
+
+`python -m tests.faults.mutants` copies the checkout, changes one place in the copy, plays the lines
+that should notice, and prints which one did. A defect that no line notices, or one whose place is
+not found exactly once, ends it with 1. The lines are played unchanged at first and must pass.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.report import PASSED
+
+ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", "build", "dist", "node_modules", "__pycache__", "docs"
+)
+NODE_MODULES = Path("keeper/devnet/node_modules")
+WITHIN_S = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A defect: `old` is in `file` once and becomes `new`; one of `lines` must turn red."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    lines: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        name="no-durable-intent",
+        file="keeper/chain/transactions.py",
+        old="        await self._run(self._journal.record_intents, intents)\n",
+        new="",
+        lines=("kill-9-after-send", "kill-9-between-two-sends"),
+    ),
+    Mutant(
+        name="no-status-check",
+        file="keeper/chain/transactions.py",
+        old='succeeded=int(answer["status"], 16) == 1',
+        new="succeeded=True",
+        lines=("simulated-fine-reverts-on-chain", "approval-revoked"),
+    ),
+    Mutant(
+        name="reads-at-latest",
+        file="keeper/chain/reader.py",
+        old='{"blockHash": at}',
+        new='"latest"',
+        lines=("block-arrives-during-the-read",),
+    ),
+    Mutant(
+        name="nonce-from-pending",
+        file="keeper/chain/prepare.py",
+        old="""            Request(method=method, params=(proposal.signer, {"blockHash": head.hash}))""",
+        new="""            Request(method=method, params=(proposal.signer, "pending"))""",
+        lines=("database-last-commit-lost-in-the-mempool",),
+    ),
+    Mutant(
+        name="web3-posts-again",
+        file="keeper/chain/rpc.py",
+        old="            exception_retry_configuration=None,\n",
+        new="",
+        lines=("rpc-accepts-then-drops",),
+    ),
+    Mutant(
+        name="deadline-ignored",
+        file="keeper/chain/transactions.py",
+        old="return head.number > intent.deadline_block and not queued_behind",
+        new="return False",
+        lines=("deadline-passed-before-the-send",),
+    ),
+    Mutant(
+        name="depth-ignored",
+        file="keeper/chain/transactions.py",
+        old="if head.number - receipt.block_number + 1 < self._confirmations:",
+        new="if False:",
+        lines=("confirmations-not-reached",),
+    ),
+    Mutant(
+        name="recursion-unlimited",
+        file="keeper/app.py",
+        old="    sys.setrecursionlimit(RECURSION_LIMIT)\n",
+        new="",
+        lines=("json-nested",),
+    ),
+    Mutant(
+        name="lost-bytes-not-sent-again",
+        file="keeper/chain/transactions.py",
+        old="        await self._send_in_order([i for i in missing if i.key not in useless])\n",
+        new="",
+        lines=("mempool-emptied",),
+    ),
+    Mutant(
+        name="poll-never-believed",
+        file="keeper/chain/heads.py",
+        old="                self._believe(await self.current())\n",
+        new="                self._polled = await self.current()\n",
+        lines=("websocket-half-open",),
+    ),
+)
+
+
+class MisplacedError(Exception):
+    """The code has changed: the defect cannot be planted where it was."""
+
+
+def planted(mutant: Mutant, copy: Path) -> None:
+    """Change the copy. Raises `MisplacedError`."""
+    path = copy / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        raise MisplacedError(
+            f"{mutant.name}: {mutant.file} has {text.count(mutant.old)} times {mutant.old!r}"
+        )
+    path.write_text(text.replace(mutant.old, mutant.new))
+
+
+def copied(to: Path) -> Path:
+    """A copy of the checkout that pytest can run in."""
+    shutil.copytree(ROOT, to, ignore=LEFT_OUT)
+    (to / NODE_MODULES).symlink_to(ROOT / NODE_MODULES)
+    return to
+
+
+def red_lines(copy: Path, names: Sequence[str]) -> list[str]:
+    """The lines that are red in a copy. Raises `RuntimeError` if they could not be played."""
+    report = copy / "faults.json"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "tests/faults/test_faults.py", "--tb", "no"]
+    command += ["-p", "no:cacheprovider", "--faults", ",".join(names), "--faults-json", str(report)]
+    # The copy's package is found first: it lies in the working directory.
+    played = subprocess.run(
+        command,
+        cwd=copy,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    if not report.exists():
+        raise RuntimeError(f"the lines were not played:\n{played.stdout}\n{played.stderr}")
+    rows = json.loads(report.read_text())
+    return [row["name"] for row in rows if row["verdict"] != PASSED]
+
+
+def say(line: str) -> None:
+    """One line on standard output, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Plant one defect after the other; 0 if every one was noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", help="mutants to plant; all by default")
+    wanted = parser.parse_args().names
+    chosen = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
+    unnoticed = 0
+    with tempfile.TemporaryDirectory(prefix="keeper-mutants-") as folder:
+        sound = copied(Path(folder) / "sound")
+        names = sorted({name for mutant in chosen for name in mutant.lines})
+        if red := red_lines(sound, names):
+            say(f"red without any defect: {', '.join(red)}")
+            return 1
+        say(f"{len(names)} lines pass without a defect")
+        for mutant in chosen:
+            copy = copied(Path(folder) / mutant.name)
+            planted(mutant, copy)
+            red = red_lines(copy, mutant.lines)
+            unnoticed += not red
+            say(f"{'caught' if red else 'MISSED':6} {mutant.name:40} {', '.join(red)}")
+            shutil.rmtree(copy)
+    say(f"{len(chosen)} planted, {len(chosen) - unnoticed} caught, {unnoticed} missed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
