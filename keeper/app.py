@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.backtest.shipped import shipped
 from keeper.chain.heads import Heads
+from keeper.chain.market_prices import MarketPrices
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -124,6 +125,7 @@ class Daemon:
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
             ),
+            market_prices=MarketPrices(reader=reader, sources=settings.market_prices),
             calibration=shipped(),
             preparer=Preparer(
                 rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S

@@ -4,6 +4,7 @@ Each check raises `ConfigurationError` at the line of the setting that is wrong.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from keeper.config.document import KeyPath
 from keeper.config.settings import PositionSettings, Settings
@@ -57,6 +58,11 @@ def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
         **{
             ("markets", market.name, "pool_addresses_provider"): market.pool_addresses_provider
             for market in settings.markets.values()
+        },
+        **{
+            ("market_prices", index, key): address
+            for index, source in enumerate(settings.market_prices)
+            for key, address in asdict(source).items()
         },
     }
 

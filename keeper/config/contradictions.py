@@ -37,7 +37,36 @@ def contradictions(tables: Tables) -> Contradictions:
         yield from _policy_contradictions(("policies", name), policy)
     for name, signer in tables.signers.items():
         yield from _signer_contradictions(("signers", name), signer)
+    yield from _market_price_contradictions(tables)
     yield from _position_contradictions(tables)
+
+
+def _market_price_contradictions(tables: Tables) -> Contradictions:
+    feeds: set[str] = set()
+    for index, table in enumerate(tables.market_prices):
+        path = ("market_prices", index)
+        of_pool = table.pool is not None and table.base is not None
+        half = (table.pool is None) != (table.base is None)
+        if half or of_pool == (table.market_feed is not None):
+            yield (
+                path,
+                WrongValueError(
+                    "a market price needs a pool with its base token, or a market_feed",
+                    "there must be one place to read what the market pays",
+                    "write `pool` and `base` (the pool's token that the feed prices), "
+                    "or `market_feed` alone",
+                ),
+            )
+        if table.feed in feeds or table.feed == table.market_feed:
+            yield (
+                (*path, "feed"),
+                WrongValueError(
+                    "this feed has another market price, or is its own",
+                    "one market is compared with one oracle",
+                    "take the entry away, or name another feed",
+                ),
+            )
+        feeds.add(table.feed)
 
 
 def _policy_contradictions(path: tuple[str, ...], policy: PolicyTable) -> Contradictions:

@@ -13,10 +13,18 @@ from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
 from keeper.config.fields import WrongValueError
-from keeper.config.schema import PolicyTable, SignerTable, StoreTable, Tables, merge
+from keeper.config.schema import (
+    MarketPriceTable,
+    PolicyTable,
+    SignerTable,
+    StoreTable,
+    Tables,
+    merge,
+)
 from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.policy.settings import Policy
+from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -144,6 +152,7 @@ def _build(document: Document, tables: Tables) -> Settings:
             )
             for name, table in tables.markets.items()
         },
+        market_prices=tuple(map(_market_price, tables.market_prices)),
         signers={
             name: _signer(name, table, folder, tables) for name, table in tables.signers.items()
         },
@@ -163,6 +172,14 @@ def _policy(name: str, table: PolicyTable) -> Policy:
         max_per_day_usd8=table.max_per_day_usd,
         min_action_usd8=table.min_action_usd,
     )
+
+
+def _market_price(table: MarketPriceTable) -> MarketSource:
+    if table.market_feed is not None:
+        return FeedMarket(feed=table.feed, market_feed=table.market_feed)
+    assert table.pool is not None
+    assert table.base is not None
+    return PoolMarket(feed=table.feed, pool=table.pool, base=table.base)
 
 
 def _signer(name: str, table: SignerTable, folder: Path, tables: Tables) -> SignerSettings:

@@ -30,6 +30,7 @@ Duration = Annotated[int, PlainValidator(fields.duration_s)]
 Text = Annotated[str, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
 FilePath = Annotated[Path, PlainValidator(fields.path)]
+OptionalAddress = Annotated[Address | None, PlainValidator(fields.address)]
 OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
 HttpUrl = Annotated[str, PlainValidator(urls.http_url)]
 OptionalWsUrl = Annotated[str | None, PlainValidator(urls.ws_url)]
@@ -84,6 +85,13 @@ class MarketTable(Table):
     pool_addresses_provider: AddressText = Field(examples=['"0x…"'])
 
 
+class MarketPriceTable(Table):
+    feed: AddressText = Field(examples=['"0x…"'])
+    pool: OptionalAddress = None
+    base: OptionalAddress = None
+    market_feed: OptionalAddress = None
+
+
 class SignerTable(Table):
     keystore: OptionalPath = None
     keystore_password: OptionalPassword = None
@@ -115,6 +123,7 @@ class Tables(BaseSettings):
     fees: FeesTable
     policies: dict[str, PolicyTable]
     markets: dict[str, MarketTable]
+    market_prices: list[MarketPriceTable] = []
     signers: dict[str, SignerTable]
     positions: list[PositionTable]
     private_key: OptionalPrivateKey = None

@@ -11,6 +11,7 @@ from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.policy.settings import Policy
+from keeper.protocols.market_source import MarketSource
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -45,6 +46,7 @@ class Settings:
     log_level: LogLevel
     policies: Mapping[str, Policy]
     markets: Mapping[str, MarketSettings]
+    market_prices: tuple[MarketSource, ...]
     signers: Mapping[str, SignerSettings]
     positions: tuple[PositionSettings, ...]
     document: Document = field(repr=False)

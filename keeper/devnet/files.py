@@ -8,6 +8,7 @@ from eth_account import Account
 
 from keeper.devnet.accounts import DevAccount
 from keeper.devnet.chain import LocalChain
+from keeper.devnet.market import REFERENCES
 from keeper.devnet.twins import TWINS, Policy
 
 KEYSTORE_PASSWORD = "local chain"  # noqa: S105 - the keys it locks are worth nothing
@@ -32,6 +33,13 @@ max_fee_gwei = 3000
 [markets.aave]
 protocol = "aave_v3"
 pool_addresses_provider = "{provider}"
+"""
+
+_MARKET_PRICE = """
+[[market_prices]]
+feed = "{feed}"
+pool = "{pool}"
+base = "{base}"
 """
 
 _GUARDED = """
@@ -66,6 +74,13 @@ def write_files(
         journal=JOURNAL,
         provider=chain.contracts.aave.pool_addresses_provider.address,
     )
+    contracts = chain.contracts
+    for symbol, pool in REFERENCES.items():
+        text += _MARKET_PRICE.format(
+            feed=contracts.feeds[symbol].address,
+            pool=contracts.uniswap.pools[pool].address,
+            base=contracts.tokens[symbol].address,
+        )
     for twin in TWINS:
         if twin.policy is not None:
             text += _guarded(folder, twin.name, twin.policy, twins[twin.name])

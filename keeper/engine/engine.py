@@ -6,12 +6,13 @@
 `Engine.run_pass` tells it line by line and knows no protocol by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import structlog
 
+from keeper.chain.market_prices import MarketPrices
 from keeper.chain.prepare import Prepared, Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
@@ -24,6 +25,7 @@ from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.trial import objection, proposal
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
 from keeper.forecast.calibration import Calibration
+from keeper.forecast.oracle_state import MarketPrice
 from keeper.model.book import Floats
 from keeper.model.errors import ConfigurationError
 from keeper.model.reading import ReadingError
@@ -56,6 +58,7 @@ class Engine:
         markets: Sequence[WatchedMarket],
         reader: Reader,
         prices: FeedPrices,
+        market_prices: MarketPrices,
         calibration: Calibration,
         preparer: Preparer,
         transactions: TransactionManager,
@@ -69,6 +72,8 @@ class Engine:
         self._markets = {market.name: market for market in markets}
         self._reader = reader
         self._prices = prices
+        self._market_prices = market_prices
+        self._paid: Mapping[Address, MarketPrice] = {}
         self._calibration = calibration
         self._preparer = preparer
         self._transactions = transactions
@@ -114,6 +119,7 @@ class Engine:
     async def _load_feeds(self, head: Head) -> None:
         feeds = dict.fromkeys(f for market in self._markets.values() for f in market.feeds)
         await self._prices.load([f for f in feeds if f not in self._prices.warm], head)
+        await self._market_prices.load(head)
 
     async def run_pass(self, head: Head) -> None:
         """The story. Raises `EndpointUnavailableError`, which a later head will mend."""
@@ -148,7 +154,12 @@ class Engine:
     def _look_ahead(self, snapshot: Snapshot) -> Outlook:
         try:
             return look_ahead(
-                snapshot, self._watched, self._markets, self._prices.series, self._calibration
+                snapshot,
+                self._watched,
+                self._markets,
+                self._prices.series,
+                self._calibration,
+                self._paid,
             )
         except Exception:
             # Floors need no forecast: whatever breaks one must not stop them.
@@ -160,11 +171,15 @@ class Engine:
     async def _read(self, head: Head) -> tuple[Snapshot, list[Any]]:
         markets = list(self._markets.values())
         values, receipts = await self._reader.read(
-            [*(market.reading(head) for market in markets), self._prices.latest()],
+            [
+                *(market.reading(head) for market in markets),
+                self._prices.latest(),
+                self._market_prices.latest(),
+            ],
             at=head.hash,
             beside=self._transactions.outcome_requests(head),
         )
-        *market_values, new_rounds = values
+        *market_values, new_rounds, paid = values
         self._changed = [
             market
             for market, value in zip(markets, market_values, strict=True)
@@ -176,6 +191,10 @@ class Engine:
             log.error("feeds.unreadable", reason=str(new_rounds))
             new_rounds = {}
         self._prices.observe(new_rounds, head)
+        if isinstance(paid, ReadingError):
+            log.warning("market_price.unreadable", reason=str(paid))
+            paid = {}
+        self._paid = paid
         snapshot = assemble(head, self._watched, markets, market_values)
         for name, market_snapshot in snapshot.markets.items():
             self._markets[name].remember(market_snapshot)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import log, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from keeper.engine.watch import Snapshot, Watched, WatchedMarket
 from keeper.forecast.calibrated import Asked, forecast
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.first_passage import COLD, Forecast, first_passage
-from keeper.forecast.oracle_state import OracleState
+from keeper.forecast.oracle_state import MarketPrice, OracleState
 from keeper.forecast.scales import Scales
 from keeper.forecast.volatility import RoundSeries, covariance
 from keeper.model.book import QUOTE, Book, Column, stack
@@ -99,10 +99,9 @@ def look_ahead(
     markets: Mapping[str, WatchedMarket],
     series: Mapping[Address, RoundSeries],
     calibration: Calibration,
-    market_prices: Mapping[Address, float] | None = None,
+    market_prices: Mapping[Address, MarketPrice] | None = None,
 ) -> Outlook:
-    """All markets as one book. `market_prices`: by feed, in its own quote currency, what the market
-    pays for what the feed prices."""
+    """All markets as one book. `market_prices`: by the feed that prices the same."""
     row_of = {row.id: place for place, row in enumerate(watched)}
     chain_id = watched[0].id.chain_id
     parts = {
@@ -146,18 +145,13 @@ def look_ahead(
 def _gap(
     column: Column,
     series: Mapping[Address, RoundSeries],
-    market_prices: Mapping[Address, float],
+    market_prices: Mapping[Address, MarketPrice],
     now: int,
 ) -> float | None:
     """Log market price less the log of the feed's latest round."""
     if column.source is None or column.source not in market_prices or column.source not in series:
         return None
-    known = series[column.source].until(now)
-    return (
-        log(market_prices[column.source]) - float(known.log_prices[-1])
-        if len(known.times)
-        else None
-    )
+    return market_prices[column.source].gap(series[column.source], now)
 
 
 def _placed(found: Forecast, rows: Ints, count: int) -> Forecast:

@@ -26,7 +26,7 @@ DOLLARS: Final = frozenset(
 )
 """Written USD, as the histories are: a stablecoin's own moves are small beside what it faces, and
 between two of them the jump of `keeper.forecast.depeg` counts."""
-_STAKED: Final = {"STETH": "stETH"}
+_STAKED: Final = {"STETH": "stETH", "WSTETH": "wstETH"}
 _SAME: Final = {"WETH": "ETH", "WBTC": "BTC", "CBBTC": "BTC", "TBTC": "BTC"}
 PEGS: Final = {
     **dict.fromkeys(DOLLARS - {"USD"}, "USD"),

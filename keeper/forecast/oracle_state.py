@@ -1,6 +1,7 @@
 """What is known of a feed beside its price: when it last spoke, when it speaks, what the market says."""
 
 from dataclasses import dataclass
+from math import log
 from typing import Final, Self
 
 import numpy as np
@@ -11,6 +12,24 @@ MIN_ROUNDS: Final = 24
 _WIDTH: Final = 1.1
 _PROMPT: Final = 0.9
 """Rounds that came after less than this share of the heartbeat came because the price had moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketPrice:
+    """What the market pays, in the currency of the feed that prices the same."""
+
+    price: float
+    updated_at: int | None
+    """None where it is of the block it was read at."""
+
+    def gap(self, rounds: RoundSeries, now: int) -> float | None:
+        """Its log less that of the feed's latest round; None where it is the older of the two."""
+        known = rounds.until(now)
+        if not len(known.times):
+            return None
+        if self.updated_at is not None and self.updated_at < int(known.times[-1]):
+            return None
+        return log(self.price) - float(known.log_prices[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
 from keeper.backtest.shipped import shipped
+from keeper.chain.market_prices import MarketPrices
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -123,6 +124,7 @@ class Ours:
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
             ),
+            market_prices=MarketPrices(reader=reader),
             calibration=shipped(),
             preparer=Preparer(rpc=self.rpc, multicall=multicall, fees=FEES, margin_s=MARGIN_S),
             transactions=TransactionManager(

@@ -121,6 +121,7 @@ def settings(tmp_path: Path) -> Settings:
                 name="toy", protocol="aave_v3", pool_addresses_provider=market_address("toy")
             )
         },
+        market_prices=(),
         signers={
             "alice": SignerSettings(
                 name="alice",

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from keeper.config import Settings, default_path, load_settings
 from keeper.model.errors import ConfigurationError
-from keeper.model.units import WAD
+from keeper.model.units import WAD, Address
+from keeper.protocols.market_source import FeedMarket, PoolMarket
 
 ACCOUNT = "0x52908400098527886E0F7030069857D2E4169EE7"
 OTHER = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
@@ -81,6 +82,24 @@ def test_settings__more_decimals_than_the_unit__health_rounds_up_and_limits_down
 
     assert settings.policies["careful"].floor == 115 * WAD // 100 + 1
     assert settings.policies["careful"].max_per_action_usd8 == 12_345_678
+
+
+def test_settings__market_prices__are_pools_or_feeds(tmp_path: Path) -> None:
+    sources = f"""
+[[market_prices]]
+feed = "{OTHER}"
+pool = "{ACCOUNT}"
+base = "{ACCOUNT}"
+
+[[market_prices]]
+feed = "{ACCOUNT}"
+market_feed = "{OTHER}"
+"""
+    settings = load(tmp_path, VALID.replace("[signers.alice]", f"{sources}\n[signers.alice]"))
+    assert settings.market_prices == (
+        PoolMarket(feed=Address(OTHER), pool=Address(ACCOUNT), base=Address(ACCOUNT)),
+        FeedMarket(feed=Address(ACCOUNT), market_feed=Address(OTHER)),
+    )
 
 
 def test_settings__no_trigger__only_the_floor_acts(tmp_path: Path) -> None:
@@ -177,6 +196,9 @@ MISTAKES = {
     "unknown protocol": ("aave_v3", "aave", ':16: markets.aave.protocol: "aave" is not known', 'write "aave_v3"'),
     "upper-case name": ("alice]", "Alice]", ':19: signers.Alice: "Alice" cannot be a name', "lower-case"),
     "no URL": ("http://127.0.0.1:8545", "127.0.0.1:8545", ":3: chain.rpc_url: this is not a URL", "http://"),
+    "market price of nothing": ("[signers.alice]", f'[[market_prices]]\nfeed = "{OTHER}"\n[signers.alice]', ":19: market_prices[0]: a market price needs a pool", "or `market_feed` alone"),
+    "market price of a pool alone": ("[signers.alice]", f'[[market_prices]]\nfeed = "{OTHER}"\npool = "{ACCOUNT}"\n[signers.alice]', "market_prices[0]: a market price needs a pool", "`base`"),
+    "market price of itself": ("[signers.alice]", f'[[market_prices]]\nfeed = "{OTHER}"\nmarket_feed = "{OTHER}"\n[signers.alice]', ":20: market_prices[0].feed: this feed has another", "name another feed"),
     "unset variable": ("8545", "8545/${NOPE}", ":3: chain.rpc_url: the environment variable NOPE is not set", "set NOPE"),
     "beyond counting": ("id = 31337", "id = 1e400", ":2: chain.id: the number is too large", "smaller"),
     "never polled": ("id = 31337", "id = 31337\npoll_interval_s = 1e400", ":3: chain.poll_interval_s: 1E+400 is not between", "such as 1.0"),

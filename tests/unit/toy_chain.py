@@ -8,6 +8,7 @@ from typing import Any
 
 from keeper.abi.erc20 import APPROVE
 from keeper.backtest.shipped import shipped
+from keeper.chain.market_prices import MarketPrices
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -20,11 +21,12 @@ from keeper.model.reading import Call
 from keeper.model.units import WAD, Address, Wad, Wei
 from keeper.model.values import Head, PositionId
 from keeper.policy.settings import Policy
+from keeper.protocols.market_source import MarketSource
 from keeper.storage.store import Store
 from keeper.storage.views import DecisionView, PositionView, history, positions
 from tests.unit.fake_feed import Feed
 from tests.unit.fake_node import ALICE_KEY, BOB_KEY, FakeNode, Sent, signer_of
-from tests.unit.fake_rpc import address, aggregated, head_at, header, multicall, word
+from tests.unit.fake_rpc import View, address, aggregated, head_at, header, multicall, word
 from tests.unit.toy_protocol import (
     ADD,
     CHAIN_ID,
@@ -97,6 +99,8 @@ class ToyChain:
         self.node = FakeNode()
         self.state = State({}, {})
         self.past: dict[int, State] = {}
+        self.others: dict[Address, View] = {}
+        """What further contracts answer, at every block."""
         self.unavailable: set[str] = set()
         """Hashes of blocks whose state the node has forgotten."""
         for place, name in enumerate(markets):
@@ -175,6 +179,8 @@ class ToyChain:
 
     def _view(self, state: State, call: Call) -> bytes | None:
         market = state.markets.get(call.target)
+        if call.target in self.others:
+            return self.others[call.target](call)
         if market is None:
             (feed,) = (m.feed for m in state.markets.values() if m.feed.address == call.target)
             return feed.view(call)
@@ -250,6 +256,7 @@ class Ground:
         self.watched: list[Watched] = []
         self.store = Store(path)
         self.live = True
+        self.market_sources: list[MarketSource] = []
         self.confirmations = 1
         self.signers = {signer.address: signer for signer in (ALICE, BOB)}
 
@@ -298,6 +305,7 @@ class Ground:
             prices=FeedPrices(
                 reader=reader, chain_id=CHAIN_ID, store=self.store.prices, run=self.store.run
             ),
+            market_prices=MarketPrices(reader=reader, sources=self.market_sources),
             calibration=shipped(),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             transactions=self.transactions,
