@@ -1,6 +1,7 @@
 """The fault suite: a seeded sample of its lines by default, all of them with `--faults all`."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -45,5 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 async def stage(ground: Ground) -> AsyncIterator[Stage]:
     gate = Faulty()
-    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, gate) as proxy:
-        yield Stage(ground=ground, proxy=proxy, gate=gate)
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, gate) as proxy,
+        AsyncExitStack() as opened,
+    ):
+        yield Stage(ground=ground, proxy=proxy, gate=gate, opened=opened)

@@ -5,9 +5,9 @@ never to judge it.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
@@ -20,6 +20,7 @@ from keeper.devnet.views import Liquidated
 from keeper.model.units import WAD, Address
 from tests.devnet.keeping.ground import Ground, Guarded, target_of
 from tests.devnet.keeping.process import WITHIN_S, Keeper
+from tests.faults import canaries
 from tests.faults.faulty import Fault, Faulty
 
 LOOK_S = 0.01
@@ -48,25 +49,52 @@ def bid_of(raw: str) -> tuple[int, Bid]:
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """One endpoint in front of the local chain, with its gate."""
+    """One endpoint in front of the local chain, with its gate; more if a line asks for them.
+
+    All their URLs bear an API key, which must not be found anywhere afterwards."""
 
     ground: Ground
     proxy: RecordingProxy
     gate: Faulty
+    opened: AsyncExitStack
+    """Closes what the line has opened."""
+    runs: list[Keeper] = field(default_factory=list)
+    """Every run of the daemon."""
 
     def inject(self, *faults: Fault) -> None:
         """From now on the endpoint has these faults and no others."""
         self.gate.faults = faults
 
-    def daemon(
+    async def endpoint(self, name: str, *faults: Fault, use: str = "all") -> RecordingProxy:
+        """One more endpoint, in the order of preference behind those that are there."""
+        chain = self.ground.chain
+        proxy = RecordingProxy(chain.rpc_url, chain.ws_url, Faulty(*faults))
+        await self.opened.enter_async_context(proxy)
+        url = f"{proxy.http_url}{canaries.PATH}"
+        self.ground.sections.append(f'[endpoints.{name}]\nurl = "{url}"\nuse = "{use}"')
+        return proxy
+
+    @asynccontextmanager
+    async def daemon(
         self, *, ws: bool = False, sabotage: Callable[[], None] | None = None
-    ) -> AbstractAsyncContextManager[Keeper]:
+    ) -> AsyncIterator[Keeper]:
         """`keeper run --live` behind the endpoint; killed on leaving."""
-        return self.ground.keeper(self.proxy, "--live", ws=ws, sabotage=sabotage)
+        self.ground.environ |= canaries.urls(self.proxy, ws=ws)
+        async with self.ground.keeper(self.proxy, "--live", ws=ws, sabotage=sabotage) as running:
+            self.runs.append(running)
+            yield running
 
     def no_deadline(self) -> None:
         """Plans do not grow old: only sending them again, or at a higher price, helps."""
         self.ground.environ["KEEPER_FEES__DEADLINE_BLOCKS"] = "100"
+
+    def leaks(self) -> list[str]:
+        """Where a key is found that nobody may see."""
+        said = {
+            f"log of run {n}": (run.text + run.output).encode() for n, run in enumerate(self.runs)
+        }
+        keys = [one.account.private_key for one in self.ground.guarded]
+        return canaries.leaks(said | canaries.files(self.ground) | canaries.processes(), keys)
 
     # -- waiting ---------------------------------------------------------------------------------
 

@@ -54,6 +54,8 @@ class Ground:
     guarded: list[Guarded] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of `[chain]`."""
+    sections: list[str] = field(default_factory=list)
+    """Further sections of the configuration."""
     environ: dict[str, str] = field(default_factory=dict)
     """The daemon's environment: the keys, to begin with."""
     first_block: int = 0
@@ -126,6 +128,7 @@ class Ground:
             '[store]\npath = "keeper.sqlite3"\n[log]\nlevel = "debug"',
             f"[fees]\nmax_fee_gwei = 500\ndeadline_blocks = {DEADLINE_BLOCKS}",
             f'[markets.aave]\nprotocol = "aave_v3"\npool_addresses_provider = "{provider}"',
+            *self.sections,
             *(one.toml() for one in self.guarded),
         ]
         path = self.folder / "keeper.toml"
