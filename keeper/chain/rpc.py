@@ -2,6 +2,7 @@
 
 A batch is one HTTP POST. Nothing here retries by itself: web3's own retry would post a raw
 transaction five times, so it is switched off, and reads are repeated by `retry_reads` alone.
+An answer is bounded in time and in size, and must carry the id of its question.
 Errors never show the parts of the URL that may hold an API key, not even those in which the node
 repeats them.
 """
@@ -9,7 +10,7 @@ repeats them.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import aiohttp
 import tenacity
@@ -66,6 +67,13 @@ _NO_ANSWER = (
 )
 
 
+MAX_ANSWER_BYTES = 64 * 2**20
+"""Ten times what 10,000 positions of many reserves read; a node that sends more is not well."""
+TOO_MANY_REQUESTS = 429
+ERRORS_WITH_BODY = frozenset({400, 404, 500})
+"""HTTP statuses beside which a node may have sent a JSON-RPC error worth reading."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One JSON-RPC request of a batch."""
@@ -74,27 +82,42 @@ class Request:
     params: tuple[Any, ...]
 
 
+class JsonRpc(Protocol):
+    """Where questions are asked: one endpoint, or a pool of them."""
+
+    @property
+    def name(self) -> str: ...
+    async def call(self, method: str, *params: Any) -> Any: ...
+    async def read(self, method: str, *params: Any) -> Any: ...
+    async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]: ...
+
+
 class Rpc:
     """JSON-RPC over HTTP. `batch` answers in the order asked; errors stay values there, so that one
     failed call does not lose the others."""
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        self.name = public_host(url)
+    def __init__(self, url: str, *, name: str | None = None, timeout_s: float = 10.0) -> None:
+        self.name = public_host(url) if name is None else name
         self._hide = hider(secret_parts(url))
         self._provider = AsyncHTTPProvider(
             url,
             request_kwargs={"timeout": aiohttp.ClientTimeout(timeout_s)},
             exception_retry_configuration=None,
         )
+        self._ids = _Ids()
+        self._provider.request_counter = self._ids  # type: ignore[assignment]  # counts like it
         self._connected = False
 
     async def call(self, method: str, *params: Any) -> Any:
         """One request, one POST. Raises `RpcError` or `EndpointUnavailableError`."""
         await self._connect()
+        asked = self._ids.last + 1
         try:
             response = await self._provider.make_request(RPCEndpoint(method), params)
         except _NO_ANSWER as error:
             self._unavailable(error)
+        if not _answers_to(response, asked):
+            raise EndpointUnavailableError(f"{self.name} answered another question than {method}")
         return self._result(method, response)
 
     async def read(self, method: str, *params: Any) -> Any:
@@ -110,13 +133,14 @@ class Rpc:
 
         Raises `EndpointUnavailableError` if the batch as a whole was not answered."""
         await self._connect()
+        first = self._ids.last + 1
         try:
             responses = await self._provider.make_batch_request(
                 [(RPCEndpoint(request.method), request.params) for request in requests]
             )
         except _NO_ANSWER as error:
             self._unavailable(error)
-        if not _is_whole(responses, len(requests)):
+        if not _is_whole(responses, range(first, first + len(requests))):
             raise EndpointUnavailableError(
                 f"{self.name} did not answer a batch of {len(requests)} requests as a batch"
             )
@@ -136,7 +160,9 @@ class Rpc:
         """Keep connections between requests: web3's own session opens a new one for each."""
         if not self._connected:
             self._connected = True
-            await self._provider.cache_async_session(aiohttp.ClientSession(raise_for_status=True))
+            await self._provider.cache_async_session(
+                aiohttp.ClientSession(response_class=_BoundedResponse)
+            )
 
     def _result(self, method: str, response: object) -> Any:
         match response:
@@ -155,15 +181,73 @@ class Rpc:
             if isinstance(error, aiohttp.ClientResponseError)
             else "timed out"
             if isinstance(error, asyncio.TimeoutError)
+            else str(error)
+            if isinstance(error, _TooLongError)
             else type(error).__name__
         )
-        raise EndpointUnavailableError(f"{self.name} is unavailable: {reason}") from None
+        said = f"{self.name} is unavailable: {reason}"
+        if isinstance(error, aiohttp.ClientResponseError) and error.status == TOO_MANY_REQUESTS:
+            header = error.headers.get("Retry-After") if error.headers else None
+            raise RateLimitedError(said, retry_after_s=_retry_after_s(header)) from None
+        raise EndpointUnavailableError(said) from None
 
 
-def _is_whole(responses: object, count: int) -> bool:
-    """One response to each request, in their order: web3 sorts them by the ids that it counted up.
-    An answer in the wrong place would be another question's."""
-    if not isinstance(responses, list) or len(responses) != count:
+class _TooLongError(ValueError):
+    """An answer that nobody asked for at such length; says no more than that."""
+
+
+class _Ids:
+    """Counts requests up, and tells the last number given."""
+
+    def __init__(self) -> None:
+        self.last = -1
+
+    def __iter__(self) -> "_Ids":
+        return self
+
+    def __next__(self) -> int:
+        self.last += 1
+        return self.last
+
+
+class _BoundedResponse(aiohttp.ClientResponse):
+    """Reads no more than `MAX_ANSWER_BYTES`, and lets a node's own error through."""
+
+    async def read(self) -> bytes:
+        """The whole body. Raises `_TooLongError` as soon as it is too long."""
+        if self._body is None:
+            parts, size = [], 0
+            async for part in self.content.iter_any():
+                size += len(part)
+                if size > MAX_ANSWER_BYTES:
+                    self.close()
+                    raise _TooLongError(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+                parts.append(part)
+            self._body = b"".join(parts)
+        return self._body
+
+    def raise_for_status(self) -> None:
+        """Some nodes send their JSON-RPC error with a status of its own."""
+        if not (self.status in ERRORS_WITH_BODY and self.content_type == "application/json"):
+            super().raise_for_status()
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Seconds, as an HTTP header gives them; its other form, a date, is left unread."""
+    return float(header) if header is not None and header.strip().isdigit() else None
+
+
+def _answers_to(response: object, asked: int) -> bool:
+    """Whether it carries the question's id. An error may carry none: the question was not read."""
+    if not isinstance(response, dict) or "id" not in response:
+        return True
+    given = response["id"]
+    return given == asked or (given is None and response.get("error") is not None)
+
+
+def _is_whole(responses: object, asked: range) -> bool:
+    """One response to each request, in their order: web3 sorts them by their ids. An answer in the
+    wrong place would be another question's."""
+    if not isinstance(responses, list) or len(responses) != len(asked):
         return False
-    ids = [each.get("id") if isinstance(each, dict) else None for each in responses]
-    return not ids or (isinstance(ids[0], int) and ids == list(range(ids[0], ids[0] + count)))
+    return [each.get("id") if isinstance(each, dict) else None for each in responses] == list(asked)

@@ -6,9 +6,17 @@ from typing import Any
 import aiohttp
 import pytest
 import tenacity
+from multidict import CIMultiDict
 from yarl import URL
 
-from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
+from keeper.chain.rpc import (
+    EndpointUnavailableError,
+    RateLimitedError,
+    Request,
+    Rpc,
+    RpcError,
+    retry_reads,
+)
 from keeper.model.errors import TemporaryError
 
 SECRET = "k3y-of-the-provider"
@@ -65,6 +73,19 @@ async def test_rpc__node_repeats_its_url__the_key_is_hidden(message: str) -> Non
         assert SECRET not in f"{caught.value} {caught.value.message}"
 
 
+async def test_call__answer_to_another_question__is_unavailable() -> None:
+    for wrong in ({"id": 7, "result": "0x1"}, {"id": None, "result": "0x1"}):
+        rpc, _ = endpoint(wrong)
+        with pytest.raises(EndpointUnavailableError, match="another question"):
+            await rpc.call("eth_chainId")
+
+
+async def test_call__question_not_read__its_error_comes_without_an_id() -> None:
+    rpc, _ = endpoint({"id": None, "error": {"code": -32700, "message": "parse error"}})
+    with pytest.raises(RpcError, match="parse error"):
+        await rpc.call("eth_chainId")
+
+
 BATCHES = [
     "[null]",
     '["x"]',
@@ -91,13 +112,13 @@ async def test_batch__any_json__is_unavailable(monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_call__result__is_returned_from_one_post() -> None:
-    rpc, provider = endpoint({"id": 1, "result": "0x1", "error": None})
+    rpc, provider = endpoint({"id": 0, "result": "0x1", "error": None})
     assert await rpc.call("eth_chainId") == "0x1"
     assert provider.posts == [("eth_chainId", ())]
 
 
 async def test_call__result_null__is_none() -> None:
-    rpc, _ = endpoint({"id": 1, "result": None})
+    rpc, _ = endpoint({"id": 0, "result": None})
     assert await rpc.call("eth_getTransactionReceipt", "0x") is None
 
 
@@ -115,7 +136,7 @@ async def test_call__error_of_another_shape__is_an_error_all_the_same(error: obj
         await rpc.call("eth_call")
 
 
-@pytest.mark.parametrize("response", [{}, {"id": 1}, [], "busy", None])
+@pytest.mark.parametrize("response", [{}, {"id": 0}, [], "busy", None])
 async def test_call__neither_result_nor_error__is_unavailable(response: object) -> None:
     rpc, _ = endpoint(response)
     with pytest.raises(EndpointUnavailableError, match=r"node\.example:8545 answered eth_call"):
@@ -154,8 +175,8 @@ async def test_rpc__no_answer__is_temporary_and_shows_no_url(
 
 
 async def test_batch__one_fails__the_others_keep_their_places() -> None:
-    error = {"id": 8, "error": {"code": -32000, "message": "no"}}
-    rpc, provider = endpoint([{"id": 7, "result": 1}, error, {"id": 9, "result": 3}])
+    error = {"id": 1, "error": {"code": -32000, "message": "no"}}
+    rpc, provider = endpoint([{"id": 0, "result": 1}, error, {"id": 2, "result": 3}])
     one, two, three = await rpc.batch([ASKED, ASKED, ASKED])
     assert (one, three) == (1, 3)
     assert isinstance(two, RpcError)
@@ -168,11 +189,12 @@ async def test_batch__one_fails__the_others_keep_their_places() -> None:
         {"error": {"code": -32600, "message": "no batches"}},
         [],
         [{"result": 1}] * 3,
-        [{"id": 1, "result": 1}] * 2,
-        [{"id": 1, "result": 1}, {"id": 3, "result": 3}],
-        [{"id": 1, "result": 1}, {"id": None, "error": {"code": -32005, "message": "slow down"}}],
+        [{"id": 0, "result": 1}] * 2,
+        [{"id": 0, "result": 1}, {"id": 2, "result": 3}],
+        [{"id": 7, "result": 1}, {"id": 8, "result": 2}],
+        [{"id": 0, "result": 1}, {"id": None, "error": {"code": -32005, "message": "slow down"}}],
         [{"result": 1}, {"result": 2}],
-        [{"id": "1", "result": 1}, {"id": "2", "result": 2}],
+        [{"id": "0", "result": 1}, {"id": "1", "result": 2}],
         [None, None],
     ],
 )
@@ -219,3 +241,15 @@ async def test_retry_reads__clear_error__is_final() -> None:
 async def test_retry_reads__endpoint_stays_down__is_given_up_while_the_head_is_fresh() -> None:
     stop: Any = retry_reads(endpoint)
     assert stop.retry.stop.max_delay <= 3
+
+
+@pytest.mark.parametrize(("header", "after_s"), [("7", 7.0), (None, None), ("Wed, 21 Oct", None)])
+async def test_rpc__asked_too_often__says_when_to_come_back(
+    header: str | None, after_s: float | None
+) -> None:
+    error = http_error(429)
+    error.headers = CIMultiDict({} if header is None else {"Retry-After": header})
+    rpc, _ = endpoint(error)
+    with pytest.raises(RateLimitedError) as caught:
+        await rpc.call("eth_call")
+    assert caught.value.retry_after_s == after_s

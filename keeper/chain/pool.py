@@ -1,0 +1,288 @@
+"""Several endpoints as one: asked in their order of preference, each failing over to the next.
+
+The chain's id rides along in every POST that reads, so that an endpoint which serves another chain,
+from the beginning or after a fail-over behind its URL, is caught before any of its answers is used.
+Which endpoint is asked follows from how each stands; the last one is asked however it stands, since
+a keeper without endpoint protects nobody.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from keeper.chain import standing
+from keeper.chain.rpc import (
+    EndpointUnavailableError,
+    RateLimitedError,
+    Request,
+    Rpc,
+    RpcError,
+)
+from keeper.chain.send_errors import limited
+from keeper.chain.standing import EndpointState, Standing
+
+log = structlog.get_logger()
+
+Clock = Callable[[], float]
+
+CHAIN_ID = Request(method="eth_chainId", params=())
+PATIENCE_S = 3.0
+"""How long an endpoint may take where another one could answer; alone it has the HTTP timeout."""
+
+
+class WrongChainError(EndpointUnavailableError):
+    """The endpoint serves another chain; nothing that it said has been used."""
+
+
+class Endpoint:
+    """One endpoint whose answers are held against the chain, and which knows how it stands."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        chain_id: int,
+        ws_url: str | None = None,
+        reads: bool = True,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.name = rpc.name
+        self.ws_url = ws_url
+        self.reads = reads
+        self.state = EndpointState()
+        self._rpc = rpc
+        self._chain_id = chain_id
+        self._clock = clock
+
+    async def batch(
+        self, requests: Sequence[Request], *, patience_s: float | None = None
+    ) -> list[Any | RpcError]:
+        """As `Rpc.batch`. Raises `WrongChainError` where another chain answered, and
+        `RateLimitedError` where every answer is that we ask too often."""
+        try:
+            async with asyncio.timeout(patience_s):
+                told, *answers = await self._rpc.batch([CHAIN_ID, *requests])
+            limits = self._limits([told, *answers])
+            if limits is not None and all(map(_is_limit, answers)):
+                raise limits
+            self._check_chain(told)
+        except TimeoutError:
+            error = EndpointUnavailableError(f"{self.name} is unavailable: timed out")
+            self._lose(error)
+            raise error from None
+        except EndpointUnavailableError as error:
+            self._lose(error)
+            raise
+        if limits is not None:
+            self._lose(limits)
+        else:
+            self._turn(standing.answered(self.state, now_s=self._clock()))
+        return answers
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """One request in a POST of its own, such as a send: nothing rides along."""
+        if self.state.standing is Standing.WRONG_CHAIN:
+            raise WrongChainError(f"{self.name} serves another chain")
+        return await self._rpc.call(method, *params)
+
+    async def read(self, method: str, *params: Any) -> Any:
+        """As `Rpc.read`."""
+        (answer,) = await self.batch([Request(method=method, params=params)])
+        return _answer_of(self.name, answer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rpc.close()
+
+    def showed_head(self, number: int, pool_head: int) -> None:
+        """It told its newest head."""
+        self._turn(standing.showed_head(self.state, number, pool_head=pool_head))
+
+    def contradicted(self) -> None:
+        """Most of the others said otherwise at the same block."""
+        self._turn(standing.contradicted(self.state, now_s=self._clock()))
+
+    @property
+    def pause_s(self) -> float:
+        """How long it should be left in peace."""
+        return max(0.0, self.state.retry_at_s - self._clock())
+
+    def _check_chain(self, told: Any) -> None:
+        try:
+            found = int(told, 16)
+        except (TypeError, ValueError):
+            raise EndpointUnavailableError(
+                f"{self.name} does not tell its chain: {told!r:.80}"
+            ) from None
+        if found != self._chain_id:
+            raise WrongChainError(f"{self.name} serves chain {found}, not {self._chain_id}")
+
+    def _limits(self, answers: Sequence[Any | RpcError]) -> RateLimitedError | None:
+        refusals = [each for each in answers if _is_limit(each)]
+        return RateLimitedError(f"{self.name} limits us: {refusals[0]}") if refusals else None
+
+    def _lose(self, error: EndpointUnavailableError) -> None:
+        now_s = self._clock()
+        match error:
+            case WrongChainError():
+                after = standing.of_another_chain(self.state)
+            case RateLimitedError():
+                after = standing.limited(self.state, now_s=now_s, retry_after_s=error.retry_after_s)
+            case _:
+                after = standing.failed(self.state, now_s=now_s)
+        self._turn(after, reason=str(error))
+
+    def _turn(self, after: EndpointState, *, reason: str = "") -> None:
+        before, self.state = self.state.standing, after
+        if after.standing is not before:
+            bad = {Standing.WRONG_CHAIN, Standing.OUTVOTED}
+            say = (
+                log.info
+                if after.standing is Standing.ALIVE
+                else log.error
+                if after.standing in bad
+                else log.warning
+            )
+            say(
+                "endpoint.state",
+                endpoint=self.name,
+                state=after.standing.name.lower(),
+                before=before.name.lower(),
+                reason=reason,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What the endpoints say to one question."""
+
+    answer: Any
+    """The one given most often; None where nobody answered, or where nothing is the answer."""
+    votes: int
+    """How many gave it."""
+    answered: int
+    """How many gave any answer; errors are none."""
+    asked: int
+
+    @property
+    def is_majority(self) -> bool:
+        """Whether more than half of those that answered say so."""
+        return 2 * self.votes > self.answered
+
+
+class Pool:
+    """The endpoints of one chain, asked as if they were one."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        """`endpoints` in order of preference; at least one reads."""
+        self.endpoints = tuple(endpoints)
+        self.readers = tuple(each for each in endpoints if each.reads)
+
+    @property
+    def name(self) -> str:
+        """Of the endpoint that would be asked now."""
+        return self.in_order()[0].name
+
+    def in_order(self) -> list[Endpoint]:
+        """Those that read, from the one to be asked first: by how they stand, then those first that
+        have the newest head, then as configured. One of another chain only if all are."""
+        newest = max(each.state.head_number for each in self.readers)
+        ranked = sorted(
+            self.readers,
+            key=lambda each: (each.state.standing, each.state.head_number < newest),
+        )
+        usable = [each for each in ranked if each.state.standing is not Standing.WRONG_CHAIN]
+        return usable or ranked
+
+    @property
+    def others(self) -> list[Endpoint]:
+        """The live endpoints beside the one that is asked first."""
+        return [each for each in self.in_order()[1:] if each.state.standing is Standing.ALIVE]
+
+    async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]:
+        """As `Rpc.batch`, by the first endpoint that answers. One that refuses every request, as it
+        does at a block that it does not know, is passed over unless all do."""
+        refusals: list[Any | RpcError] | None = None
+        failure: EndpointUnavailableError | None = None
+        candidates = self.in_order()
+        patience_s = PATIENCE_S if len(candidates) > 1 else None
+        for endpoint in candidates:
+            try:
+                answers = await endpoint.batch(requests, patience_s=patience_s)
+            except EndpointUnavailableError as error:
+                failure = failure or error
+                continue
+            if not all(isinstance(answer, RpcError) for answer in answers):
+                return answers
+            refusals = refusals or answers
+        if refusals is None:
+            assert failure is not None
+            raise failure
+        return refusals
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """As `Rpc.call`, by the first endpoint that answers."""
+        (answer,) = await self.batch([Request(method=method, params=params)])
+        if isinstance(answer, RpcError):
+            raise answer
+        return answer
+
+    async def read(self, method: str, *params: Any) -> Any:
+        """As `Rpc.read`, by the first endpoint that answers."""
+        (answer,) = await self.batch([Request(method=method, params=params)])
+        return _answer_of(self.name, answer)
+
+    async def tally(
+        self, requests: Sequence[Request], *, of: Callable[[Any], Any] = lambda answer: answer
+    ) -> list[Tally]:
+        """Ask every endpoint that reads, side by side, one POST each, and count the answers, or
+        what `of` takes from them: nodes of several makes add fields of their own to a receipt.
+
+        Does not raise for what nodes do: where nobody answered, nobody voted."""
+        asked = [each for each in self.readers if each.state.standing is not Standing.WRONG_CHAIN]
+        given = await asyncio.gather(
+            *(each.batch(requests, patience_s=PATIENCE_S) for each in asked),
+            return_exceptions=True,
+        )
+        for each in given:
+            if isinstance(each, BaseException) and not isinstance(each, EndpointUnavailableError):
+                raise each
+        ballots = [each for each in given if not isinstance(each, BaseException)]
+        return [
+            _counted(
+                [of(b[index]) for b in ballots if not isinstance(b[index], RpcError)],
+                asked=len(self.readers),
+            )
+            for index in range(len(requests))
+        ]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for endpoint in self.endpoints:
+            await endpoint.close()
+
+
+def _counted(answers: Sequence[Any], *, asked: int) -> Tally:
+    # Compared by their text, since JSON values may be dictionaries.
+    texts = [json.dumps(answer, sort_keys=True) for answer in answers]
+    if not texts:
+        return Tally(answer=None, votes=0, answered=0, asked=asked)
+    text, votes = Counter(texts).most_common(1)[0]
+    return Tally(answer=answers[texts.index(text)], votes=votes, answered=len(answers), asked=asked)
+
+
+def _is_limit(answer: Any | RpcError) -> bool:
+    return isinstance(answer, RpcError) and limited(answer.code, answer.message)
+
+
+def _answer_of(name: str, answer: Any | RpcError) -> Any:
+    """What every node can answer: an error is then the node's trouble."""
+    if isinstance(answer, RpcError):
+        raise EndpointUnavailableError(f"{name} refused {answer}") from answer
+    return answer
