@@ -1,56 +1,35 @@
 """New heads, newest first in line: a slow consumer skips to the newest, and is told what it missed.
 
-WebSocket announces heads early; polling is the truth behind it. A frame that never comes (a
-half-open socket) is overtaken by the poll, a head that the poll never confirms gives way to it, and
-a node without WebSocket works by polling alone.
+Every endpoint is followed. Its WebSocket announces heads early; polling is the truth behind it. A
+frame that never comes (a half-open socket) is overtaken by the poll, a head that no poll ever
+confirms gives way to it, and a node without WebSocket works by polling alone. Among several
+endpoints the one that is ahead leads; what lags behind never takes the keeper back.
 """
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-import websockets
 
-from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc
-from keeper.model.units import Wei
+from keeper.chain.header import decode_head
+from keeper.chain.pool import Pool
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request
+from keeper.chain.subscription import TROUBLE, AnotherChainError, announced
 from keeper.model.values import Head
 
 log = structlog.get_logger()
 
-WS_PING_S = 20
 RECONNECT_S = 1.0
 BACKFILL_BLOCKS = 256
 """More missed headers than this are counted, not fetched: nothing that old is acted upon."""
 MAX_LEAD_BLOCKS = 64
-"""A head announced further ahead of the last poll is taken when a poll has seen it."""
+"""A head announced further ahead of the last poll is taken when a poll has seen it; one that an
+endpoint polls so far ahead of all others, when it has said so `POLLS_BELOW` times."""
 POLLS_BELOW = 10
 """After so many polls that have not come to where the newest head was, the poll is believed."""
-
-_MAX_INTEGER = 2**63
-"""No height and no time reaches what a store's 64 bits cannot hold."""
-
-
-def decode_head(header: Mapping[str, Any]) -> Head:
-    """A header as `newHeads` and `eth_getBlockByNumber` give it.
-
-    Raises `EndpointUnavailableError` for one that is not complete, as of a pending block."""
-    try:
-        head = Head(
-            number=int(header["number"], 16),
-            hash=_text(header["hash"]),
-            parent_hash=_text(header["parentHash"]),
-            timestamp=int(header["timestamp"], 16),
-            base_fee_wei=Wei(int(header.get("baseFeePerGas") or "0x0", 16)),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise EndpointUnavailableError(f"a header is not complete: {error!r}") from error
-    if max(head.number, head.timestamp) >= _MAX_INTEGER:
-        raise EndpointUnavailableError("a header makes no sense: its number or time is absurd")
-    return head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +41,50 @@ class HeadChange:
     reorged_blocks: int
 
 
-class Heads:
-    """Follows one endpoint. `changes()` yields each newest head once, never an older one."""
+@dataclass(slots=True, kw_only=True)
+class _Source:
+    """One endpoint and what its polls have said."""
 
-    def __init__(self, rpc: Rpc, *, ws_url: str | None, poll_interval_s: float) -> None:
+    rpc: JsonRpc
+    ws_url: str | None
+    showed: Callable[[int, int], None]
+    pause_s: Callable[[], float]
+    polled: Head | None = None
+    polls_ahead: int = 0
+
+
+class Heads:
+    """Follows one endpoint or several. `changes()` yields each newest head once, never an older one."""
+
+    def __init__(
+        self,
+        rpc: JsonRpc,
+        *,
+        ws_url: str | None = None,
+        poll_interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A `Pool` is followed by each of its endpoints that reads, at the sockets of their own."""
         self._rpc = rpc
-        self._ws_url = ws_url
+        self._sources = (
+            [
+                _Source(
+                    rpc=each,
+                    ws_url=each.ws_url,
+                    showed=each.showed_head,
+                    pause_s=lambda each=each: each.pause_s,  # type: ignore[misc]  # bound early
+                )
+                for each in rpc.readers
+            ]
+            if isinstance(rpc, Pool)
+            else [_Source(rpc=rpc, ws_url=ws_url, showed=lambda *_: None, pause_s=lambda: 0.0)]
+        )
         self._poll_interval_s = poll_interval_s
+        self._clock = clock
         self._newest: Head | None = None
-        self._polled: Head | None = None
+        self._leader: _Source | None = None
+        self._moved_at_s: float | None = None
+        self._highest_polled = 0
         self._awaited_number = 0
         self._polls_below = 0
         self._chain_id: int | None = None
@@ -82,15 +96,16 @@ class Heads:
 
     async def current(self) -> Head:
         """Ask for the newest head once. Raises `EndpointUnavailableError`."""
-        # The only place that says "latest": everything else is read at a head's hash.
-        header = await self._rpc.read("eth_getBlockByNumber", "latest", False)
-        if header is None:
-            raise EndpointUnavailableError(f"{self._rpc.name} has no block yet")
-        return decode_head(header)
+        return await _latest(self._rpc)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds of a monotonic clock since the newest head came; None before the first."""
+        return None if self._moved_at_s is None else self._clock() - self._moved_at_s
 
     async def changes(self) -> AsyncGenerator[HeadChange, None]:
         """Heads as they come, until closed. Missed headers are fetched behind the consumer's back,
-        after its work on the newest. Raises what nobody foresaw in following the endpoint."""
+        after its work on the newest. Raises what nobody foresaw in following an endpoint."""
         async with self._following() as tasks:
             last: Head | None = None
             while True:
@@ -113,12 +128,12 @@ class Heads:
 
     @contextlib.asynccontextmanager
     async def _following(self) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
-        tasks = [
-            asyncio.create_task(self._poll(), name="heads.poll"),
-            asyncio.create_task(self._backfill(), name="heads.backfill"),
-        ]
-        if self._ws_url is not None:
-            tasks.append(asyncio.create_task(self._listen(self._ws_url), name="heads.listen"))
+        tasks = [asyncio.create_task(self._backfill(), name="heads.backfill")]
+        for source in self._sources:
+            tasks.append(asyncio.create_task(self._poll(source), name="heads.poll"))
+            if source.ws_url is not None:
+                listening = self._listen(source, source.ws_url)
+                tasks.append(asyncio.create_task(listening, name="heads.listen"))
         for task in tasks:
             # Wakes the consumer, which raises what ended the task.
             task.add_done_callback(lambda _: self._announced.set())
@@ -129,68 +144,99 @@ class Heads:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _poll(self) -> None:
+    # -- polling ---------------------------------------------------------------------------------
+
+    async def _poll(self, source: _Source) -> None:
         while True:
             try:
-                self._believe(await self.current())
+                self._believe(await _latest(source.rpc), source)
             except EndpointUnavailableError as error:
                 log.warning("heads.poll_failed", reason=str(error))
+            # One endpoint alone is asked however it fares, unless it says itself when to come back.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_interval_s):
+                async with asyncio.timeout(max(self._poll_interval_s, source.pause_s())):
                     await self._in_doubt.wait()
             self._in_doubt.clear()
 
-    def _believe(self, head: Head) -> None:
-        """Take in what the poll says, and at length its word against the socket's."""
-        self._polled = head
+    def _believe(self, head: Head, source: _Source) -> None:
+        """Take in what a poll says, and at length its word against a socket's."""
+        source.polled = head
+        source.showed(head.number, 0 if self._newest is None else self._newest.number)
+        if self._is_far_ahead(head, source):
+            return
         self._polls_below += 1
         if head.number < self._awaited_number and self._polls_below >= POLLS_BELOW:
-            log.warning("heads.not_confirmed", number=self._awaited_number, block=head.number)
-            self._headers = {n: known for n, known in self._headers.items() if n < head.number}
-            self._newest = None
-            self._awaited_number = 0
-        self._announce(head)
+            self._give_way(head)
+        self._announce(head, source)
+        self._highest_polled = max(self._highest_polled, head.number)
         if head.number >= self._awaited_number:
             self._polls_below = 0
             self._awaited_number = head.number if self._newest is None else self._newest.number
 
-    async def _listen(self, url: str) -> None:
+    def _is_far_ahead(self, head: Head, source: _Source) -> bool:
+        """Whether an endpoint tells a head that none of the others is anywhere near."""
+        others = [
+            each.polled.number for each in self._sources if each is not source and each.polled
+        ]
+        if not others or head.number <= max(others) + MAX_LEAD_BLOCKS:
+            source.polls_ahead = 0
+            return False
+        source.polls_ahead += 1
+        if source.polls_ahead == 1:
+            log.warning("heads.far_ahead", endpoint=source.rpc.name, number=head.number)
+        return source.polls_ahead < POLLS_BELOW
+
+    def _give_way(self, head: Head) -> None:
+        """Take back a newest head that was announced and that no poll has seen, or one that was so
+        far ahead that it cannot have been. What lags behind a head that was polled takes nothing
+        back: nodes fall behind."""
+        unseen = head.number >= self._highest_polled
+        absurd = head.number < self._awaited_number - MAX_LEAD_BLOCKS
+        if unseen or absurd:
+            log.warning("heads.not_confirmed", number=self._awaited_number, block=head.number)
+            self._headers = {n: known for n, known in self._headers.items() if n < head.number}
+            self._newest = None
+            self._awaited_number = self._highest_polled = 0
+
+    # -- listening -------------------------------------------------------------------------------
+
+    async def _listen(self, source: _Source, url: str) -> None:
         """Hear of heads until cancelled, or at once no more where the socket is another chain's."""
+        name = source.rpc.name
         while True:
             try:
                 if self._chain_id is None:
-                    self._chain_id = int(await self._rpc.read("eth_chainId"), 16)
-                async with websockets.connect(
-                    url, ping_interval=WS_PING_S, ping_timeout=WS_PING_S, max_queue=None
-                ) as socket:
-                    await socket.send(_request(1, "eth_chainId"))
-                    async for frame in socket:
-                        match json.loads(frame):
-                            case {"id": 1, "result": found}:
-                                if int(found, 16) != self._chain_id:
-                                    log.error(
-                                        "heads.websocket_of_another_chain",
-                                        chain_id=int(found, 16),
-                                        expected=self._chain_id,
-                                    )
-                                    return
-                                await socket.send(_request(2, "eth_subscribe", "newHeads"))
-                            case {"params": {"result": header}}:
-                                self._hear(decode_head(header))
-                            case {"error": error}:
-                                log.warning("heads.not_subscribed", reason=str(error))
-            except (
-                OSError,
-                websockets.WebSocketException,
-                TypeError,
-                ValueError,
-                RecursionError,
-                EndpointUnavailableError,
-            ) as error:
-                log.warning("heads.websocket_lost", reason=type(error).__name__)
+                    self._chain_id = int(await source.rpc.read("eth_chainId"), 16)
+                heard = announced(url, chain_id=self._chain_id, endpoint=name)
+                async with contextlib.aclosing(heard):
+                    async for head in heard:
+                        self._hear(head, source)
+                log.info("heads.websocket_closed", endpoint=name)
+            except AnotherChainError as error:
+                log.error(  # noqa: TRY400 - expected, no traceback wanted
+                    "heads.websocket_of_another_chain",
+                    endpoint=name,
+                    chain_id=error.chain_id,
+                    expected=self._chain_id,
+                )
+                return
+            except (*TROUBLE, EndpointUnavailableError) as error:
+                log.warning("heads.websocket_lost", endpoint=name, reason=type(error).__name__)
             await asyncio.sleep(RECONNECT_S)
 
-    def _announce(self, head: Head) -> None:
+    def _hear(self, head: Head, source: _Source) -> None:
+        """Take in what a socket says, unless it is too far ahead of what the poll has seen."""
+        if source.polled is not None and head.number <= source.polled.number + MAX_LEAD_BLOCKS:
+            self._announce(head, source)
+        else:
+            self._in_doubt.set()
+
+    def _announce(self, head: Head, source: _Source) -> None:
+        newest = self._newest
+        if newest is not None and source is not self._leader and head.number <= newest.number:
+            # Only the endpoint that showed a head may show another in its place: two that follow
+            # different forks for a moment would have us change sides with every poll.
+            return
         known = self._headers.get(head.number)
         if known is not None and known.hash == head.hash:
             return
@@ -199,16 +245,13 @@ class Heads:
             self._reorged_blocks += 1
         self._headers[head.number] = head
         # A lagging answer must not move the keeper back; an equal height with another hash is a reorg.
-        if self._newest is None or head.number >= self._newest.number:
-            self._newest = head
+        if newest is None or head.number >= newest.number:
+            self._newest, self._leader = head, source
+            self._moved_at_s = self._clock()
+            source.showed(head.number, head.number)
             self._announced.set()
 
-    def _hear(self, head: Head) -> None:
-        """Take in what the socket says, unless it is too far ahead of what the poll has seen."""
-        if self._polled is not None and head.number <= self._polled.number + MAX_LEAD_BLOCKS:
-            self._announce(head)
-        else:
-            self._in_doubt.set()
+    # -- what was missed -------------------------------------------------------------------------
 
     async def _backfill(self) -> None:
         """The headers of each gap: announced ones as they came, the rest in one round trip."""
@@ -233,11 +276,9 @@ class Heads:
             log.info("heads.backfilled", blocks=len(headers))
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is not text")
-    return value
-
-
-def _request(number: int, method: str, *params: str) -> str:
-    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+async def _latest(rpc: JsonRpc) -> Head:
+    # The only place that says "latest": everything else is read at a head's hash.
+    header = await rpc.read("eth_getBlockByNumber", "latest", False)
+    if header is None:
+        raise EndpointUnavailableError(f"{rpc.name} has no block yet")
+    return decode_head(header)

@@ -56,6 +56,8 @@ class Endpoint:
         self.ws_url = ws_url
         self.reads = reads
         self.state = EndpointState()
+        self.alone = False
+        """Whether there is no other that reads: then it is taken back when it is right again."""
         self._rpc = rpc
         self._chain_id = chain_id
         self._clock = clock
@@ -82,7 +84,8 @@ class Endpoint:
         if limits is not None:
             self._lose(limits)
         else:
-            self._turn(standing.answered(self.state, now_s=self._clock()))
+            known = EndpointState() if self.alone else self.state
+            self._turn(standing.answered(known, now_s=self._clock()))
         return answers
 
     async def call(self, method: str, *params: Any) -> Any:
@@ -131,7 +134,7 @@ class Endpoint:
         now_s = self._clock()
         match error:
             case WrongChainError():
-                after = standing.of_another_chain(self.state)
+                after = standing.of_another_chain(self.state, now_s=now_s)
             case RateLimitedError():
                 after = standing.limited(self.state, now_s=now_s, retry_after_s=error.retry_after_s)
             case _:
@@ -183,6 +186,7 @@ class Pool:
         """`endpoints` in order of preference; at least one reads."""
         self.endpoints = tuple(endpoints)
         self.readers = tuple(each for each in endpoints if each.reads)
+        self.readers[0].alone = len(self.readers) == 1
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from keeper.chain.fees import (
     decode_fee_history,
     suggest_fees,
 )
-from keeper.chain.rpc import Request, Rpc, RpcError, retry_reads
+from keeper.chain.rpc import JsonRpc, Request, RpcError, retry_reads
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import (
     NOT_SUPPORTED,
@@ -92,7 +92,9 @@ class Prepared:
 class Preparer:
     """Asks one endpoint. The simulated block is `margin_s` seconds after the head."""
 
-    def __init__(self, *, rpc: Rpc, multicall: Address, fees: FeeSettings, margin_s: int) -> None:
+    def __init__(
+        self, *, rpc: JsonRpc, multicall: Address, fees: FeeSettings, margin_s: int
+    ) -> None:
         self._multicall = multicall
         self._fees = fees
         self._margin_s = margin_s

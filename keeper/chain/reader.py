@@ -11,8 +11,8 @@ from keeper.abi.multicall import (
     encode_aggregate3,
     join_results,
 )
-from keeper.chain.heads import decode_head
-from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
+from keeper.chain.header import decode_head
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request, RpcError, retry_reads
 from keeper.model.reading import Calls, Reading, ReadingError
 from keeper.model.units import Address
 from keeper.model.values import Head
@@ -33,7 +33,7 @@ class Reader:
     """Drives readings at a block hash. Raises `EndpointUnavailableError` when the node does not
     answer or refuses every reading, as it does a block it does not know: a later head mends that."""
 
-    def __init__(self, rpc: Rpc, *, multicall: Address, patient: bool = True) -> None:
+    def __init__(self, rpc: JsonRpc, *, multicall: Address, patient: bool = True) -> None:
         """`patient`: ask again for a moment what did not come through."""
         self._rpc = rpc
         self._multicall = multicall

@@ -24,7 +24,8 @@ class Standing(IntEnum):
     OUTVOTED = 4
     """Most of the others contradicted it at one and the same block."""
     WRONG_CHAIN = 5
-    """It answered for another chain: out for good, its answers are never used."""
+    """It answered for another chain: out for good, and no answer of that chain is ever used. One
+    that is alone is asked on, its chain first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,9 @@ class EndpointState:
 def answered(state: EndpointState, *, now_s: float) -> EndpointState:
     """It answered as it should."""
     match state.standing:
-        case Standing.WRONG_CHAIN | Standing.OUT_OF_SYNC:
+        case Standing.WRONG_CHAIN:
+            return state
+        case Standing.OUT_OF_SYNC:
             return replace(state, failures=0, retry_at_s=0.0)
         case Standing.OUTVOTED if now_s < state.retry_at_s:
             return replace(state, failures=0)
@@ -93,6 +96,6 @@ def contradicted(state: EndpointState, *, now_s: float) -> EndpointState:
     return replace(state, standing=Standing.OUTVOTED, retry_at_s=now_s + OUTVOTED_S)
 
 
-def of_another_chain(state: EndpointState) -> EndpointState:
+def of_another_chain(state: EndpointState, *, now_s: float) -> EndpointState:
     """It answered with another chain's id."""
-    return replace(state, standing=Standing.WRONG_CHAIN)
+    return replace(state, standing=Standing.WRONG_CHAIN, retry_at_s=now_s + LONGEST_PAUSE_S)

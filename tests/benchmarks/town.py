@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keeper.abi.aave_v3 import Pool
 from keeper.abi.erc20 import APPROVE
 from keeper.abi.words import MAX_UINT256
-from keeper.chain.heads import decode_head
+from keeper.chain.header import decode_head
 from keeper.devnet.aave import RESERVES
 from keeper.devnet.accounts import DevAccount
 from keeper.devnet.chain import BLOCK_GAS_LIMIT, VARIABLE_RATE, LocalChain

@@ -11,13 +11,13 @@ import websockets
 from structlog.testing import capture_logs
 
 from keeper.chain import heads as heads_module
+from keeper.chain.header import decode_head
 from keeper.chain.heads import (
     BACKFILL_BLOCKS,
     MAX_LEAD_BLOCKS,
     POLLS_BELOW,
     HeadChange,
     Heads,
-    decode_head,
 )
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
 from keeper.model.values import Head
