@@ -119,7 +119,7 @@ class Daemon:
         )
         reader = Reader(rpc, multicall=chain.multicall)
         self._engine = Engine(
-            watched=_watched(settings),
+            watched=watched_positions(settings),
             markets=watched_markets(settings),
             reader=reader,
             prices=FeedPrices(
@@ -238,7 +238,7 @@ async def _signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
     return {signer.address: signer for signer in opened.values()}
 
 
-def _watched(settings: Settings) -> list[Watched]:
+def watched_positions(settings: Settings) -> list[Watched]:
     return [
         Watched(
             id=PositionId(

@@ -1,17 +1,28 @@
 """What a command asks of the configured chain once, beside the daemon or without it."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
 
-from keeper.app import checked, watched_markets
+from keeper.app import checked, watched_markets, watched_positions
+from keeper.backtest.shipped import shipped
 from keeper.chain.feed_history import FeedHistory, FetchedRounds, RoundStore
 from keeper.chain.heads import Heads
+from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.config.settings import Settings
+from keeper.engine.outlook import Outlook, look_ahead
+from keeper.engine.watch import Snapshot, Watched, assemble
 from keeper.model.units import Address
+from keeper.protocols.chainlink import Round
+from keeper.storage.database import DatabaseUnusableError
+from keeper.storage.price_store import PriceStore
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 YEAR_S: Final = 365 * 24 * 3600
 
@@ -71,3 +82,57 @@ async def _feeds_of_positions(ground: Ground) -> Sequence[Address]:
         await market.discover(ground.reader, head)
         found |= dict.fromkeys(market.feeds)
     return list(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """Every configured position at one block, and what lies ahead."""
+
+    watched: Sequence[Watched]
+    snapshot: Snapshot
+    outlook: Outlook
+
+
+async def look(settings: Settings) -> Seen:
+    """Read and forecast as a pass of the daemon does, at the newest block, and act on nothing."""
+    watched, markets = watched_positions(settings), watched_markets(settings)
+    async with reached(settings) as ground:
+        head = await ground.heads.current()
+        for market in markets:
+            await market.discover(ground.reader, head)
+        prices = FeedPrices(
+            reader=ground.reader,
+            chain_id=settings.chain.chain_id,
+            store=_KnownRounds(settings.store_path),
+            run=_run,
+        )
+        feeds = dict.fromkeys(feed for market in markets for feed in market.feeds)
+        await prices.load(list(feeds), head)
+        values, _ = await ground.reader.read([m.reading(head) for m in markets], at=head.hash)
+        snapshot = assemble(head, watched, markets, values)
+        by_name = {market.name: market for market in markets}
+        outlook = look_ahead(snapshot, watched, by_name, prices.series, shipped())
+        return Seen(watched=watched, snapshot=snapshot, outlook=outlook)
+
+
+class _KnownRounds:
+    """The rounds that the store has, where there is one that can be read; it is not written to."""
+
+    def __init__(self, path: Path) -> None:
+        self._store: PriceStore | None = None
+        try:
+            self._store = PriceStore.to_read(path)
+        except DatabaseUnusableError:
+            # Whatever is wrong with the journal, the chain has the rounds as well.
+            return
+
+    def add(self, chain_id: int, feed: Address, rounds: Iterable[Round]) -> None:
+        """Nothing: who only asks changes nothing."""
+
+    def since(self, chain_id: int, feed: Address, timestamp: int) -> Sequence[Round]:
+        """What is there."""
+        return () if self._store is None else self._store.rounds.since(chain_id, feed, timestamp)
+
+
+async def _run(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return method(*args, **kwargs)

@@ -16,7 +16,7 @@ COMMANDS = {
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
-    "forecast": "Fit the breach probabilities on price histories, and score them.",
+    "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "prices": "Keep the price history that forecasts are fitted on.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",

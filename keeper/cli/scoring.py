@@ -89,7 +89,7 @@ def score(
     from keeper.forecast.realised import DAY_S
 
     for option, path in (("--report", report), ("--picture", picture), ("--dump", dump)):
-        _check_can_be_written(option, path)
+        check_can_be_written(option, path)
     with _prices(data, config) as prices:
         known, hashes = _histories(prices, pairs)
     calibration = shipped() if fit_until is None else fit(known, _end_of(fit_until), hashes)
@@ -157,7 +157,7 @@ def _span(start: datetime | None, end: datetime | None, fitted_until: float) -> 
     return begin, stop
 
 
-def _check_can_be_written(option: str, path: Path | None) -> None:
+def check_can_be_written(option: str, path: Path | None) -> None:
     """Before the minutes that the scores take."""
     if path is None or (
         path.parent.is_dir()
@@ -187,7 +187,7 @@ def fit(
     """Fit the volatility's forecast and the tables, and write them as one JSON file."""
     from keeper.backtest import calibrate
 
-    _check_can_be_written("--out", out)
+    check_can_be_written("--out", out)
     from keeper.backtest.shipped import save
 
     with _prices(data, config) as prices:

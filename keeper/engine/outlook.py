@@ -40,6 +40,8 @@ class Outlook:
     """Log market price less log oracle price, of each column whose market is known."""
     now: int
     calibration: Calibration | None
+    asked: Asked | None
+    """What the forecast went by, for further questions about the same moment."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -90,6 +92,7 @@ def nothing_known(count: int) -> Outlook:
         gaps=(None,),
         now=0,
         calibration=None,
+        asked=None,
     )
 
 
@@ -119,13 +122,14 @@ def look_ahead(
     now = snapshot.head.timestamp
     gaps = [_gap(column, series, market_prices or {}, now) for column in book.columns]
     scales = Scales.of(book.columns, series, calibration, now)
+    asked = Asked(
+        scales=scales,
+        market_prices=book.p * np.exp([gap or 0.0 for gap in gaps]),
+        short=covariance(book.columns, series, now),
+    )
     found = forecast(
         book,
-        Asked(
-            scales=scales,
-            market_prices=book.p * np.exp([gap or 0.0 for gap in gaps]),
-            short=covariance(book.columns, series, now),
-        ),
+        asked,
         horizon_s=np.array([float(watched[row].policy.horizon_s) for row in rows]),
     )
     return Outlook(
@@ -139,6 +143,7 @@ def look_ahead(
         gaps=tuple(gaps),
         now=now,
         calibration=calibration,
+        asked=asked,
     )
 
 
