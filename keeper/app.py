@@ -14,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from keeper.backtest.shipped import shipped
 from keeper.chain.heads import Heads
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError, Rpc, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
 from keeper.chain.signer import Signer
 from keeper.chain.transactions import TransactionManager
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
@@ -58,8 +59,9 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
 
 
 async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: bool) -> None:
-    rpc = Rpc(settings.chain.rpc_url)
+    rpc = Pool.of(settings.chain)
     try:
+        await _reached(_check_chains, rpc, settings, once=once)
         local = await _reached(checked, rpc, settings, once=once)
         signers = await _signers(settings, local=local) if live else {}
         store = Store(settings.store_path)
@@ -99,7 +101,7 @@ class Daemon:
     def __init__(
         self,
         settings: Settings,
-        rpc: Rpc,
+        rpc: Pool,
         store: Store,
         signers: dict[Address, Signer],
         turn: asyncio.Lock,
@@ -107,7 +109,7 @@ class Daemon:
         live: bool,
     ) -> None:
         chain = settings.chain
-        self._heads = Heads(rpc, ws_url=chain.ws_url, poll_interval_s=chain.poll_interval_s)
+        self._heads = Heads(rpc, poll_interval_s=chain.poll_interval_s)
         self._transactions = TransactionManager(
             rpc=rpc,
             chain_id=chain.chain_id,
@@ -213,7 +215,28 @@ async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -
         raise TemporaryError(str(error)) from error
 
 
-async def checked(rpc: Rpc, settings: Settings) -> bool:
+async def _check_chains(pool: Pool, settings: Settings) -> None:
+    """No endpoint may serve another chain; of those that read, one must answer."""
+    told = await asyncio.gather(
+        *(endpoint.chain_id() for endpoint in pool.endpoints), return_exceptions=True
+    )
+    for each, found in zip(settings.chain.endpoints, told, strict=True):
+        if isinstance(found, int):
+            check_chain_id(settings, found, each.name)
+        elif not isinstance(found, EndpointUnavailableError):
+            raise found
+    silent = [
+        found
+        for endpoint, found in zip(pool.endpoints, told, strict=True)
+        if endpoint.use.reads and isinstance(found, EndpointUnavailableError)
+    ]
+    if len(silent) == len(pool.readers):
+        raise silent[0]
+    for error in silent:
+        log.warning("endpoint.down", reason=str(error))
+
+
+async def checked(rpc: JsonRpc, settings: Settings) -> bool:
     """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
     check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
     head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()

@@ -25,6 +25,7 @@ from keeper.chain.rpc import (
     RpcError,
 )
 from keeper.chain.send_errors import limited
+from keeper.chain.settings import ChainSettings, Use
 from keeper.chain.standing import EndpointState, Standing
 
 log = structlog.get_logger()
@@ -49,12 +50,12 @@ class Endpoint:
         *,
         chain_id: int,
         ws_url: str | None = None,
-        reads: bool = True,
+        use: Use = Use.ALL,
         clock: Clock = time.monotonic,
     ) -> None:
         self.name = rpc.name
         self.ws_url = ws_url
-        self.reads = reads
+        self.use = use
         self.state = EndpointState()
         self.alone = False
         """Whether there is no other that reads: then it is taken back when it is right again."""
@@ -99,6 +100,10 @@ class Endpoint:
         (answer,) = await self.batch([Request(method=method, params=params)])
         return _answer_of(self.name, answer)
 
+    async def chain_id(self) -> int:
+        """The chain that it serves, whichever it is. Raises `EndpointUnavailableError`."""
+        return _chain_id(self.name, await self._rpc.read("eth_chainId"))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._rpc.close()
@@ -117,12 +122,7 @@ class Endpoint:
         return max(0.0, self.state.retry_at_s - self._clock())
 
     def _check_chain(self, told: Any) -> None:
-        try:
-            found = int(told, 16)
-        except (TypeError, ValueError):
-            raise EndpointUnavailableError(
-                f"{self.name} does not tell its chain: {told!r:.80}"
-            ) from None
+        found = _chain_id(self.name, told)
         if found != self._chain_id:
             raise WrongChainError(f"{self.name} serves chain {found}, not {self._chain_id}")
 
@@ -185,8 +185,24 @@ class Pool:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         """`endpoints` in order of preference; at least one reads."""
         self.endpoints = tuple(endpoints)
-        self.readers = tuple(each for each in endpoints if each.reads)
+        self.readers = tuple(each for each in endpoints if each.use.reads)
         self.readers[0].alone = len(self.readers) == 1
+
+    @classmethod
+    def of(cls, chain: ChainSettings, *, clock: Clock = time.monotonic) -> "Pool":
+        """Over the configured endpoints."""
+        return cls(
+            [
+                Endpoint(
+                    Rpc(each.url, name=each.name),
+                    chain_id=chain.chain_id,
+                    ws_url=each.ws_url,
+                    use=each.use,
+                    clock=clock,
+                )
+                for each in chain.endpoints
+            ]
+        )
 
     @property
     def name(self) -> str:
@@ -231,11 +247,8 @@ class Pool:
         return refusals
 
     async def call(self, method: str, *params: Any) -> Any:
-        """As `Rpc.call`, by the first endpoint that answers."""
-        (answer,) = await self.batch([Request(method=method, params=params)])
-        if isinstance(answer, RpcError):
-            raise answer
-        return answer
+        """As `Rpc.call`, by the endpoint that is asked first: one POST, which nobody repeats."""
+        return await self.in_order()[0].call(method, *params)
 
     async def read(self, method: str, *params: Any) -> Any:
         """As `Rpc.read`, by the first endpoint that answers."""
@@ -283,6 +296,13 @@ def _counted(answers: Sequence[Any], *, asked: int) -> Tally:
 
 def _is_limit(answer: Any | RpcError) -> bool:
     return isinstance(answer, RpcError) and limited(answer.code, answer.message)
+
+
+def _chain_id(name: str, told: Any) -> int:
+    try:
+        return int(told, 16)
+    except (TypeError, ValueError):
+        raise EndpointUnavailableError(f"{name} does not tell its chain: {told!r:.80}") from None
 
 
 def _answer_of(name: str, answer: Any | RpcError) -> Any:

@@ -1,6 +1,7 @@
 """What the chain layer needs to know: the node, the fees and the keys."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -11,18 +12,50 @@ MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
 """The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
 
 
+class Use(Enum):
+    """What an endpoint is for."""
+
+    ALL = "all"
+    READ = "read"
+    SEND = "send"
+    PRIVATE = "private"
+    """It takes transactions and keeps them from the public mempool."""
+
+    @property
+    def reads(self) -> bool:
+        return self in (Use.ALL, Use.READ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """One endpoint. The URLs may hold an API key and are kept out of the repr."""
+
+    name: str | None
+    """As it is logged; None: by its host."""
+    url: str = field(repr=False)
+    ws_url: str | None = field(default=None, repr=False)
+    """New heads are heard here; without it the URL is polled."""
+    use: Use = Use.ALL
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
-    """One chain and how to reach it. The URLs may hold an API key and are kept out of the repr."""
+    """One chain and how to reach it."""
 
     chain_id: int
-    rpc_url: str = field(repr=False)
-    ws_url: str | None = field(repr=False)
-    """New heads are heard here; without it the RPC URL is polled."""
+    endpoints: tuple[EndpointSettings, ...]
+    """In order of preference; at least one reads, and one sends."""
+    private_only: bool = False
+    """Never send to the public ones what a private one could take."""
     poll_interval_s: float
     confirmations: int
     """Depth, counted from the block that includes it as 1, at which a transaction is final."""
     multicall: Address
+
+    @property
+    def rpc_url(self) -> str:
+        """Of the endpoint that is read first."""
+        return next(each.url for each in self.endpoints if each.use.reads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import structlog
 
 from keeper.chain.fees import Fees
 from keeper.chain.prepare import Prepared
-from keeper.chain.rpc import EndpointUnavailableError, Request, Rpc, RpcError, retry_reads
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request, RpcError, retry_reads
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
 from keeper.model.records import Attempt, Intent, MinedReceipt, State
@@ -82,7 +82,7 @@ class TransactionManager:
     def __init__(
         self,
         *,
-        rpc: Rpc,
+        rpc: JsonRpc,
         chain_id: int,
         signers: dict[Address, Signer],
         fees: FeeSettings,

@@ -118,7 +118,7 @@ def _guard(running: Fork, settings: Settings, folder: Path) -> dict[str, Any]:
         "KEEPER_CHAIN__RPC_URL": running.rpc_url,
         "KEEPER_CHAIN__WS_URL": running.ws_url,
         "KEEPER_STORE__PATH": str(folder / "keeper.sqlite3"),
-    }
+    } | {name: "" for name in settings.document.environ if name.startswith("KEEPER_ENDPOINTS__")}
     return {
         "config": str(config),
         "environment": environment()

@@ -38,8 +38,17 @@ PUBLIC_ADDRESSES = frozenset(
 """Accounts 0 to 19 of the mnemonic that Anvil and Hardhat print at start: `test … test junk`."""
 
 
-def check_chain_id(settings: Settings, answered: int) -> None:
-    """The node must serve the chain that is configured."""
+def check_chain_id(settings: Settings, answered: int, endpoint: str | None = None) -> None:
+    """The node must serve the chain that is configured. `endpoint`: the name of its section."""
+    if answered != settings.chain.chain_id and endpoint is not None:
+        raise settings.error(
+            "endpoints",
+            endpoint,
+            "url",
+            what=f"this endpoint answers for chain {answered}, not {settings.chain.chain_id}",
+            why="positions, prices and signatures belong to one chain",
+            fix=f"point it to a node of chain {settings.chain.chain_id}, or take it away",
+        )
     if answered != settings.chain.chain_id:
         raise settings.error(
             "chain",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
+from keeper.config.urls import normal
 
 NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
@@ -13,7 +14,7 @@ Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
 
 def contradictions(tables: Tables) -> Contradictions:
     """Every place where two settings exclude each other, or name what does not exist."""
-    for section in ("policies", "markets", "signers"):
+    for section in ("policies", "markets", "signers", "endpoints"):
         for name in getattr(tables, section):
             if not NAME.fullmatch(name):
                 yield (
@@ -38,6 +39,7 @@ def contradictions(tables: Tables) -> Contradictions:
     for name, signer in tables.signers.items():
         yield from _signer_contradictions(("signers", name), signer)
     yield from _market_price_contradictions(tables)
+    yield from _endpoint_contradictions(tables)
     yield from _position_contradictions(tables)
 
 
@@ -119,6 +121,53 @@ def _signer_contradictions(path: tuple[str, ...], signer: SignerTable) -> Contra
                 "__PRIVATE_KEY",
             ),
         )
+
+
+def _endpoint_contradictions(tables: Tables) -> Contradictions:
+    uses = {name: table.use for name, table in tables.endpoints.items()}
+    if tables.chain.rpc_url is None and not {"all", "read"} & set(uses.values()):
+        yield (
+            ("chain", "rpc_url"),
+            WrongValueError(
+                "no endpoint reads the chain",
+                "without one nothing is seen of the positions",
+                'add a line such as: rpc_url = "http://127.0.0.1:8545"; or an [endpoints.<name>] '
+                'with its url and use = "all"',
+            ),
+        )
+    elif tables.chain.rpc_url is None and set(uses.values()) == {"read"}:
+        yield (
+            ("endpoints", next(iter(uses)), "use"),
+            WrongValueError(
+                "no endpoint takes transactions",
+                "a keeper that cannot send protects nobody",
+                'leave `use` out of one of them, or add one with use = "send" or "private"',
+            ),
+        )
+    if tables.chain.rpc_url is None and tables.chain.ws_url is not None:
+        yield (
+            ("chain", "ws_url"),
+            WrongValueError(
+                "ws_url has no rpc_url beside it",
+                "a socket belongs to the endpoint whose heads it announces early",
+                "write it into that endpoint's section",
+            ),
+        )
+    named = {("endpoints", name, "url"): table.url for name, table in tables.endpoints.items()}
+    seen: dict[str, str] = {}
+    if tables.chain.rpc_url is not None:
+        seen[normal(tables.chain.rpc_url)] = "chain.rpc_url"
+    for path, url in named.items():
+        first = seen.setdefault(normal(url), ".".join(path))
+        if first != ".".join(path):
+            yield (
+                path,
+                WrongValueError(
+                    f"this is the same endpoint as {first}",
+                    "asked twice, it would confirm itself",
+                    "take one of them away, or name another provider",
+                ),
+            )
 
 
 def _position_contradictions(tables: Tables) -> Contradictions:

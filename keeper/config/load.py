@@ -1,14 +1,15 @@
 """From a path to settings: read, refuse what cannot be meant, build the layers' values."""
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
+from keeper.chain.settings import ChainSettings, EndpointSettings, FeeSettings, SignerSettings, Use
 from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
@@ -104,19 +105,24 @@ def _raise(*found: Problem) -> None:
 
 
 def _with_urls_expanded(document: Document, environ: Mapping[str, str]) -> Mapping[str, Any]:
-    chain = document.values.get("chain")
-    if not isinstance(chain, dict):
-        return document.values
-    expanded, found = dict(chain), []
-    for key in {"rpc_url", "ws_url"} & chain.keys():
-        if f"KEEPER_CHAIN__{key.upper()}" in document.environ:
+    values = copy.deepcopy(dict(document.values))
+    endpoints = values.get("endpoints")
+    sections: dict[tuple[str, ...], Any] = {("chain",): values.get("chain")}
+    if isinstance(endpoints, dict):
+        sections |= {("endpoints", name): table for name, table in endpoints.items()}
+    found = []
+    for path, section in sections.items():
+        if not isinstance(section, dict):
             continue
-        try:
-            expanded[key] = urls.expand(chain[key], environ)
-        except WrongValueError as wrong:
-            found.append(problems.problem(document, ("chain", key), wrong))
+        for key in {"rpc_url", "url", "ws_url"} & section.keys():
+            if "KEEPER_" + "__".join((*path, key)).upper() in document.environ:
+                continue
+            try:
+                section[key] = urls.expand(section[key], environ)
+            except WrongValueError as wrong:
+                found.append(problems.problem(document, (*path, key), wrong))
     _raise(*found)
-    return {**document.values, "chain": expanded}
+    return values
 
 
 def _folder(document: Document) -> Path:
@@ -132,8 +138,8 @@ def _build(document: Document, tables: Tables) -> Settings:
         log_level=cast("LogLevel", tables.log.level),
         chain=ChainSettings(
             chain_id=tables.chain.id,
-            rpc_url=tables.chain.rpc_url,
-            ws_url=tables.chain.ws_url,
+            endpoints=tuple(_endpoints(tables)),
+            private_only=tables.chain.private_sending == "only",
             poll_interval_s=tables.chain.poll_interval_s,
             confirmations=tables.chain.confirmations,
             multicall=tables.chain.multicall,
@@ -158,6 +164,14 @@ def _build(document: Document, tables: Tables) -> Settings:
         },
         positions=tuple(PositionSettings(**position.model_dump()) for position in tables.positions),
     )
+
+
+def _endpoints(tables: Tables) -> Iterator[EndpointSettings]:
+    """The one in [chain] first, then the named ones in the file's order."""
+    if tables.chain.rpc_url is not None:
+        yield EndpointSettings(name=None, url=tables.chain.rpc_url, ws_url=tables.chain.ws_url)
+    for name, table in tables.endpoints.items():
+        yield EndpointSettings(name=name, url=table.url, ws_url=table.ws_url, use=Use(table.use))
 
 
 def _policy(name: str, table: PolicyTable) -> Policy:

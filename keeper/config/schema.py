@@ -33,10 +33,13 @@ FilePath = Annotated[Path, PlainValidator(fields.path)]
 OptionalAddress = Annotated[Address | None, PlainValidator(fields.address)]
 OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
 HttpUrl = Annotated[str, PlainValidator(urls.http_url)]
+OptionalHttpUrl = Annotated[str | None, PlainValidator(urls.http_url)]
 OptionalWsUrl = Annotated[str | None, PlainValidator(urls.ws_url)]
 OptionalPassword = Annotated[SecretStr | None, PlainValidator(fields.secret)]
 OptionalPrivateKey = Annotated[SecretStr | None, PlainValidator(fields.private_key)]
 Protocol = Annotated[str, PlainValidator(fields.one_of("aave_v3"))]
+EndpointUse = Annotated[str, PlainValidator(fields.one_of("all", "read", "send", "private"))]
+PrivateSending = Annotated[str, PlainValidator(fields.one_of("first", "only"))]
 Level = Annotated[str, PlainValidator(fields.one_of("debug", "info", "warning", "error"))]
 
 
@@ -48,11 +51,18 @@ class Table(BaseModel):
 
 class ChainTable(Table):
     id: Count = Field(examples=["1"])
-    rpc_url: HttpUrl = Field(examples=['"http://127.0.0.1:8545"'])
+    rpc_url: OptionalHttpUrl = None
     ws_url: OptionalWsUrl = None
+    private_sending: PrivateSending = "first"
     poll_interval_s: Seconds = 1.0
     confirmations: Count = 1
     multicall: AddressText = MULTICALL3
+
+
+class EndpointTable(Table):
+    url: HttpUrl = Field(examples=['"https://eth.example/v3/${RPC_KEY}"'])
+    ws_url: OptionalWsUrl = None
+    use: EndpointUse = "all"
 
 
 class StoreTable(Table):
@@ -118,6 +128,7 @@ class Tables(BaseSettings):
     )
 
     chain: ChainTable
+    endpoints: dict[str, EndpointTable] = {}
     store: StoreTable = StoreTable()
     log: LogTable = LogTable()
     fees: FeesTable

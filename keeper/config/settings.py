@@ -54,7 +54,12 @@ class Settings:
     @property
     def secrets(self) -> frozenset[str]:
         """What must never be logged: keys, passwords, and the parts of URLs that may be keys."""
-        of_urls = secret_parts(self.chain.rpc_url) | secret_parts(self.chain.ws_url or "")
+        of_urls = frozenset(
+            part
+            for endpoint in self.chain.endpoints
+            for url in (endpoint.url, endpoint.ws_url or "")
+            for part in secret_parts(url)
+        )
         of_signers = (
             secret.get_secret_value()
             for signer in self.signers.values()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,8 +43,10 @@ def ws_url(value: Any) -> str:
 
 def _url(value: Any, *schemes: str) -> str:
     url = text(value).strip()
+    near = True
     try:
         parts = urlsplit(url)
+        near = parts.scheme in {"https", "wss"} or _is_near(parts.hostname or "")
         valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
@@ -53,7 +56,30 @@ def _url(value: Any, *schemes: str) -> str:
             "keeper must know how to reach the node",
             f'write it like "{schemes[0]}://127.0.0.1:8545"',
         )
+    if not near:
+        raise WrongValueError(
+            f"{schemes[0]} to a remote host is not encrypted",
+            "whoever is on the way can read the API key and change what the node says",
+            f"write {schemes[1]}:// if the provider offers it, or reach it through a tunnel",
+        )
     return url
+
+
+def normal(url: str) -> str:
+    """The same for two URLs that lead to the same place."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{(parts.hostname or '').lower()}:{port}{parts.path.rstrip('/')}?{parts.query}"
+
+
+def _is_near(host: str) -> bool:
+    """Whether what is sent there stays in a network of one's own: this machine, a private address,
+    or a name that means nothing outside, as a container's."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
+    return address.is_private or address.is_loopback
 
 
 def _refuse_written_secret(url: str) -> None:
@@ -62,10 +88,11 @@ def _refuse_written_secret(url: str) -> None:
     except ValueError:
         return
     words = re.split(r"[/&=]", f"{parts.path}/{parts.query}")
-    if parts.password or any(API_KEY.fullmatch(word) for word in words):
+    if parts.password or parts.username or any(API_KEY.fullmatch(word) for word in words):
         raise WrongValueError(
             "the URL holds an API key or a password",
             "files are copied, committed and backed up",
             "write ${RPC_KEY} in its place and set the environment variable RPC_KEY to it, or give "
-            "the whole URL by KEEPER_CHAIN__RPC_URL or KEEPER_CHAIN__WS_URL",
+            "the whole URL by KEEPER_CHAIN__RPC_URL, KEEPER_CHAIN__WS_URL or "
+            "KEEPER_ENDPOINTS__<NAME>__URL",
         )

@@ -111,7 +111,7 @@ def write_config(
         write_keystore(folder / f"{name}.json", heirs[owner].key)
     kept = {key: value for key, value in original["chain"].items() if key in KEPT_CHAIN_KEYS}
     values = {
-        **original,
+        **{key: value for key, value in original.items() if key != "endpoints"},
         "chain": {"id": fork.chain_id, "rpc_url": fork.rpc_url, "ws_url": fork.ws_url, **kept},
         "store": {"path": JOURNAL},
         "signers": {name: {"keystore": f"{name}.json"} for name in signers.values()},

@@ -13,6 +13,8 @@ from eth_utils.crypto import keccak
 Json = dict[str, Any]
 SEND = "eth_sendRawTransaction"
 POLL = "eth_getBlockByNumber"
+CHAIN = "eth_chainId"
+"""Rides along wherever the node is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Post:
     @property
     def asks(self) -> bool:
         """Whether it asks the node for more than its newest head."""
-        return not {SEND, POLL}.issuperset(self.methods)
+        return not {SEND, POLL, CHAIN}.issuperset(self.methods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from keeper.devnet.proxy import Gate, RecordingProxy
-from keeper.devnet.recording import POLL, SEND
+from keeper.devnet.recording import CHAIN, POLL, SEND
 from tests.devnet.keeping.gates import Lost, Outage, Unheard, WithoutMethod, carries, nth
 from tests.devnet.keeping.ground import DEADLINE_BLOCKS, Ground, target_of
 
@@ -72,7 +72,8 @@ async def test_endpoint__heads_missed__are_noticed_and_filled_in(ground: Ground)
         await running.said("heads.missed", count=len(missed), block=ground.block())
         await running.said("pass.done", block=ground.block())
         await running.said("heads.backfilled", blocks=len(missed))
-        assert (POLL,) * len(missed) in [post.methods for post in proxy.recording.posts]
+        asked = [post.methods for post in proxy.recording.posts]
+        assert (CHAIN, *(POLL,) * len(missed)) in asked
         # The forecast has every round that was published meanwhile.
         stored = ground.query("SELECT answer FROM feed_rounds ORDER BY updated_at, round_id")
         assert [int(answer) for answer in stored][-len(missed) :] == missed

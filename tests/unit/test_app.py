@@ -11,8 +11,15 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from keeper import app
+from keeper.chain import pool
 from keeper.chain.rpc import EndpointUnavailableError
-from keeper.chain.settings import MULTICALL3, ChainSettings, FeeSettings, SignerSettings
+from keeper.chain.settings import (
+    MULTICALL3,
+    ChainSettings,
+    EndpointSettings,
+    FeeSettings,
+    SignerSettings,
+)
 from keeper.config.document import Document
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 from keeper.engine.engine import Engine
@@ -76,7 +83,7 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
         chain.pass_over(head)
 
     monkeypatch.setattr(Engine, "run_pass", run_pass)
-    monkeypatch.setattr(app, "Rpc", lambda _: chain.node.rpc)
+    monkeypatch.setattr(pool, "Rpc", lambda *_, **__: chain.node.rpc)
     monkeypatch.setitem(PROTOCOLS, "aave_v3", Toy())
     return chain
 
@@ -102,8 +109,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         chain=ChainSettings(
             chain_id=CHAIN_ID,
-            rpc_url="http://node",
-            ws_url=None,
+            endpoints=(EndpointSettings(name=None, url="http://node"),),
             poll_interval_s=0.001,
             confirmations=2,
             multicall=MULTICALL3,

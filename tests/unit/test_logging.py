@@ -149,7 +149,7 @@ def test_run__crashes_unexpectedly__the_log_tells_where_without_secrets(
     monkeypatch.setattr(app, "run", crash)
     monkeypatch.setenv("RPC_KEY", API_KEY)
     path = tmp_path / "keeper.toml"
-    path.write_text(VALID.replace("127.0.0.1:8545", "${RPC_KEY}.node.example:8545"))
+    path.write_text(VALID.replace("http://127.0.0.1:8545", "https://${RPC_KEY}.node.example:8545"))
     with pytest.raises(SystemExit) as ended:
         run(path, once=True, live=False)
     assert ended.value.code == 1
