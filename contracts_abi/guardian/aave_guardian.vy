@@ -111,20 +111,9 @@ def set_mandate(market: address, terms: core.Mandate) -> bytes32:
     @param terms The mandate; README.md beside this contract explains each field
     @return The hash that the keeper's calls must carry
     """
-    if not market.is_contract:
-        refusals._refuse_address(refusals.UNKNOWN_MARKET, market, 0)
-    at: aave.Market = aave._open(market)
-    for token: address in terms.collaterals:
-        if token == empty(address):
-            continue
-        asset: aave.Asset = aave._asset(at, market, token, core.OWNER)
-        if terms.slippage_urgent_bps > asset.half_bonus_bps:
-            refusals._refuse(
-                refusals.SLIPPAGE_ABOVE_HALF_BONUS, terms.slippage_urgent_bps, asset.half_bonus_bps
-            )
-    if terms.emergency_health != 0:
-        self._check_route(market, terms, terms.emergency_collateral, self._emergency_route(terms))
-    return core._set_mandate(market, terms)
+    mandate_hash: bytes32 = core._set_mandate(market, terms)
+    self._check_market(market, terms)
+    return mandate_hash
 
 
 # -- the keeper
@@ -394,10 +383,12 @@ def _deleverage(
         wanted=amount,
         route=route,
     )
+    self._taken = 0
     if flash_loan:
         self._borrow(step)
     else:
         self._swap(step, self)
+    core._expect_nothing()
     self._return_rest(debt, at.pool, held, core.OWNER)
 
     taken: uint256 = self._taken
@@ -487,6 +478,26 @@ def _withdraw(step: Unwind, amount: uint256, to: address):
 
 @internal
 @view
+def _check_market(market: address, terms: core.Mandate):
+    """
+    @dev What a mandate may say here. The bonus is the one that the owner has now: an action is also
+         held to half of the bonus at its own time.
+    """
+    if not market.is_contract:
+        refusals._refuse_address(refusals.UNKNOWN_MARKET, market, 0)
+    at: aave.Market = aave._open(market)
+    for token: address in terms.collaterals:
+        if token == empty(address):
+            continue
+        half: uint256 = aave._asset(at, market, token, core.OWNER).half_bonus_bps
+        if terms.slippage_urgent_bps > half:
+            refusals._refuse(refusals.SLIPPAGE_ABOVE_HALF_BONUS, terms.slippage_urgent_bps, half)
+    if terms.emergency_health != 0:
+        self._check_emergency(market, terms)
+
+
+@internal
+@view
 def _check_route(
     market: address, terms: core.Mandate, collateral: address, route: DynArray[address, 3]
 ):
@@ -497,6 +508,21 @@ def _check_route(
     for pool: address in route:
         if pool == empty(address) or pool not in terms.pools:
             refusals._refuse_addresses(refusals.POOL_NOT_ALLOWED, pool, market)
+
+
+@internal
+@view
+def _check_emergency(market: address, terms: core.Mandate):
+    """
+    @dev Refuses, while there is time, an emergency route that does not lead where it should.
+    """
+    route: DynArray[address, 3] = self._emergency_route(terms)
+    self._check_route(market, terms, terms.emergency_collateral, route)
+    token: address = terms.emergency_debt
+    for _: uint256 in range(len(route), bound=3):
+        token = uniswap._sold(route.pop(), token)
+    if token != terms.emergency_collateral:
+        refusals._refuse_addresses(refusals.ROUTE_BROKEN, token, terms.emergency_collateral)
 
 
 @internal
@@ -542,7 +568,8 @@ def _unwindable(
 ) -> uint256:
     """
     @dev The debt to repay: what is wanted, within the limit and what the owner's aTokens and their
-         allowance pay for. Figures of a refusal are in units of the debt.
+         allowance pay for. Figures of a refusal are in units of the debt; an unlimited allowance is
+         cut down to where it no longer matters, before it is multiplied.
     """
     a_token: IERC20 = IERC20(sold.a_token)
     balance: uint256 = staticcall a_token.balanceOf(core.OWNER)

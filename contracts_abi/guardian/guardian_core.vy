@@ -8,7 +8,8 @@
      1. Only the owner, fixed at deployment, sets, revokes or unfreezes. There is no admin.
      2. `_spend` is the only place where an allowance is used up, and `_accrued` the only one where
         it grows: by time alone, never by `set_mandate`, `revoke_mandate`, `unfreeze` or `consent`.
-     3. A callback is accepted once, from the one caller, selector and data that `_expect` stored.
+     3. A callback is accepted once, from the one caller, selector and data that `_expect` stored,
+        and never after the entry point has ended.
      Health is in WAD (10**18 is where liquidation starts), values are in the market's base
      currency, slippage is in basis points, times are in Unix seconds.
 @license Apache-2.0
@@ -258,7 +259,7 @@ def consent(market: address, limit_max: uint256, limit_per_second: uint256, expi
 @internal
 def _set_mandate(market: address, terms: Mandate) -> bytes32:
     """
-    @dev The guardian checks what depends on its protocol before it calls this.
+    @dev The guardian checks what depends on its protocol itself.
     """
     self._only_owner()
     self._check_terms(market, terms)
@@ -419,6 +420,14 @@ def _expect(caller: address, selector: bytes4, data_hash: bytes32):
          not locked, but must be the one that was announced here.
     """
     self._expected = self._callback_id(caller, selector, data_hash)
+
+
+@internal
+def _expect_nothing():
+    """
+    @dev At the end of an entry point: a pool that did not call back must not do so outside of it.
+    """
+    self._expected = empty(bytes32)
 
 
 @internal

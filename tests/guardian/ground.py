@@ -173,6 +173,10 @@ class Ground:
         """The mandate with these fields, not set."""
         return replace(self.mandate, **changes)
 
+    def elsewhere(self, owner: Address) -> Contract:
+        """Another owner's guardian."""
+        return deploy(self.chain, owner)
+
     # -- calls ---------------------------------------------------------------------------------
 
     def send(self, sender: Address, function: str, *arguments: object) -> dict[str, Any]:
@@ -188,11 +192,15 @@ class Ground:
 
     def refusal(self, sender: Address, function: str, *arguments: object) -> Refusal:
         """The error of a call to the guardian that must fail."""
+        return self.refusal_of(self._request(sender, function, *arguments))
+
+    def refusal_of(self, request: Mapping[str, str]) -> Refusal:
+        """The error of any call that must fail."""
         try:
-            self.simulated(sender, function, *arguments)
+            self.chain.rpc.call("eth_call", request, "latest")
         except RpcError as error:
             return refused_with(error)
-        raise AssertionError(f"{function}{arguments} was not refused")
+        raise AssertionError(f"{request} was not refused")
 
     def events(self, receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the guardian logged: each event's fields, its name as `event`."""

@@ -1,0 +1,55 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title A token that returns nothing, wants an allowance of zero before another, and may take a fee
+@notice For tests: anyone mints.
+@license Apache-2.0
+"""
+
+decimals: public(constant(uint8)) = 6
+name: public(constant(String[8])) = "Odd"
+symbol: public(constant(String[3])) = "ODD"
+
+balanceOf: public(HashMap[address, uint256])
+allowance: public(HashMap[address, HashMap[address, uint256]])
+totalSupply: public(uint256)
+fee_bps: public(uint256)
+
+
+@external
+def mint(account: address, amount: uint256):
+    self.balanceOf[account] += amount
+    self.totalSupply += amount
+
+
+@external
+def charge(fee_bps: uint256):
+    """
+    @notice What every transfer loses from now on.
+    """
+    self.fee_bps = fee_bps
+
+
+@external
+def approve(spender: address, amount: uint256):
+    assert amount == 0 or self.allowance[msg.sender][spender] == 0, "set it to zero first"
+    self.allowance[msg.sender][spender] = amount
+
+
+@external
+def transfer(recipient: address, amount: uint256):
+    self._move(msg.sender, recipient, amount)
+
+
+@external
+def transferFrom(sender: address, recipient: address, amount: uint256):
+    self.allowance[sender][msg.sender] -= amount
+    self._move(sender, recipient, amount)
+
+
+@internal
+def _move(sender: address, recipient: address, amount: uint256):
+    fee: uint256 = amount * self.fee_bps // 10_000
+    self.balanceOf[sender] -= amount
+    self.balanceOf[recipient] += amount - fee
+    self.totalSupply -= fee

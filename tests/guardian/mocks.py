@@ -1,0 +1,50 @@
+"""Contracts that do what the real ones never do."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from vyper.compiler import compile_code  # type: ignore[import-untyped]  # it ships no types
+
+from keeper.devnet.aave import ZERO_ADDRESS
+from keeper.devnet.artifacts import Artifact, Artifacts, Contract, Interface
+from keeper.devnet.chain import LocalChain
+from keeper.devnet.uniswap import MAX_UINT256
+from tests.devnet.support import create
+from tests.guardian.ground import USDC
+
+_CONTRACTS: Final = Path(__file__).parent / "contracts"
+
+
+def mock(chain: LocalChain, name: str) -> Contract:
+    """One of `contracts/`, deployed."""
+    output = compile_code(
+        (_CONTRACTS / f"{name}.vy").read_text(), output_formats=["abi", "bytecode"]
+    )
+    artifact = Artifact(
+        interface=Interface(tuple(output["abi"])), bytecode=output["bytecode"][2:], links={}
+    )
+    return create(chain, artifact)
+
+
+def list_odd_token(chain: LocalChain, artifacts: Artifacts) -> Contract:
+    """A token with USDT's manners, worth a dollar, with a million of it to borrow: no collateral."""
+    odd, aave = mock(chain, "OddToken"), chain.contracts.aave
+    admin = chain.account("deployer").address
+    usdc: Any = chain.read(aave.pool, "getReserveData", chain.contracts.tokens["USDC"].address)
+    feed = chain.contracts.feeds["USDC"].address
+    implementations = [
+        create(chain, artifacts.aave(f"protocol/tokenization/{name}"), aave.pool.address).address
+        for name in ("AToken", "StableDebtToken", "VariableDebtToken")
+    ]
+    names = ("aODD", "aODD", "vODD", "vODD", "sODD", "sODD")
+    listing = (
+        *(*implementations, 6, usdc[11], odd.address, admin, ZERO_ADDRESS),
+        *(*names, b""),
+    )
+    chain.transact(admin, aave.oracle, "setAssetSources", [odd.address], [feed])
+    chain.transact(admin, aave.pool_configurator, "initReserves", [listing])
+    chain.transact(admin, aave.pool_configurator, "setReserveBorrowing", odd.address, True)
+    chain.transact(admin, odd, "mint", admin, 10**6 * USDC)
+    chain.transact(admin, odd, "approve", aave.pool.address, MAX_UINT256)
+    chain.transact(admin, aave.pool, "supply", odd.address, 10**6 * USDC, admin, 0)
+    return odd

@@ -1,0 +1,50 @@
+"""Tokens that return nothing, that want an allowance of zero before another, that take a fee."""
+
+import pytest
+
+from keeper.devnet.artifacts import Artifacts, Contract
+from keeper.devnet.chain import VARIABLE_RATE, LocalChain
+from keeper.devnet.toolchain import Toolchain
+from keeper.model.units import WAD
+from tests.guardian.ground import USDC, Ground, ground
+from tests.guardian.mocks import list_odd_token
+
+
+@pytest.fixture
+def odd(chain: LocalChain, toolchain: Toolchain) -> Contract:
+    return list_odd_token(chain, Artifacts(node_modules=toolchain.node_modules))
+
+
+@pytest.fixture
+def owing(chain: LocalChain, odd: Contract) -> Ground:
+    """10 WETH against 16,500 of the odd token, 5,000 more of it in the owner's wallet."""
+    made = ground(chain, {"WETH": 10 * WAD}, {})
+    pool = chain.contracts.aave.pool
+    chain.transact(
+        made.owner, pool, "borrow", odd.address, 16_500 * USDC, VARIABLE_RATE, 0, made.owner
+    )
+    chain.transact(made.owner, odd, "mint", made.owner, 5_000 * USDC)
+    made.allow(odd, 5_000 * USDC)
+    return made.set_mandate(reserve=made.owner)
+
+
+def test_token_like_usdt__repaid_twice__works(owing: Ground, odd: Contract) -> None:
+    for _ in range(2):
+        before = owing.health
+        owing.send(owing.keeper, "repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
+        assert owing.health > before
+    assert owing.balance(odd, owing.guardian.address) == 0
+
+
+def test_token_with_a_fee__is_refused(owing: Ground, odd: Contract) -> None:
+    owing.chain.transact(owing.owner, odd, "charge", 100)
+    call = ("repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
+    assert owing.refusal(owing.keeper, *call) == ("TransferShort", (990 * USDC, 1_000 * USDC))
+
+
+def test_token_without_a_liquidation_threshold__is_no_collateral(
+    owing: Ground, odd: Contract
+) -> None:
+    call = ("add_collateral", owing.market, owing.hash, odd.address, 1_000 * USDC)
+    refusal = owing.refusal(owing.keeper, *call)
+    assert refusal == ("NotCollateral", (odd.address.lower(), 0))
