@@ -15,12 +15,26 @@ import structlog
 
 from keeper.devnet.chain import ChainSpec, local_chain
 from keeper.devnet.toolchain import install
-from tests.benchmarks import broadcasting, calibrating, forecasting, reading, report, signing
+from tests.benchmarks import (
+    broadcasting,
+    calibrating,
+    forecasting,
+    reading,
+    report,
+    restarting,
+    signing,
+)
 from tests.benchmarks.report import Row
 from tests.benchmarks.town import settle
 
 OUTPUT = Path("build", "bench.json")
-FIGURES = ("reading", "signing", "forecasting", "calibrating", "broadcasting")
+FIGURES = ("reading", "signing", "restarting", "forecasting", "calibrating", "broadcasting")
+IN_TOWN = {
+    "reading": reading.measure,
+    "signing": signing.measure,
+    "restarting": restarting.measure,
+}
+"""Those over a thousand positions, on one chain."""
 
 
 def main() -> None:
@@ -44,13 +58,11 @@ def main() -> None:
         add(forecasting.measure())
     if "calibrating" in chosen:
         add(calibrating.measure())
-    if {"reading", "signing"} & set(chosen):
+    if in_town := [figure for figure in IN_TOWN if figure in chosen]:
         with local_chain(ChainSpec(), toolchain) as chain:
             town = settle(chain)
-            if "reading" in chosen:
-                add(reading.measure(town))
-            if "signing" in chosen:
-                add(signing.measure(town))
+            for figure in in_town:
+                add(IN_TOWN[figure](town))
     if "broadcasting" in chosen:
         add(broadcasting.measure(toolchain))
     report.write(OUTPUT, rows)
