@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 from keeper.model.values import Head, PositionId
 from keeper.protocols.registry import PROTOCOLS
+from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, schedule
 from keeper.storage.store import Store
 
@@ -59,6 +61,21 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
 
 
 async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: bool) -> None:
+    service = unattended(settings.service) if once else settings.service
+    async with attended(
+        service,
+        chain_id=settings.chain.chain_id,
+        kill_file=settings.breakers.kill_file,
+        secrets=settings.secrets,
+        systemd_socket=settings.systemd_socket,
+        clock=time.monotonic,
+    ) as attendance:
+        await _attended(settings, attendance, turn, once=once, live=live)
+
+
+async def _attended(
+    settings: Settings, attendance: Attendance, turn: asyncio.Lock, *, once: bool, live: bool
+) -> None:
     rpc = Pool.of(settings.chain)
     try:
         await _reached(_check_chains, rpc, settings, once=once)
@@ -66,7 +83,9 @@ async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: 
         signers = await _signers(settings, local=local) if live else {}
         store = Store(settings.store_path)
         try:
-            await Daemon(settings, rpc, store, signers, turn, live=live).follow(once=once)
+            await Daemon(settings, attendance, rpc, store, signers, turn, live=live).follow(
+                once=once
+            )
         finally:
             store.close()
     finally:
@@ -101,6 +120,7 @@ class Daemon:
     def __init__(
         self,
         settings: Settings,
+        attendance: Attendance,
         rpc: Pool,
         store: Store,
         signers: dict[Address, Signer],
@@ -138,11 +158,14 @@ class Daemon:
         )
         self._live = live
         self._turn = turn
+        self._rpc = rpc
+        self._attendance = attendance
 
     async def follow(self, *, once: bool) -> None:
         """Run passes until stopped."""
         await _reached(self._resume, once=once)
         log.info("keeper.ready", live=self._live)
+        self._attendance.attendant.ready()
         scheduler = schedule(
             [
                 Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
@@ -178,15 +201,27 @@ class Daemon:
 
     async def _pass(self, head: Head, *, once: bool) -> bool:
         """Whether the pass came to its end."""
+        pulse, metrics = self._attendance.pulse, self._attendance.metrics
         async with self._turn:
+            began_s, posted = time.monotonic(), self._rpc.posted
+            pulse.head(head.number)
             try:
-                await self._engine.run_pass(head)
+                report = await self._engine.run_pass(head)
             except (EndpointUnavailableError, SQLAlchemyError) as error:
                 # Nothing is sent without the journal, so both mend themselves at a later head.
                 if once:
                     raise TemporaryError(str(error)) from error
                 log.error("pass.failed", block=head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
+                pulse.failed(str(error.args[0]))
+                metrics.failed()
                 return False
+            pulse.passed()
+            metrics.passed(
+                report,
+                duration_s=time.monotonic() - began_s,
+                round_trips=self._rpc.posted - posted,
+                now_s=time.time(),
+            )
             return True
 
     # Neither holds up a pass: they read at their own pace, and take over what they read at once.

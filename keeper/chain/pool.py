@@ -117,6 +117,11 @@ class Endpoint:
         self._turn(standing.contradicted(self.state, now_s=self._clock()))
 
     @property
+    def posted(self) -> int:
+        """How many requests have been posted to it."""
+        return self._rpc.posted
+
+    @property
     def pause_s(self) -> float:
         """How long it should be left in peace."""
         return max(0.0, self.state.retry_at_s - self._clock())
@@ -208,6 +213,11 @@ class Pool:
     def name(self) -> str:
         """Of the endpoint that would be asked now."""
         return self.in_order()[0].name
+
+    @property
+    def posted(self) -> int:
+        """How many requests have been posted to all of them."""
+        return sum(each.posted for each in self.endpoints)
 
     def in_order(self) -> list[Endpoint]:
         """Those that read, from the one to be asked first: by how they stand, then those first that

@@ -107,11 +107,14 @@ class Rpc:
         self._ids = _Ids()
         self._provider.request_counter = self._ids  # type: ignore[assignment]  # counts like it
         self._connected = False
+        self.posted = 0
+        """So many requests have been posted."""
 
     async def call(self, method: str, *params: Any) -> Any:
         """One request, one POST. Raises `RpcError` or `EndpointUnavailableError`."""
         await self._connect()
         asked = self._ids.last + 1
+        self.posted += 1
         try:
             response = await self._provider.make_request(RPCEndpoint(method), params)
         except _NO_ANSWER as error:
@@ -134,6 +137,7 @@ class Rpc:
         Raises `EndpointUnavailableError` if the batch as a whole was not answered."""
         await self._connect()
         first = self._ids.last + 1
+        self.posted += 1
         try:
             responses = await self._provider.make_batch_request(
                 [(RPCEndpoint(request.method), request.params) for request in requests]

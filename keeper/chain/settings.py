@@ -71,6 +71,22 @@ class FeeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """What stops signing, whatever the plan."""
+
+    kill_file: Path
+    """While it exists, nothing is signed."""
+    quarantine_after_reverts: int
+    """A position whose last so many plans reverted on the chain is left alone …"""
+    quarantine_s: int
+    """… for so long, from the newest of them; then one more is tried."""
+    max_transactions_per_hour: int
+    """Of one signer; replacements of one transaction count as one."""
+    max_spend_per_day_wei: Wei
+    """Of one signer: fees paid, and the most that open transactions can cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignerSettings:
     """Where one signer's key comes from: a keystore file with its password, or the environment."""
 

@@ -21,6 +21,8 @@ MAX_HORIZON_S = 365 * 24 * 3600
 MAX_FEE_GWEI = 1_000_000
 MAX_COUNT = 2**53
 """The largest chain id that JSON carries exactly; no other count comes near it."""
+MAX_PORT = 65_535
+MAX_COIN = 10**9
 MIN_POLL_S, MAX_POLL_S = 0.01, 3600
 SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -96,6 +98,37 @@ def count(value: Any) -> int:
             "the number is too large", "no chain and no node counts that far", "write a smaller one"
         )
     return int(parsed)
+
+
+def port(value: Any) -> int:
+    """A TCP port, or 0 for none."""
+    parsed = number(value)
+    if parsed == 0:
+        return 0
+    if count(value) > MAX_PORT:
+        raise WrongValueError(
+            f"{parsed} is no port",
+            f"ports go up to {MAX_PORT}",
+            "write one between 1024 and 65535, such as 9464; 0 is off",
+        )
+    return int(parsed)
+
+
+def coin_wei(value: Any) -> Wei:
+    """An amount of the chain's coin above zero as wei, rounded down."""
+    parsed = positive(value)
+    if parsed >= MAX_COIN:
+        raise WrongValueError(
+            f"{parsed} of the chain's coin cannot be meant",
+            "the amount is in whole coins, such as ether, not in wei",
+            "write coins, such as 0.5",
+        )
+    wei = int(parsed.scaleb(18).to_integral_value(ROUND_DOWN))
+    if wei == 0:
+        raise WrongValueError(
+            f"{parsed} is less than one wei", "a coin has 18 decimals", "write coins, such as 0.5"
+        )
+    return Wei(wei)
 
 
 def poll_seconds(value: Any) -> float:

@@ -9,7 +9,14 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from keeper.chain.settings import ChainSettings, EndpointSettings, FeeSettings, SignerSettings, Use
+from keeper.chain.settings import (
+    BreakerSettings,
+    ChainSettings,
+    EndpointSettings,
+    FeeSettings,
+    SignerSettings,
+    Use,
+)
 from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
@@ -24,8 +31,15 @@ from keeper.config.schema import (
 )
 from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
 from keeper.model.errors import ConfigurationError, Problem
+from keeper.model.units import Wei
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
+from keeper.service.settings import ServiceSettings
+
+FLOOR_GAS = 1_000_000
+"""A signer with less than this at the highest fee is low: about two actions with approvals."""
+DAY_GAS = 20_000_000
+"""At the highest fee, this ends a signer's day where the owner sets no other end."""
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -51,7 +65,7 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
             )
         ) from None
     _raise(*(problems.problem(document, path, wrong) for path, wrong in contradictions(tables)))
-    return _build(document, tables)
+    return _build(document, tables, systemd_socket=environ.get("NOTIFY_SOCKET"))
 
 
 def store_path(path: Path, environ: Mapping[str, str] | None = None) -> Path:
@@ -130,11 +144,12 @@ def _folder(document: Document) -> Path:
     return document.path.absolute().parent
 
 
-def _build(document: Document, tables: Tables) -> Settings:
+def _build(document: Document, tables: Tables, *, systemd_socket: str | None) -> Settings:
     folder = _folder(document)
     return Settings(
         document=document,
         store_path=folder / tables.store.path,
+        systemd_socket=systemd_socket,
         log_level=cast("LogLevel", tables.log.level),
         chain=ChainSettings(
             chain_id=tables.chain.id,
@@ -149,6 +164,8 @@ def _build(document: Document, tables: Tables) -> Settings:
             min_priority_fee_wei=tables.fees.min_priority_fee_gwei,
             deadline_blocks=tables.fees.deadline_blocks,
         ),
+        service=_service(tables),
+        breakers=_breakers(tables, folder),
         policies={name: _policy(name, table) for name, table in tables.policies.items()},
         markets={
             name: MarketSettings(
@@ -172,6 +189,28 @@ def _endpoints(tables: Tables) -> Iterator[EndpointSettings]:
         yield EndpointSettings(name=None, url=tables.chain.rpc_url, ws_url=tables.chain.ws_url)
     for name, table in tables.endpoints.items():
         yield EndpointSettings(name=name, url=table.url, ws_url=table.ws_url, use=Use(table.use))
+
+
+def _service(tables: Tables) -> ServiceSettings:
+    return ServiceSettings(
+        http_port=tables.service.http_port,
+        blind_after_s=tables.service.blind_after,
+        stall_after_s=tables.service.stall_after,
+        repeat_alerts_s=tables.service.repeat_alerts,
+        min_gas_wei=tables.service.min_gas_balance or FLOOR_GAS * tables.fees.max_fee_gwei,
+        webhook_url=tables.webhook_url,
+    )
+
+
+def _breakers(tables: Tables, folder: Path) -> BreakerSettings:
+    table = tables.breakers
+    return BreakerSettings(
+        kill_file=folder / (table.kill_file or tables.store.path.with_suffix(".kill")),
+        quarantine_after_reverts=table.quarantine_after_reverts,
+        quarantine_s=table.quarantine_for,
+        max_transactions_per_hour=table.max_transactions_per_hour,
+        max_spend_per_day_wei=table.max_spend_per_day or Wei(DAY_GAS * tables.fees.max_fee_gwei),
+    )
 
 
 def _policy(name: str, table: PolicyTable) -> Policy:

@@ -11,7 +11,15 @@ from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import PREFIX, Tables
 from keeper.model.errors import Problem
 
-SECRET_KEYS = {"private_key", "keystore_password", "password", "mnemonic", "seed_phrase", "seed"}
+SECRET_KEYS = {
+    "private_key",
+    "keystore_password",
+    "password",
+    "mnemonic",
+    "seed_phrase",
+    "seed",
+    "webhook_url",
+}
 OTHER_VARIABLES = ("KEEPER_DEBUG",)
 
 

@@ -20,12 +20,16 @@ from keeper.model.units import Address, Wad, Wei
 PREFIX = "KEEPER_"
 
 Count = Annotated[int, PlainValidator(fields.count)]
+OptionalCount = Annotated[int | None, PlainValidator(fields.count)]
 Seconds = Annotated[float, PlainValidator(fields.poll_seconds)]
 Health = Annotated[Wad, PlainValidator(fields.health)]
 OptionalHealth = Annotated[Wad | None, PlainValidator(fields.health)]
 OptionalProbability = Annotated[float | None, PlainValidator(fields.probability)]
 Usd8 = Annotated[int, PlainValidator(fields.usd8)]
 Gwei = Annotated[Wei, PlainValidator(fields.gwei)]
+Port = Annotated[int, PlainValidator(fields.port)]
+Coin = Annotated[Wei, PlainValidator(fields.coin_wei)]
+OptionalCoin = Annotated[Wei | None, PlainValidator(fields.coin_wei)]
 Duration = Annotated[int, PlainValidator(fields.duration_s)]
 Text = Annotated[str, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
@@ -35,6 +39,7 @@ OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
 HttpUrl = Annotated[str, PlainValidator(urls.http_url)]
 OptionalHttpUrl = Annotated[str | None, PlainValidator(urls.http_url)]
 OptionalWsUrl = Annotated[str | None, PlainValidator(urls.ws_url)]
+OptionalWebhook = Annotated[SecretStr | None, PlainValidator(urls.webhook_url)]
 OptionalPassword = Annotated[SecretStr | None, PlainValidator(fields.secret)]
 OptionalPrivateKey = Annotated[SecretStr | None, PlainValidator(fields.private_key)]
 Protocol = Annotated[str, PlainValidator(fields.one_of("aave_v3"))]
@@ -79,6 +84,22 @@ class FeesTable(Table):
     deadline_blocks: Count = 10
 
 
+class ServiceTable(Table):
+    http_port: Port = 0
+    blind_after: Duration = 45
+    stall_after: Duration = 45
+    repeat_alerts: Duration = 3600
+    min_gas_balance: OptionalCoin = None
+
+
+class BreakersTable(Table):
+    kill_file: OptionalPath = None
+    quarantine_after_reverts: Count = 3
+    quarantine_for: Duration = 6 * 3600
+    max_transactions_per_hour: Count = 60
+    max_spend_per_day: OptionalCoin = None
+
+
 class PolicyTable(Table):
     floor: Health = Field(examples=["1.15"])
     trigger_probability: OptionalProbability = None
@@ -114,10 +135,11 @@ class PositionTable(Table):
     account: AddressText = Field(examples=['"0x…"'])
     policy: Text = Field(examples=['"careful"'])
     signer: Text = Field(examples=['"alice"'])
+    forgive_reverts_through: OptionalCount = None
 
 
 class Tables(BaseSettings):
-    """The whole file. The last two come by the environment alone."""
+    """The whole file. The last three come by the environment alone."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -131,6 +153,8 @@ class Tables(BaseSettings):
     endpoints: dict[str, EndpointTable] = {}
     store: StoreTable = StoreTable()
     log: LogTable = LogTable()
+    service: ServiceTable = ServiceTable()
+    breakers: BreakersTable = BreakersTable()
     fees: FeesTable
     policies: dict[str, PolicyTable]
     markets: dict[str, MarketTable]
@@ -139,6 +163,7 @@ class Tables(BaseSettings):
     positions: list[PositionTable]
     private_key: OptionalPrivateKey = None
     keystore_password: OptionalPassword = None
+    webhook_url: OptionalWebhook = None
 
 
 class _Environment(EnvSettingsSource):

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
-from keeper.chain.settings import ChainSettings, FeeSettings, SignerSettings
+from keeper.chain.settings import BreakerSettings, ChainSettings, FeeSettings, SignerSettings
 from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
+from keeper.service.settings import ServiceSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -34,6 +35,8 @@ class PositionSettings:
     account: Address
     policy: str
     signer: str
+    forgive_reverts_through: int | None = None
+    """Reverts of decisions up to this one no longer count: it ends a quarantine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +47,15 @@ class Settings:
     store_path: Path
     fees: FeeSettings
     log_level: LogLevel
+    service: ServiceSettings
+    breakers: BreakerSettings
     policies: Mapping[str, Policy]
     markets: Mapping[str, MarketSettings]
     market_prices: tuple[MarketSource, ...]
     signers: Mapping[str, SignerSettings]
     positions: tuple[PositionSettings, ...]
+    systemd_socket: str | None
+    """Where systemd wants to hear how it is; it sets NOTIFY_SOCKET."""
     document: Document = field(repr=False)
 
     @property
@@ -60,6 +67,8 @@ class Settings:
             for url in (endpoint.url, endpoint.ws_url or "")
             for part in secret_parts(url)
         )
+        if self.service.webhook_url is not None:
+            of_urls |= secret_parts(self.service.webhook_url.get_secret_value())
         of_signers = (
             secret.get_secret_value()
             for signer in self.signers.values()

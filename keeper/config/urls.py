@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from keeper.config.fields import EnvironmentText, WrongValueError, text
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -34,6 +36,11 @@ def expand(value: Any, environ: Mapping[str, str]) -> Any:
 def http_url(value: Any) -> str:
     """Where requests are posted."""
     return _url(value, "http", "https")
+
+
+def webhook_url(value: Any) -> SecretStr:
+    """Where alerts are posted. From the environment; what is wrong is said without showing it."""
+    return SecretStr(_url(value, "https", "http"))
 
 
 def ws_url(value: Any) -> str:

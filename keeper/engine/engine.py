@@ -21,6 +21,7 @@ from keeper.chain.transactions import Settled, TransactionManager
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
 from keeper.engine.records import described, shown
+from keeper.engine.reporting import PassReport, pass_report
 from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.trial import objection, proposal
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
@@ -121,7 +122,7 @@ class Engine:
         await self._prices.load([f for f in feeds if f not in self._prices.warm], head)
         await self._market_prices.load(head)
 
-    async def run_pass(self, head: Head) -> None:
+    async def run_pass(self, head: Head) -> PassReport:
         """The story. Raises `EndpointUnavailableError`, which a later head will mend."""
         self._scribe.begin()
         for market in self._changed:
@@ -150,6 +151,9 @@ class Engine:
         await self._prices.store()
         self.passes += 1
         log.debug("pass.done", block=head.number)
+        return pass_report(
+            snapshot, outlook, self._watched, worsened_positions=self.worsened_positions
+        )
 
     def _look_ahead(self, snapshot: Snapshot) -> Outlook:
         try:

@@ -24,6 +24,7 @@ class FakeRpc(Rpc):
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         self.name = "fake"
+        self.posted = 0
         self.answers = dict(answers)
         self.posts: list[tuple[Request, ...]] = []
         self.down = False

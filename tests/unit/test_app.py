@@ -15,6 +15,7 @@ from keeper.chain import pool
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.settings import (
     MULTICALL3,
+    BreakerSettings,
     ChainSettings,
     EndpointSettings,
     FeeSettings,
@@ -23,10 +24,12 @@ from keeper.chain.settings import (
 from keeper.config.document import Document
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
 from keeper.engine.engine import Engine
+from keeper.engine.reporting import PassReport
 from keeper.model.errors import ConfigurationError, TemporaryError
 from keeper.model.units import Wei
 from keeper.model.values import Head
 from keeper.protocols.registry import PROTOCOLS
+from keeper.service.settings import ServiceSettings
 from keeper.storage.views import DecisionView, history
 from tests.unit.fake_node import ALICE_KEY
 from tests.unit.fake_rpc import address, head_at, header, refused
@@ -78,9 +81,10 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
     chain = Chain()
     real = Engine.run_pass
 
-    async def run_pass(self: Engine, head: Head) -> None:
-        await real(self, head)
+    async def run_pass(self: Engine, head: Head) -> PassReport:
+        report = await real(self, head)
         chain.pass_over(head)
+        return report
 
     monkeypatch.setattr(Engine, "run_pass", run_pass)
     monkeypatch.setattr(pool, "Rpc", lambda *_, **__: chain.node.rpc)
@@ -95,11 +99,11 @@ def fail_passes(
     real = Engine.run_pass
     left = [error] * times
 
-    async def run_pass(self: Engine, head: Head) -> None:
+    async def run_pass(self: Engine, head: Head) -> PassReport:
         if left:
             chain.pass_over(head)
             raise left.pop()
-        await real(self, head)
+        return await real(self, head)
 
     monkeypatch.setattr(Engine, "run_pass", run_pass)
 
@@ -121,6 +125,22 @@ def settings(tmp_path: Path) -> Settings:
             deadline_blocks=DEADLINE_BLOCKS,
         ),
         log_level="info",
+        service=ServiceSettings(
+            http_port=0,
+            blind_after_s=45,
+            stall_after_s=45,
+            repeat_alerts_s=3600,
+            min_gas_wei=0,
+            webhook_url=None,
+        ),
+        breakers=BreakerSettings(
+            kill_file=tmp_path / "keeper.kill",
+            quarantine_after_reverts=3,
+            quarantine_s=3600,
+            max_transactions_per_hour=60,
+            max_spend_per_day_wei=Wei(10**18),
+        ),
+        systemd_socket=None,
         policies={"fixed": FLOOR_ONLY},
         markets={
             "toy": MarketSettings(

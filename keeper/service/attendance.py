@@ -1,0 +1,98 @@
+"""Everything by which the keeper is watched, started and stopped together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from keeper.service.attendant import Attendant
+from keeper.service.metrics import Metrics
+from keeper.service.notifications import Notifications
+from keeper.service.pulse import Pulse
+from keeper.service.redaction import Redactor
+from keeper.service.settings import ServiceSettings
+from keeper.service.systemd import SystemdSocket
+from keeper.service.web import serving
+from keeper.service.webhook import Webhook
+
+log = structlog.get_logger()
+
+LAST_WORDS_S = 5.0
+"""At the end, what is still in line has so long to get out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendance:
+    """Who watches one daemon."""
+
+    pulse: Pulse
+    metrics: Metrics
+    notifications: Notifications
+    attendant: Attendant
+
+
+@contextlib.asynccontextmanager
+async def attended(
+    settings: ServiceSettings,
+    *,
+    chain_id: int,
+    kill_file: Path,
+    secrets: Collection[str],
+    systemd_socket: str | None,
+    clock: Callable[[], float],
+) -> AsyncIterator[Attendance]:
+    """Watch for as long as the context lasts.
+
+    Raises `ConfigurationError` where the port of /healthz cannot be had."""
+    redactor = Redactor(secrets)
+    notifications = Notifications(
+        channels=[
+            Webhook(url.get_secret_value(), keeper=f"chain {chain_id}", redactor=redactor)
+            for url in [settings.webhook_url]
+            if url is not None
+        ],
+        clock=clock,
+        repeat_s=settings.repeat_alerts_s,
+    )
+    pulse = Pulse(
+        clock=clock, blind_after_s=settings.blind_after_s, stall_after_s=settings.stall_after_s
+    )
+    metrics = Metrics()
+    attendant = Attendant(
+        pulse=pulse,
+        notifications=notifications,
+        metrics=metrics,
+        systemd=SystemdSocket(systemd_socket),
+        kill_file=kill_file,
+        clock=clock,
+    )
+    async with serving(settings.http_port, health=attendant.health, metrics=metrics.text):
+        delivering = asyncio.create_task(notifications.deliver(), name="notifications")
+        attending = asyncio.create_task(attendant.attend(), name="attendant")
+        for task in (delivering, attending):
+            task.add_done_callback(_told)
+        try:
+            yield Attendance(
+                pulse=pulse, metrics=metrics, notifications=notifications, attendant=attendant
+            )
+        finally:
+            attendant.stopping()
+            attending.cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(notifications.drain(), LAST_WORDS_S)
+            delivering.cancel()
+            await asyncio.gather(delivering, attending, return_exceptions=True)
+
+
+def unattended(settings: ServiceSettings) -> ServiceSettings:
+    """For one pass that somebody looks at: no port, no webhook."""
+    return replace(settings, http_port=0, webhook_url=None)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """Protection goes on without it; the watchdog, no longer fed, has systemd start anew."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("attendance.failed", task=task.get_name(), exc_info=error)
