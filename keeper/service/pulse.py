@@ -60,7 +60,9 @@ class Pulse:
         # Heads are taken one pass at a time: none comes while a pass is stuck, and that is no
         # blindness.
         blind = head_age_s > self._blind_after_s and self._began_at_s is None
-        stalled = pass_age_s > self._stall_after_s and not blind
+        # Nothing is late while the last head's pass has ended and the next head may yet come.
+        awaited = self._began_at_s is not None or bool(self._failure)
+        stalled = pass_age_s > self._stall_after_s and awaited and not blind
         wrong = [self._blind(head_age_s)] * blind + [self._stalled(pass_age_s)] * stalled
         return Vitals(
             head_number=self._head_number,

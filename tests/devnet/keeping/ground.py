@@ -54,6 +54,10 @@ class Ground:
     guarded: list[Guarded] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of `[chain]`."""
+    service: dict[str, Any] = field(default_factory=dict)
+    """The keys of `[service]`."""
+    breakers: dict[str, Any] = field(default_factory=dict)
+    """The keys of `[breakers]`."""
     sections: list[str] = field(default_factory=list)
     """Further sections of the configuration."""
     environ: dict[str, str] = field(default_factory=dict)
@@ -127,6 +131,8 @@ class Ground:
             "[chain]\n" + "\n".join(f"{key} = {_toml(value)}" for key, value in chain.items()),
             '[store]\npath = "keeper.sqlite3"\n[log]\nlevel = "debug"',
             f"[fees]\nmax_fee_gwei = 500\ndeadline_blocks = {DEADLINE_BLOCKS}",
+            _section("service", self.service),
+            _section("breakers", self.breakers),
             f'[markets.aave]\nprotocol = "aave_v3"\npool_addresses_provider = "{provider}"',
             *self.sections,
             *(one.toml() for one in self.guarded),
@@ -251,6 +257,10 @@ class Ground:
 def target_of(one: Guarded) -> Wad:
     """As the contracts count health."""
     return Wad(int(Fraction(str(one.policy["target"])) * WAD))
+
+
+def _section(name: str, keys: Mapping[str, Any]) -> str:
+    return f"[{name}]\n" + "\n".join(f"{key} = {_toml(value)}" for key, value in keys.items())
 
 
 def _toml(value: object) -> str:
