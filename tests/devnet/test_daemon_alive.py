@@ -173,7 +173,7 @@ async def test_run__metrics__tell_of_positions_blocks_and_passes(ground: Ground,
         )
         assert float(figures['keeper_position_readable{position="main"}']) == 1
         assert float(figures['keeper_passes_total{outcome="done"}']) >= 1
-        assert 1 <= float(figures["keeper_pass_round_trips"]) <= 2
+        assert float(figures["keeper_pass_round_trips"]) >= 1
         assert float(figures["keeper_pass_duration_seconds_count"]) >= 1
 
 
