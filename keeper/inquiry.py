@@ -10,12 +10,14 @@ from keeper.app import checked, watched_markets, watched_positions
 from keeper.backtest.shipped import shipped
 from keeper.chain.feed_history import FeedHistory, FetchedRounds, RoundStore
 from keeper.chain.heads import Heads
+from keeper.chain.market_prices import MarketPrices
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.config.settings import Settings
 from keeper.engine.outlook import Outlook, look_ahead
 from keeper.engine.watch import Snapshot, Watched, assemble
+from keeper.model.reading import ReadingError
 from keeper.model.units import Address
 from keeper.protocols.chainlink import Round
 from keeper.storage.database import DatabaseUnusableError
@@ -108,10 +110,20 @@ async def look(settings: Settings) -> Seen:
         )
         feeds = dict.fromkeys(feed for market in markets for feed in market.feeds)
         await prices.load(list(feeds), head)
-        values, _ = await ground.reader.read([m.reading(head) for m in markets], at=head.hash)
+        pools = MarketPrices(reader=ground.reader, sources=settings.market_prices)
+        await pools.load(head)
+        (*values, known), _ = await ground.reader.read(
+            [*(market.reading(head) for market in markets), pools.latest()], at=head.hash
+        )
         snapshot = assemble(head, watched, markets, values)
-        by_name = {market.name: market for market in markets}
-        outlook = look_ahead(snapshot, watched, by_name, prices.series, shipped())
+        outlook = look_ahead(
+            snapshot,
+            watched,
+            {market.name: market for market in markets},
+            prices.series,
+            shipped(),
+            None if isinstance(known, ReadingError) else known,
+        )
         return Seen(watched=watched, snapshot=snapshot, outlook=outlook)
 
 

@@ -127,6 +127,7 @@ def _told(seen: Seen, rows: Sequence[int]) -> list[dict[str, Any]]:
                         "price": each.price,
                         "liquidation_price": each.liquidation_price,
                         "sensitivity": each.sensitivity,
+                        "market_over_oracle": each.market_over_oracle,
                     }
                     for each in (exposures(seen.outlook, row) if row in by_row else ())
                 ],
@@ -192,13 +193,14 @@ def _finite(value: float) -> float | None:
 def _assets(one: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("price of")
-    for name in ("now", "liquidated at", "that is", "health per +1 %"):
+    for name in ("oracle", "market", "liquidated at", "that is", "health per +1 %"):
         table.add_column(name, justify="right")
     for asset in one["assets"]:
-        limit = asset["liquidation_price"]
+        limit, gap = asset["liquidation_price"], asset["market_over_oracle"]
         table.add_row(
             asset["asset"],
             f"{asset['price']:,.6g}",
+            "" if gap is None else f"{100 * gap:+.2f} %",
             "never" if limit is None else f"{limit:,.6g}",
             "" if limit is None else f"{100 * (limit / asset['price'] - 1):+.1f} %",
             f"{asset['sensitivity']:+.2f} %",

@@ -7,7 +7,7 @@ times as much reaches 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import expm1, sqrt
 from typing import Final
 
 import numpy as np
@@ -40,13 +40,15 @@ class Exposure:
     """What one oracle's price does to a position, the others standing still.
 
     `liquidation_price`: None where no price of it alone would do. `sensitivity`: by how many per
-    cent health rises when the price rises by one.
+    cent health rises when the price rises by one. `market_over_oracle`: by what share of it the
+    market's price is higher; None where no market is known.
     """
 
     asset: str
     price: float
     liquidation_price: float | None
     sensitivity: float
+    market_over_oracle: float | None
 
 
 def chances(outlook: Outlook) -> dict[int, tuple[Chance, ...]]:
@@ -89,6 +91,7 @@ def exposures(outlook: Outlook, row: int) -> tuple[Exposure, ...]:
                 price=float(book.p[first]),
                 liquidation_price=float(book.p[first]) * factor if factor > 0.0 else None,
                 sensitivity=_share(covers, columns) - _share(owes, columns),
+                market_over_oracle=None if (gap := outlook.gaps[first]) is None else expm1(gap),
             )
         )
     return tuple(reversed(found))
