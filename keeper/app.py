@@ -24,6 +24,7 @@ from keeper.chain.signer import Signer
 from keeper.chain.transactions import TransactionManager
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
 from keeper.config.settings import Settings
+from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.errors import TemporaryError
@@ -37,6 +38,7 @@ from keeper.storage.store import Store
 log = structlog.get_logger()
 
 REFRESH_S = 600.0
+REFIT_S = 3_600.0
 RECONCILE_S = 60.0
 GRACE_S = 3.0
 RECURSION_LIMIT = 1_000
@@ -148,7 +150,7 @@ class Daemon:
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
             ),
             market_prices=MarketPrices(reader=reader, sources=settings.market_prices),
-            calibration=shipped(),
+            calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
             preparer=Preparer(
                 rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
             ),
@@ -169,6 +171,7 @@ class Daemon:
         scheduler = schedule(
             [
                 Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
+                Job(name="refit", every_s=REFIT_S, run=self._refit),
                 Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
             ]
         )
@@ -228,6 +231,9 @@ class Daemon:
 
     async def _refresh(self) -> None:
         await self._engine.refresh(await self._heads.current())
+
+    async def _refit(self) -> None:
+        await self._engine.refit(await self._heads.current())
 
     async def _reconcile(self) -> None:
         await self._transactions.reconcile(await self._heads.current())

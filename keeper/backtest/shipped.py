@@ -5,12 +5,26 @@ import re
 from pathlib import Path
 
 from keeper.forecast.calibration import Calibration
+from keeper.model.errors import ConfigurationError, Problem
 from keeper.resources import resource
 
 
-def shipped() -> Calibration:
-    """The packaged calibration."""
-    return load(resource("config", "forecast", "calibration.json"))
+def shipped(path: Path | None = None) -> Calibration:
+    """The packaged calibration, or another file's.
+
+    Raises `ConfigurationError` for a file that this version cannot use."""
+    path = path or resource("config", "forecast", "calibration.json")
+    try:
+        return load(path)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            Problem(
+                where=str(path),
+                what=f"it cannot be used as the calibration ({error})",
+                why="a breach probability from it would not mean what it says",
+                fix="install keeper anew, or make it with `keeper forecast fit`",
+            )
+        ) from None
 
 
 def load(path: Path) -> Calibration:

@@ -43,5 +43,5 @@ TWINS = (
     Twin(name="unprotected", policy=None),
     # The hand-set rule that most bots and dashboards offer: act just above liquidation.
     Twin(name="fixed", policy=Policy(floor="1.05", target="1.30")),
-    Twin(name="forecast", policy=Policy(floor="1.15", target="1.40", trigger_probability="0.05")),
+    Twin(name="forecast", policy=Policy(floor="1.15", target="1.40", trigger_probability="0.10")),
 )

@@ -18,6 +18,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions import Settled, TransactionManager
+from keeper.engine.calibrator import Calibrator
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
 from keeper.engine.records import described, shown
@@ -25,7 +26,6 @@ from keeper.engine.reporting import PassReport, pass_report
 from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.trial import objection, proposal
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
-from keeper.forecast.calibration import Calibration
 from keeper.forecast.oracle_state import MarketPrice
 from keeper.model.book import Floats
 from keeper.model.errors import ConfigurationError
@@ -60,7 +60,7 @@ class Engine:
         reader: Reader,
         prices: FeedPrices,
         market_prices: MarketPrices,
-        calibration: Calibration,
+        calibrator: Calibrator,
         preparer: Preparer,
         transactions: TransactionManager,
         store: Store,
@@ -75,7 +75,7 @@ class Engine:
         self._prices = prices
         self._market_prices = market_prices
         self._paid: Mapping[Address, MarketPrice] = {}
-        self._calibration = calibration
+        self._calibrator = calibrator
         self._preparer = preparer
         self._transactions = transactions
         self._store = store
@@ -98,6 +98,7 @@ class Engine:
         for market in self._markets.values():
             await market.discover(self._reader, head)
         await self._load_feeds(head)
+        await self._calibrator.load(head.timestamp)
         chain_id = self._watched[0].id.chain_id
         disarmed = await self._store.run(self._store.journal.disarmed, chain_id)
         self._armed = np.array([row.id not in disarmed for row in self._watched])
@@ -110,6 +111,10 @@ class Engine:
         for market in self._markets.values():
             await self._discover(market, head)
         await self._load_feeds(head)
+
+    async def refit(self, head: Head) -> None:
+        """Fit anew what the forecast knows of each pair, where that is due."""
+        await self._calibrator.refit(self._prices.series, head.timestamp)
 
     async def _discover(self, market: WatchedMarket, head: Head) -> None:
         try:
@@ -162,7 +167,7 @@ class Engine:
                 self._watched,
                 self._markets,
                 self._prices.series,
-                self._calibration,
+                self._calibrator.calibration,
                 self._paid,
             )
         except Exception:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from keeper.forecast.realised import HORIZONS_S, WINDOWS_S, LogHar
-from keeper.forecast.tables import Tables
+from keeper.forecast.tables import GRID, Tables
 from keeper.model.book import Floats
 
 VERSION: Final = 1
@@ -66,12 +66,22 @@ class Calibration:
         made = (document.get("version"), document.get("horizons_s"), document.get("windows_s"))
         if made != (VERSION, list(HORIZONS_S), list(WINDOWS_S)):
             raise ValueError("the calibration is of another version: fit it again")
-        return cls(
-            har=LogHar.from_json(document["har"]),
-            tables=Tables.from_json(document["tables"]),
-            spans={pair: (int(a), int(b)) for pair, (a, b) in document["spans"].items()},
-            inputs=document["inputs"],
-        )
+        try:
+            found = cls(
+                har=LogHar.from_json(document["har"]),
+                tables=Tables.from_json(document["tables"]),
+                spans={pair: (int(a), int(b)) for pair, (a, b) in document["spans"].items()},
+                inputs=document["inputs"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the calibration lacks something ({error!r})") from None
+        for pair, table in found.tables.reached.items():
+            if (
+                table.shape != (len(HORIZONS_S), len(GRID))
+                or not ((table >= 0.0) & (table <= 1.0)).all()
+            ):
+                raise ValueError(f"the table of {pair} is not one of probabilities")
+        return found
 
 
 def _names(pair: str | None) -> tuple[str, ...]:

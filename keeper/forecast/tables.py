@@ -46,7 +46,7 @@ class Tables:
         reached = {pair: np.empty((len(HORIZONS_S), len(GRID))) for pair in (*pairs, POOLED)}
         for h, horizon in enumerate(HORIZONS_S):
             own = {pair: np.sort(runs[pair, horizon]) for pair in pairs if (pair, horizon) in runs}
-            shares = {pair: _beyond(run) for pair, run in own.items()}
+            shares = {pair: beyond(run) for pair, run in own.items()}
             weights = np.sqrt([len(run) for run in own.values()])
             everyone = np.average(list(shares.values()), axis=0, weights=weights)
             tail = _Tail.fit(own, everyone)
@@ -119,7 +119,7 @@ def look_up(curves: Floats, table: NDArray[np.intp] | int, z: Floats) -> Floats:
     return high
 
 
-def _beyond(run: Floats) -> Floats:
+def beyond(run: Floats) -> Floats:
     """Share of a sorted run at or beyond each distance of the grid."""
     return 1.0 - np.searchsorted(run, GRID, side="left") / len(run)
 
@@ -135,7 +135,7 @@ class _Tail:
     def fit(cls, runs: Mapping[str, Floats], everyone: Floats) -> Self:
         """Probability-weighted moments (J. Hosking and J. Wallis, Technometrics 29 (1987) 339-349)
         of all pairs' excesses; the shape kept in [0, ½]: no upper end, and a finite variance."""
-        start = _start(everyone)
+        start = tail_start(everyone)
         excess = np.sort(np.concatenate([run[run > start] - start for run in runs.values()]))
         if len(excess) < 20:
             return cls(shape=0.0, scale=1.0 / 3.0)
@@ -146,7 +146,7 @@ class _Tail:
 
     def beyond(self, share: Floats) -> Floats:
         """The shares with those below `TAIL` replaced."""
-        start = _start(share)
+        start = tail_start(share)
         over = np.maximum(GRID / start - 1.0, 0.0) / self.scale
         fitted = (
             np.exp(-over) if self.shape < 1e-6 else (1.0 + self.shape * over) ** (-1.0 / self.shape)
@@ -154,6 +154,6 @@ class _Tail:
         return np.where(start < GRID, TAIL * fitted, share)
 
 
-def _start(share: Floats) -> float:
+def tail_start(share: Floats) -> float:
     """The distance beyond which lies the share `TAIL`."""
     return float(np.interp(-TAIL, -share, GRID))

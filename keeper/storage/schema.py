@@ -202,3 +202,12 @@ candles = Table(
     # Rows are looked for by their key alone: without a second tree the file is half as large.
     sqlite_with_rowid=False,
 )
+
+pair_fits = Table(
+    "pair_fits",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("pair", String, primary_key=True),
+    Column("fitted_at", Integer, nullable=False),
+    Column("document", JSON, nullable=False),
+)

@@ -25,6 +25,7 @@ from keeper.chain.signer import Signer
 from keeper.chain.transactions import TransactionManager
 from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
+from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.units import SECONDS_PER_YEAR, WAD, Wad, Wei
@@ -125,7 +126,7 @@ class Ours:
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
             ),
             market_prices=MarketPrices(reader=reader),
-            calibration=shipped(),
+            calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
             preparer=Preparer(rpc=self.rpc, multicall=multicall, fees=FEES, margin_s=MARGIN_S),
             transactions=TransactionManager(
                 rpc=self.rpc,

@@ -1,13 +1,16 @@
 """Running-minimum tables on laws whose first passage is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from keeper.backtest.shipped import load, save, shipped
 from keeper.forecast.calibration import Calibration
-from keeper.forecast.realised import HORIZONS_S, HOUR_S, LogHar
+from keeper.forecast.realised import HORIZONS_S, HOUR_S, WINDOWS_S, LogHar
 from keeper.forecast.tables import GRID, POOLED, Tables
+from keeper.model.errors import ConfigurationError
 
 N = 60_000
 
@@ -95,6 +98,34 @@ def test_calibration__written_and_read__forecasts_the_same(
 def test_calibration__of_another_version__is_refused() -> None:
     document = shipped().to_json() | {"version": 0}
     with pytest.raises(ValueError, match="another version"):
+        Calibration.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "Expecting value"),
+        ("{}", "of another version"),
+        (None, "No such file"),
+        ('{"version": 1, "horizons_s": H, "windows_s": W}', "lacks something"),
+    ],
+)
+def test_shipped__file_that_is_none__is_refused_with_the_fix(
+    tmp_path: Path, text: str | None, what: str
+) -> None:
+    path = tmp_path / "calibration.json"
+    if text is not None:
+        horizons, windows = (str(list(each)) for each in (HORIZONS_S, WINDOWS_S))
+        path.write_text(text.replace("H", horizons).replace("W", windows))
+    with pytest.raises(ConfigurationError, match=what) as caught:
+        shipped(path)
+    assert "keeper forecast fit" in str(caught.value)
+
+
+def test_calibration__table_of_no_probabilities__is_refused() -> None:
+    document = shipped().to_json()
+    document["tables"]["reached"]["ETH/USD"][0][0] = 1.5
+    with pytest.raises(ValueError, match="ETH/USD is not one of probabilities"):
         Calibration.from_json(document)
 
 

@@ -15,6 +15,7 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
 from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.transactions import TransactionManager
+from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.reading import Call
@@ -306,7 +307,7 @@ class Ground:
                 reader=reader, chain_id=CHAIN_ID, store=self.store.prices, run=self.store.run
             ),
             market_prices=MarketPrices(reader=reader, sources=self.market_sources),
-            calibration=shipped(),
+            calibrator=Calibrator(shipped=shipped(), store=self.store, chain_id=CHAIN_ID),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             transactions=self.transactions,
             store=self.store,
