@@ -14,6 +14,8 @@ pytest.register_assert_rewrite(
             "errors",
             "heads",
             "endpoints",
+            "pool",
+            "breakers",
             "oracle",
             "refusals",
             "process",

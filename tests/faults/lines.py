@@ -5,6 +5,7 @@ from tests.faults import lines_errors as lines_errors
 from tests.faults import lines_heads as lines_heads
 from tests.faults import lines_kill as lines_kill
 from tests.faults import lines_oracle as lines_oracle
+from tests.faults import lines_pool as lines_pool
 from tests.faults import lines_process as lines_process
 from tests.faults import lines_refusals as lines_refusals
 from tests.faults import lines_sending as lines_sending

@@ -70,8 +70,10 @@ class Stage:
         chain = self.ground.chain
         proxy = RecordingProxy(chain.rpc_url, chain.ws_url, Faulty(*faults))
         await self.opened.enter_async_context(proxy)
-        url = f"{proxy.http_url}{canaries.PATH}"
-        self.ground.sections.append(f'[endpoints.{name}]\nurl = "{url}"\nuse = "{use}"')
+        self.ground.environ[f"KEEPER_ENDPOINTS__{name.upper()}__URL"] = (
+            proxy.http_url + canaries.PATH
+        )
+        self.ground.sections.append(f'[endpoints.{name}]\nuse = "{use}"')
         return proxy
 
     @asynccontextmanager
@@ -116,9 +118,11 @@ class Stage:
 
         await self.until(waiting, f"{count} transactions in the mempool", running)
 
-    async def asked(self, running: Keeper, posts: int = 4) -> None:
-        """Wait until the endpoint has been asked so many times more."""
-        recorded = self.proxy.recording.posts
+    async def asked(
+        self, running: Keeper, posts: int = 4, *, of: RecordingProxy | None = None
+    ) -> None:
+        """Wait until the endpoint, or another one, has been asked so many times more."""
+        recorded = (of or self.proxy).recording.posts
         enough = len(recorded) + posts
         await self.until(lambda: len(recorded) >= enough, f"{posts} more requests", running)
 

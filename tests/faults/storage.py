@@ -19,8 +19,8 @@ PROBE = "0x" + (4711).to_bytes(32, "big").hex()
 def slot_behind(
     chain: LocalChain, contract: Contract, keys: tuple[int, ...], function: str, *arguments: object
 ) -> str:
-    """The slot of the mapping's entry for `keys` that a view function answers from, found by trying:
-    Solidity hashes key and slot, Vyper slot and key."""
+    """The slot that a view function answers from, of the mapping's entry for `keys` if there are any,
+    found by trying: Solidity hashes key and slot, Vyper slot and key."""
     call = {"to": contract.address, "data": "0x" + contract.encode(function, *arguments).hex()}
     true = chain.rpc.call("eth_call", call, "latest")
     for base, key_first in product(range(BASES), (True, False)):
@@ -59,6 +59,14 @@ def with_price(chain: LocalChain, symbol: str, answer: int) -> Json:
     number = int(chain.read(feed, "latestRound")) & (2**64 - 1)
     slot = slot_behind(chain, feed, (number,), "latestAnswer")
     return {feed.address: {"stateDiff": {slot: _word(answer << 64 | chain.timestamp())}}}
+
+
+def with_price_as_now(chain: LocalChain, symbol: str) -> Json:
+    """State overrides in which the newest answer of a feed stays what it is now."""
+    feed = chain.contracts.feeds[symbol]
+    number = int(chain.read(feed, "latestRound")) & (2**64 - 1)
+    slot = slot_behind(chain, feed, (), "latestRound")
+    return {feed.address: {"stateDiff": {slot: _word(number)}}}
 
 
 def with_debt(chain: LocalChain, one: Guarded, symbol: str, scaled: int) -> Json:
