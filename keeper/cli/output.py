@@ -135,5 +135,7 @@ def _plain(value: Any) -> Any:
             return [_plain(inner) for inner in value]
         case float() if not isfinite(value):
             return None
+        case bytes():
+            return "0x" + value.hex()
         case _:
             return value

@@ -15,6 +15,7 @@ COMMANDS = {
     "status": "Show each position's health, forecast and last action.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
+    "mandate": "Set and look at what an owner allows a keeper.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "prices": "Keep the price history that forecasts are fitted on.",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError, closest
+from keeper.config.mandates import mandate_contradictions
 from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
 from keeper.config.urls import normal
 
@@ -14,7 +15,7 @@ Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
 
 def contradictions(tables: Tables) -> Contradictions:
     """Every place where two settings exclude each other, or name what does not exist."""
-    for section in ("policies", "markets", "signers", "endpoints"):
+    for section in ("policies", "markets", "signers", "endpoints", "mandates"):
         for name in getattr(tables, section):
             if not NAME.fullmatch(name):
                 yield (
@@ -41,6 +42,7 @@ def contradictions(tables: Tables) -> Contradictions:
     yield from _market_price_contradictions(tables)
     yield from _endpoint_contradictions(tables)
     yield from _position_contradictions(tables)
+    yield from mandate_contradictions(tables)
 
 
 def _market_price_contradictions(tables: Tables) -> Contradictions:

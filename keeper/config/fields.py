@@ -4,7 +4,8 @@ Every parser raises `WrongValueError`, which says what is wrong, why that matter
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import SecretStr
 
 from keeper.chain.secrecy import HEX_64
-from keeper.model.units import Address, Wad, Wei, wad_from_fraction_up
+from keeper.model.units import BPS, Address, Bps, Wad, Wei, wad_from_fraction_up
 
 MAX_HEALTH = 10
 MAX_HORIZON_S = 365 * 24 * 3600
@@ -217,6 +218,69 @@ def gwei(value: Any) -> Wei:
     if wei == 0:
         raise WrongValueError(f"{parsed} gwei is less than one wei", "fees are paid in wei", "1e-9")
     return Wei(wei)
+
+
+def slippage_bps(value: Any) -> Bps:
+    """A loss against the oracle in whole basis points, from none to half of what is sold."""
+    parsed = number(value)
+    if parsed != parsed.to_integral_value() or not 0 <= parsed <= BPS // 2:
+        raise WrongValueError(
+            f"{parsed} is not a whole number of basis points between 0 and {BPS // 2}",
+            "100 basis points are 1 %",
+            "write for instance 50 for half a percent",
+        )
+    return Bps(int(parsed))
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if isinstance(value, EnvironmentText) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    if isinstance(value, bool):
+        return value
+    raise WrongValueError(
+        f"{_shown(value)} is neither true nor false", "it is a switch", "write true or false"
+    )
+
+
+def day_s(value: Any) -> int:
+    """A day, as the Unix seconds at which it begins in UTC."""
+    if isinstance(value, EnvironmentText):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            value = str(value)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise WrongValueError(
+            f"{_shown(value)} is not a day",
+            "it ends at the beginning of a day in UTC",
+            "write it without quotes, such as 2027-06-30",
+        )
+    return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
+
+
+def token_amounts(value: Any) -> Mapping[Address, Decimal]:
+    """Whole tokens, exactly as written, by the token's address."""
+    if not isinstance(value, Mapping):
+        raise WrongValueError(
+            f"{_shown(value)} names no amounts",
+            "each token has an amount of its own",
+            'write { "0x…" = 100 }: the token\'s address and how much of it, in whole tokens',
+        )
+    return {address(token): positive(amount) for token, amount in value.items()}
+
+
+def addresses(value: Any) -> tuple[Address, ...]:
+    """Several addresses, in the order written; none twice."""
+    if not isinstance(value, list):
+        raise WrongValueError(
+            f"{_shown(value)} is not a list", "several may be named", 'write ["0x…", "0x…"]'
+        )
+    found = tuple(address(each) for each in value)
+    for each in found:
+        if found.count(each) > 1:
+            raise WrongValueError(f"{each} stands twice", "once is enough", "take one away")
+    return found
 
 
 def duration_s(value: Any) -> int:

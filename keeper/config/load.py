@@ -21,6 +21,7 @@ from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
 from keeper.config.fields import WrongValueError
+from keeper.config.mandates import mandate_settings
 from keeper.config.schema import (
     MarketPriceTable,
     PolicyTable,
@@ -180,6 +181,7 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
             name: _signer(name, table, folder, tables) for name, table in tables.signers.items()
         },
         positions=tuple(PositionSettings(**position.model_dump()) for position in tables.positions),
+        mandates={name: mandate_settings(name, table) for name, table in tables.mandates.items()},
     )
 
 

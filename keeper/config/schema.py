@@ -1,6 +1,7 @@
 """The file's sections and keys, and the environment laid over them."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from pydantic_settings import (
 from keeper.chain.settings import MULTICALL3
 from keeper.config import fields, urls
 from keeper.config.fields import EnvironmentText
-from keeper.model.units import Address, Wad, Wei
+from keeper.model.units import Address, Bps, Wad, Wei
 
 PREFIX = "KEEPER_"
 
@@ -33,6 +34,12 @@ OptionalCoin = Annotated[Wei | None, PlainValidator(fields.coin_wei)]
 Duration = Annotated[int, PlainValidator(fields.duration_s)]
 Text = Annotated[str, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
+OptionalAddress = Annotated[Address | None, PlainValidator(fields.address)]
+Addresses = Annotated[tuple[Address, ...], PlainValidator(fields.addresses)]
+TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(fields.token_amounts)]
+Slippage = Annotated[Bps, PlainValidator(fields.slippage_bps)]
+Flag = Annotated[bool, PlainValidator(fields.flag)]
+Day = Annotated[int, PlainValidator(fields.day_s)]
 FilePath = Annotated[Path, PlainValidator(fields.path)]
 OptionalAddress = Annotated[Address | None, PlainValidator(fields.address)]
 OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
@@ -138,6 +145,31 @@ class PositionTable(Table):
     forgive_reverts_through: OptionalCount = None
 
 
+class MandateTable(Table):
+    account: AddressText = Field(examples=['"0x…"'])
+    market: Text = Field(examples=['"aave"'])
+    keeper: AddressText = Field(examples=['"0x…"'])
+    freezer: OptionalAddress = None
+    reserve: OptionalAddress = None
+    max_health_to_act: Health = Field(examples=["1.40"])
+    target: Health = Field(examples=["1.40"])
+    emergency_health: OptionalHealth = None
+    emergency_outlives_expiry: Flag = False
+    slippage_calm_bps: Slippage = Bps(50)
+    slippage_urgent_bps: Slippage = Bps(200)
+    max_per_day_usd: Usd8 = Field(examples=["100_000"])
+    min_action_usd: Usd8 = 50 * 10**8
+    cooldown: Duration = 60
+    expires: Day = Field(examples=["2027-06-30"])
+    max_hops: Count = 2
+    collaterals: TokenAmounts = {}
+    reserve_tokens: TokenAmounts = {}
+    pools: Addresses = ()
+    emergency_collateral: OptionalAddress = None
+    emergency_debt: OptionalAddress = None
+    emergency_route: Addresses = ()
+
+
 class Tables(BaseSettings):
     """The whole file. The last three come by the environment alone."""
 
@@ -161,6 +193,7 @@ class Tables(BaseSettings):
     market_prices: list[MarketPriceTable] = []
     signers: dict[str, SignerTable]
     positions: list[PositionTable]
+    mandates: dict[str, MandateTable] = {}
     private_key: OptionalPrivateKey = None
     keystore_password: OptionalPassword = None
     webhook_url: OptionalWebhook = None

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
 from keeper.chain.settings import BreakerSettings, ChainSettings, FeeSettings, SignerSettings
 from keeper.config.document import Document
+from keeper.mandate.charter import Mandate
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.policy.settings import Policy
@@ -40,6 +42,21 @@ class PositionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MandateSettings:
+    """What an owner means to allow; what is allowed stands in the owner's guardian."""
+
+    name: str
+    account: Address
+    """The owner."""
+    market: str
+    mandate: Mandate
+    collaterals: Mapping[Address, Decimal]
+    """How much of each collateral the guardian may sell in all, in whole tokens."""
+    reserve_tokens: Mapping[Address, Decimal]
+    """How much of each token it may take from the reserve in all, in whole tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the owner chose. Names refer to each other and are known to exist."""
 
@@ -54,31 +71,4 @@ class Settings:
     market_prices: tuple[MarketSource, ...]
     signers: Mapping[str, SignerSettings]
     positions: tuple[PositionSettings, ...]
-    systemd_socket: str | None
-    """Where systemd wants to hear how it is; it sets NOTIFY_SOCKET."""
-    document: Document = field(repr=False)
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """What must never be logged: keys, passwords, and the parts of URLs that may be keys."""
-        of_urls = frozenset(
-            part
-            for endpoint in self.chain.endpoints
-            for url in (endpoint.url, endpoint.ws_url or "")
-            for part in secret_parts(url)
-        )
-        if self.service.webhook_url is not None:
-            of_urls |= secret_parts(self.service.webhook_url.get_secret_value())
-        of_signers = (
-            secret.get_secret_value()
-            for signer in self.signers.values()
-            for secret in (signer.keystore_password, signer.private_key)
-            if secret is not None
-        )
-        return of_urls | {secret for secret in of_signers if len(secret) >= MIN_SECRET_LENGTH}
-
-    def error(self, *path: str | int, what: str, why: str, fix: str) -> ConfigurationError:
-        """The error to raise when the chain contradicts the setting at `path`, with its line."""
-        return ConfigurationError(
-            Problem(where=self.document.where(path), what=what, why=why, fix=fix)
-        )
+    mandates: Mapping[str, MandateSettings]

@@ -83,7 +83,11 @@ class GuardianCode:
 
     def is_at(self, owner: Address, code: bytes) -> bool:
         """Whether `code` is this build with this owner: the compiler puts immutables at the end."""
-        return code == self.deployed + encode_word(owner)
+        return code == self.at(owner)
+
+    def at(self, owner: Address) -> bytes:
+        """The deployed code of an owner's guardian."""
+        return self.deployed + encode_word(owner)
 
     def refusal(self, output: bytes) -> str | None:
         """What a guardian refused a call with; None if the revert is not a guardian's."""

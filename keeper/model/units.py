@@ -20,6 +20,7 @@ Wei = NewType("Wei", int)
 WAD = 10**18
 RAY = 10**27
 BPS = 10_000
+SECONDS_PER_DAY = 24 * 3600
 SECONDS_PER_YEAR = 365 * 24 * 3600
 
 

@@ -165,6 +165,7 @@ def settings(tmp_path: Path) -> Settings:
                 signer="alice",
             ),
         ),
+        mandates={},
         document=Document(path=Path("keeper.toml"), text="", values={}, environ={}),
     )
 

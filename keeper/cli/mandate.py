@@ -1,0 +1,243 @@
+"""`keeper mandate`: what an owner allows a keeper, set and looked at on the chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from keeper.cli.output import ConfigOption, JsonOption, print_json, show, usd, utc
+from keeper.cli.owner import SafeOption, YesOption, carry_out
+from keeper.model.units import WAD
+
+if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.cli.mandate_ground import MandateGround
+    from keeper.mandate.charter import Charter
+    from keeper.model.units import Address
+    from keeper.model.values import Transaction
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Set and look at what an owner allows a keeper.",
+)
+
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="A [mandates.NAME] of the configuration; may be left out where there is one.",
+        show_default=False,
+    ),
+]
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@app.command()
+def deploy(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Deploy the owner's guardian; `mandate set` does it as well where it is missing."""
+    ground = _looked(name, config)
+    if ground.found.code_is_ours is not None:
+        print(f"the guardian of {ground.owner} is at {ground.intended.guardian} already")
+        return
+    _carry_out(ground, [ground.code.deploy(ground.owner)], ground.owner, safe_batch, yes=yes)
+    print(f"guardian: {ground.intended.guardian}")
+
+
+@app.command("set")
+def set_(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Set the configured mandate, with the allowances it lives on; replaces an earlier one.
+
+    Nothing that was spent of an earlier mandate's limit comes back.
+    """
+    from keeper.cli.mandate_ground import check_terms
+    from keeper.mandate.owner import setting
+
+    ground = _looked(name, config)
+    asyncio.run(check_terms(ground))
+    code = ground.code if ground.found.code_is_ours is None else None
+    transactions = list(setting(ground.intended, ground.found.survey, code))
+    _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
+    print(f"guardian: {ground.intended.guardian}")
+    if ground.intended.mandate.reserve != ground.owner:
+        print(f"the reserve still has to agree: keeper mandate consent {ground.name}")
+
+
+@app.command()
+def consent(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Let a mandate use a reserve other than its owner, with the reserve's key."""
+    from keeper.mandate.owner import consenting
+
+    ground = _looked(name, config)
+    reserve = ground.intended.mandate.reserve
+    if reserve == ground.owner:
+        print("the owner is the reserve: there is nobody else to ask")
+        return
+    transactions = consenting(ground.intended, ground.found.survey)
+    _carry_out(ground, transactions, reserve, safe_batch, yes=yes)
+
+
+@app.command()
+def revoke(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """End a mandate and the owner's allowances for it."""
+    from keeper.mandate.owner import revoking
+
+    ground = _looked(name, config)
+    transactions = revoking(ground.intended, ground.found.survey)
+    _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
+
+
+@app.command()
+def freeze(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+    as_owner: Annotated[
+        bool, typer.Option("--as-owner", help="With the owner's key instead of the freezer's.")
+    ] = False,
+) -> None:
+    """Stop everything that a mandate allows, the emergency call included."""
+    from keeper.mandate.charter import NOBODY
+    from keeper.mandate.owner import freezing
+
+    ground = _looked(name, config)
+    freezer = ground.intended.mandate.freezer
+    by = ground.owner if as_owner or freezer == NOBODY else freezer
+    _carry_out(ground, [freezing(ground.intended)], by, safe_batch, yes=yes)
+
+
+@app.command()
+def unfreeze(
+    name: NameArgument = None,
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Let a frozen mandate go on; only the owner can."""
+    from keeper.mandate.owner import unfreezing
+
+    ground = _looked(name, config)
+    _carry_out(ground, [unfreezing(ground.intended)], ground.owner, safe_batch, yes=yes)
+
+
+@app.command("show")
+def show_(
+    name: NameArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the mandate that is in force on the chain."""
+    ground = _looked(name, config)
+    charter = ground.found.charter
+    if as_json:
+        print_json({"name": ground.name, "guardian": ground.intended.guardian, "charter": charter})
+    elif charter is None or charter.mandate is None:
+        show(f"{ground.intended.guardian} has no mandate: [bold]keeper mandate set[/bold]")
+    else:
+        show(_charter_table(ground.intended.guardian, charter))
+
+
+@app.command()
+def verify(
+    name: NameArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Check that the guardian can do what the configuration means it to.
+
+    Ends with 1 if anything fails.
+    """
+    from keeper.mandate.verify import findings
+
+    ground = _looked(name, config)
+    lines = list(findings(ground.name, ground.intended, ground.found))
+    if as_json:
+        print_json({"guardian": ground.intended.guardian, "findings": lines})
+    else:
+        for line in lines:
+            show(Text.assemble((f"{line.verdict:<5}", STYLES[line.verdict]), line.what))
+            if line.fix:
+                show(Text(f"     fix: {line.fix}", style="dim"))
+    if any(line.verdict == "fail" for line in lines):
+        raise typer.Exit(1)
+
+
+def _looked(name: str | None, config: Path | None) -> MandateGround:
+    from keeper.cli.mandate_ground import look
+
+    return look(name, config)
+
+
+def _carry_out(
+    ground: MandateGround,
+    transactions: Iterable[Transaction],
+    account: Address,
+    safe_batch: Path | None,
+    *,
+    yes: bool,
+) -> None:
+    refusal: Callable[[bytes], str | None] = ground.code.refusal
+    carry_out(
+        ground.settings,
+        account=account,
+        transactions=list(transactions),
+        explain=lambda _transaction, output: refusal(output) or "",
+        title=f"Keeper: mandate {ground.name}",
+        safe_batch=safe_batch,
+        yes=yes,
+    )
+
+
+def _charter_table(guardian: Address, charter: Charter) -> Table:
+    terms = charter.mandate
+    assert terms is not None
+    table = Table(title=f"guardian {guardian}", title_justify="left", show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    closes = terms.target > 100 * WAD
+    rows = {
+        "owner": charter.owner,
+        "keeper": terms.keeper,
+        "freezer": terms.freezer,
+        "reserve": terms.reserve,
+        "state": "frozen" if charter.frozen else "in force",
+        "acts below health": f"{terms.max_health_to_act / WAD:.4f}",
+        "up to": "no debt" if closes else f"{terms.target / WAD:.4f}",
+        "anyone below": f"{terms.emergency_health / WAD:.4f}"
+        if terms.emergency_health
+        else "never",
+        "allowed slippage": f"{terms.slippage_calm_bps / 100} % to {terms.slippage_urgent_bps / 100} %",
+        "limit": f"{usd(terms.limit_max / 1e8)} USD, of which now {usd(charter.available / 1e8)}",
+        "least action": f"{usd(terms.min_action / 1e8)} USD, {terms.cooldown_s} s apart",
+        "expires": f"{utc(terms.expiry)} UTC",
+        "may sell": "\n".join(terms.collaterals) or "nothing",
+        "on pools": "\n".join(terms.pools) or "none",
+        "last action": utc(charter.last_action_at) if charter.last_action_at else "none",
+        "mandate hash": "0x" + charter.mandate_hash.hex(),
+    }
+    for label, value in rows.items():
+        table.add_row(label, Text(value))
+    return table

@@ -1,0 +1,262 @@
+"""One mandate of the configuration, and what the chain says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keeper.chain.heads import Heads
+from keeper.chain.reader import Reader
+from keeper.chain.rpc import Rpc, RpcError
+from keeper.config import default_path, load_settings
+from keeper.config.checks import check_chain_id
+from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
+from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
+from keeper.mandate.owner import Intended
+from keeper.mandate.survey import survey
+from keeper.mandate.verify import Found, pool_flaw
+from keeper.model.errors import ConfigurationError, Problem
+from keeper.model.reading import ReadingError
+from keeper.model.units import Address, Amount, Token
+from keeper.protocols.registry import PROTOCOLS
+from keeper.resources import resource
+from keeper.service.logging import configure_logging
+
+if TYPE_CHECKING:
+    from keeper.config.settings import MandateSettings, Settings
+    from keeper.protocols.aave_v3 import AaveMarket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MandateGround:
+    """Everything that a command about a mandate needs."""
+
+    name: str
+    settings: Settings
+    code: GuardianCode
+    intended: Intended
+    found: Found
+    at: Mapping[str, str]
+    """The block that it was read at."""
+
+    @property
+    def owner(self) -> Address:
+        return self.intended.owner
+
+
+def guardian_code() -> GuardianCode:
+    """The build that ships with keeper."""
+    path = resource("contracts_abi", "guardian", "aave_guardian.json")
+    return GuardianCode.of(json.loads(path.read_text()))
+
+
+def look(name: str | None, config: Path | None) -> MandateGround:
+    """Read the configuration and the chain.
+
+    Raises `ConfigurationError` for a mandate that is not there or cannot be meant on this chain."""
+    settings = load_settings(config or default_path())
+    configure_logging("warning", secrets=settings.secrets)
+    return asyncio.run(_look(settings, _named(settings, name)))
+
+
+def _named(settings: Settings, name: str | None) -> MandateSettings:
+    known = ", ".join(settings.mandates)
+    if name is None and len(settings.mandates) == 1:
+        return next(iter(settings.mandates.values()))
+    if name is not None and name in settings.mandates:
+        return settings.mandates[name]
+    raise settings.error(
+        "mandates",
+        what="no mandate is configured"
+        if not known
+        else "several mandates are configured"
+        if name is None
+        else f'there is no mandate "{name}"',
+        why="the command is about one",
+        fix=f"name one of {known}" if known else "add a section [mandates.NAME]",
+    )
+
+
+async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
+    rpc = Rpc(settings.chain.rpc_url)
+    try:
+        check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
+        head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
+        at = {"blockHash": head.hash}
+        reader = Reader(rpc, multicall=settings.chain.multicall)
+        provider = settings.markets[chosen.market].pool_addresses_provider
+        market = await _market(reader, settings, chosen.market, provider, head.hash)
+        code = guardian_code()
+        intended = _intended(settings, chosen, market, code.address(chosen.account))
+        (charter, around), _ = await reader.read(
+            [
+                read_charter(intended.guardian, provider),
+                survey(
+                    guardian=intended.guardian,
+                    market=provider,
+                    owner=chosen.account,
+                    reserve=chosen.mandate.reserve,
+                    a_tokens=intended.a_tokens,
+                    reserve_tokens=tuple(intended.from_reserve),
+                    pools=chosen.mandate.pools,
+                ),
+            ],
+            at=head.hash,
+        )
+        if isinstance(around, ReadingError):
+            raise around
+        if isinstance(charter, ReadingError) and not isinstance(charter, NoGuardianError):
+            raise charter
+        deployed = bytes.fromhex((await rpc.read("eth_getCode", intended.guardian, at))[2:])
+        if not deployed:
+            await _check_proxy(rpc, at)
+        return MandateGround(
+            name=chosen.name,
+            settings=settings,
+            code=code,
+            intended=intended,
+            found=Found(
+                code_is_ours=code.is_at(chosen.account, deployed) if deployed else None,
+                charter=None if isinstance(charter, ReadingError) else charter,
+                survey=around,
+                keeper_wei=int(await rpc.read("eth_getBalance", chosen.mandate.keeper, at), 16),
+                timestamp=head.timestamp,
+            ),
+            at=at,
+        )
+    finally:
+        await rpc.close()
+
+
+async def _market(
+    reader: Reader, settings: Settings, name: str, provider: Address, at: str
+) -> AaveMarket:
+    protocol = PROTOCOLS[settings.markets[name].protocol]
+    (market,), _ = await reader.read(
+        [protocol.discover(provider, chain_id=settings.chain.chain_id, name=name)], at=at
+    )
+    if isinstance(market, ReadingError):
+        raise market
+    found: AaveMarket = market
+    return found
+
+
+def _intended(
+    settings: Settings, chosen: MandateSettings, market: AaveMarket, guardian: Address
+) -> Intended:
+    reserves = {reserve.token.address: reserve for reserve in market.reserves}
+    tokens = {address: reserve.token for address, reserve in reserves.items()}
+    path = ("mandates", chosen.name)
+    sellable = _amounts(settings, (*path, "collaterals"), chosen.collaterals, tokens)
+    return Intended(
+        guardian=guardian,
+        market=market.provider,
+        owner=chosen.account,
+        mandate=chosen.mandate,
+        a_tokens={token: reserves[token].a_token for token in sellable},
+        sellable=sellable,
+        from_reserve=_amounts(settings, (*path, "reserve_tokens"), chosen.reserve_tokens, tokens),
+    )
+
+
+def _amounts(
+    settings: Settings,
+    path: tuple[str, ...],
+    written: Mapping[Address, Decimal],
+    tokens: Mapping[Address, Token],
+) -> dict[Address, Amount]:
+    found = {}
+    for address, amount in written.items():
+        token = tokens.get(address)
+        if token is None:
+            raise settings.error(
+                *path,
+                what=f"{address} is no asset of this market",
+                why="only what the market lends or takes as collateral can be used",
+                fix=f"name one of {', '.join(f'{t.symbol} {t.address}' for t in tokens.values())}",
+            )
+        raw = amount.scaleb(token.decimals)
+        if raw != raw.to_integral_value():
+            raise settings.error(
+                *path,
+                what=f"{amount} {token.symbol} has more than {token.decimals} decimals",
+                why="there is no such part of the token",
+                fix="write fewer decimals",
+            )
+        found[address] = Amount(raw=int(raw), token=token)
+    return found
+
+
+async def _check_proxy(rpc: Rpc, at: Mapping[str, str]) -> None:
+    if await rpc.read("eth_getCode", DEPLOYMENT_PROXY, at) == "0x":
+        raise ConfigurationError(
+            Problem(
+                where=f"chain, {DEPLOYMENT_PROXY}",
+                what="the deterministic deployment proxy is not on this chain",
+                why="it makes a guardian's address follow from its code and owner",
+                fix="deploy it: https://github.com/Arachnid/deterministic-deployment-proxy",
+            )
+        )
+
+
+FIXES = {
+    "SlippageAboveHalfBonus": ("slippage_urgent_bps", "write at most the second figure"),
+    "ExpiryOutOfRange": ("expires", "write a day in the future"),
+    "UnknownMarket": ("market", "name a market whose pool_addresses_provider is a contract"),
+    "UnknownAsset": ("collaterals", "name assets of this market only"),
+    "PoolNotAllowed": ("emergency_route", "name only pools of the mandate"),
+    "CollateralNotAllowed": ("emergency_collateral", "name one of the collaterals"),
+    "HopsOutOfRange": ("max_hops", "write 1 to 3"),
+    "TargetOutOfRange": ("target", "write at least max_health_to_act and at most 10"),
+}
+"""Of the refusals that the configuration's own checks cannot see without the contract."""
+
+
+async def check_terms(ground: MandateGround) -> None:
+    """Look at its pools, and have the guardian's own code look at the rest, deployed or not.
+
+    Raises `ConfigurationError`, with the named error where the guardian would refuse it."""
+    for address, pool in zip(ground.intended.mandate.pools, ground.found.survey.pools, strict=True):
+        flaw = pool_flaw(address, pool)
+        if flaw is not None:
+            raise ground.settings.error(
+                "mandates",
+                ground.name,
+                "pools",
+                what=flaw.what,
+                why="collateral would be sold there",
+                fix=flaw.fix,
+            )
+    rpc = Rpc(ground.settings.chain.rpc_url)
+    guardian = ground.intended.guardian
+    call = {
+        "from": ground.owner,
+        "to": guardian,
+        "data": "0x" + set_mandate(ground.intended.market, ground.intended.mandate).hex(),
+    }
+    code = "0x" + ground.code.at(ground.owner).hex()
+    try:
+        await rpc.call("eth_call", call, ground.at, {guardian: {"code": code}})
+    except RpcError as error:
+        raise _refused(ground, error) from None
+    finally:
+        await rpc.close()
+
+
+def _refused(ground: MandateGround, error: RpcError) -> ConfigurationError:
+    payload: Any = error.payload
+    raw = bytes.fromhex(payload[2:]) if isinstance(payload, str) else b""
+    said = ground.code.refusal(raw) or error.message
+    key, fix = FIXES.get(said.partition(":")[0], ("", "correct the mandate"))
+    path = ("mandates", ground.name, key) if key else ("mandates", ground.name)
+    return ground.settings.error(
+        *path,
+        what=f"the guardian refuses this mandate: {said}",
+        why="it checks every term",
+        fix=fix,
+    )

@@ -1,0 +1,172 @@
+"""Mandates as an owner writes them: what cannot be meant, and the contract's terms for the rest.
+
+The rolling limit is `max_per_day_usd` at once, which comes back evenly over a day.
+"""
+
+from collections.abc import Iterator
+
+from keeper.config.document import KeyPath
+from keeper.config.fields import WrongValueError, closest
+from keeper.config.schema import MandateTable, Tables
+from keeper.config.settings import MandateSettings
+from keeper.mandate.charter import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
+from keeper.model.units import SECONDS_PER_DAY, Wad
+
+
+def mandate_settings(name: str, table: MandateTable) -> MandateSettings:
+    """What the section says, with `NOBODY` where it names nobody."""
+    return MandateSettings(
+        name=name,
+        account=table.account,
+        market=table.market,
+        mandate=Mandate(
+            keeper=table.keeper,
+            freezer=table.freezer or NOBODY,
+            reserve=table.reserve or table.account,
+            max_health_to_act=table.max_health_to_act,
+            target=table.target,
+            emergency_health=table.emergency_health or Wad(0),
+            emergency_outlives_expiry=table.emergency_outlives_expiry,
+            slippage_calm_bps=table.slippage_calm_bps,
+            slippage_urgent_bps=table.slippage_urgent_bps,
+            limit_max=table.max_per_day_usd,
+            limit_per_second=table.max_per_day_usd // SECONDS_PER_DAY,
+            min_action=table.min_action_usd,
+            cooldown_s=table.cooldown,
+            expiry=table.expires,
+            max_hops=table.max_hops if table.pools else 0,
+            collaterals=tuple(table.collaterals),
+            pools=table.pools,
+            emergency_collateral=table.emergency_collateral or NOBODY,
+            emergency_debt=table.emergency_debt or NOBODY,
+            emergency_route=table.emergency_route,
+        ),
+        collaterals=table.collaterals,
+        reserve_tokens=table.reserve_tokens,
+    )
+
+
+def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    """Every mandate that its guardian would refuse, as far as that can be seen without a chain."""
+    for name, table in tables.mandates.items():
+        path = ("mandates", name)
+        yield from _health_contradictions(path, table)
+        yield from _size_contradictions(path, table)
+        yield from _emergency_contradictions(path, table)
+        if table.market not in tables.markets:
+            meant = closest(table.market, list(tables.markets))
+            yield (
+                (*path, "market"),
+                WrongValueError(
+                    f"there is no [markets.{table.market}]",
+                    "a mandate is for one market",
+                    f'write "{meant}"' if meant else f"add the section [markets.{table.market}]",
+                ),
+            )
+
+
+def _health_contradictions(
+    path: tuple[str, ...], table: MandateTable
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    if table.target < table.max_health_to_act:
+        yield (
+            (*path, "target"),
+            WrongValueError(
+                "target is below max_health_to_act",
+                "the keeper could act again right after an action, and pay for it each time",
+                "write at least max_health_to_act",
+            ),
+        )
+    if table.emergency_health is not None and table.emergency_health > table.max_health_to_act:
+        yield (
+            (*path, "emergency_health"),
+            WrongValueError(
+                "emergency_health is above max_health_to_act",
+                "strangers could act before the keeper may",
+                "write a health just above 1, such as 1.02",
+            ),
+        )
+    if table.slippage_calm_bps > table.slippage_urgent_bps:
+        yield (
+            (*path, "slippage_calm_bps"),
+            WrongValueError(
+                "slippage_calm_bps is above slippage_urgent_bps",
+                "what may be lost grows with the danger, never the other way",
+                "lower slippage_calm_bps",
+            ),
+        )
+
+
+def _size_contradictions(
+    path: tuple[str, ...], table: MandateTable
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    if table.min_action_usd > table.max_per_day_usd:
+        yield (
+            (*path, "min_action_usd"),
+            WrongValueError(
+                "min_action_usd is above max_per_day_usd",
+                "no action could be large enough and small enough",
+                "lower min_action_usd",
+            ),
+        )
+    for key, given, most in (
+        ("collaterals", len(table.collaterals), MAX_COLLATERALS),
+        ("pools", len(table.pools), MAX_POOLS),
+        ("max_hops", table.max_hops, MAX_HOPS),
+        ("emergency_route", len(table.emergency_route), table.max_hops),
+    ):
+        if given > most:
+            yield (
+                (*path, key),
+                WrongValueError(
+                    f"{given} are more than the {most} that a guardian takes",
+                    "its mandate has room for so many",
+                    f"write at most {most}",
+                ),
+            )
+    if bool(table.collaterals) != bool(table.pools):
+        here, there = ("pools", "collaterals")[:: 1 if table.collaterals else -1]
+        yield (
+            (*path, there),
+            WrongValueError(
+                f"there are {there} and no {here}",
+                "collateral is sold on the pools that the mandate names, and on no others",
+                f"name {here} as well, or take {there} away so that nothing is sold",
+            ),
+        )
+
+
+def _emergency_contradictions(
+    path: tuple[str, ...], table: MandateTable
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    if table.emergency_health is None:
+        return
+    for key in ("emergency_collateral", "emergency_debt", "emergency_route"):
+        if not getattr(table, key):
+            yield (
+                (*path, key),
+                WrongValueError(
+                    f"`{key}` is missing",
+                    "whoever makes the emergency call chooses nothing: the mandate says it all",
+                    f"add {key}, or take emergency_health away",
+                ),
+            )
+    if table.emergency_collateral and table.emergency_collateral not in table.collaterals:
+        yield (
+            (*path, "emergency_collateral"),
+            WrongValueError(
+                "emergency_collateral is not among the collaterals",
+                "nothing else may be sold",
+                "name it in collaterals with an amount",
+            ),
+        )
+    for pool in table.emergency_route:
+        if pool not in table.pools:
+            yield (
+                (*path, "emergency_route"),
+                WrongValueError(
+                    f"{pool} is not among the pools",
+                    "no other pool is used, in an emergency neither",
+                    "name it in pools, or choose another route",
+                ),
+            )

@@ -1,0 +1,127 @@
+"""The transactions with which an owner sets up, changes and ends a mandate."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from keeper.abi.erc20 import APPROVE
+from keeper.mandate.charter import (
+    CONSENT,
+    FREEZE,
+    REVOKE_MANDATE,
+    UNFREEZE,
+    Mandate,
+    set_mandate,
+)
+from keeper.mandate.deployment import GuardianCode
+from keeper.mandate.survey import Survey
+from keeper.model.units import Address, Amount
+from keeper.model.values import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """A mandate with the allowances it lives on, as the owner wants them."""
+
+    guardian: Address
+    market: Address
+    owner: Address
+    mandate: Mandate
+    a_tokens: Mapping[Address, Address]
+    """Of each collateral that may be sold."""
+    sellable: Mapping[Address, Amount]
+    """How much of each collateral the guardian may take in all."""
+    from_reserve: Mapping[Address, Amount]
+    """How much of each token it may take from the reserve in all."""
+
+
+def setting(intended: Intended, survey: Survey, code: GuardianCode | None) -> Iterator[Transaction]:
+    """Deploy (with `code`, where nothing is deployed yet), set, allow: by the owner."""
+    if code is not None:
+        yield code.deploy(intended.owner)
+    yield Transaction(
+        to=intended.guardian,
+        data=set_mandate(intended.market, intended.mandate),
+        purpose="set the mandate",
+    )
+    for collateral, amount in intended.sellable.items():
+        yield from _allowing(
+            intended.a_tokens[collateral],
+            intended.guardian,
+            amount,
+            survey.a_token_allowances[collateral],
+            f"let the guardian sell {amount} of collateral",
+        )
+    if intended.mandate.reserve == intended.owner:
+        yield from reserve_allowances(intended, survey)
+
+
+def reserve_allowances(intended: Intended, survey: Survey) -> Iterator[Transaction]:
+    """By the reserve: let the guardian take its tokens."""
+    for token, amount in intended.from_reserve.items():
+        yield from _allowing(
+            token,
+            intended.guardian,
+            amount,
+            survey.reserve_allowances[token],
+            f"let the guardian take {amount}",
+        )
+
+
+def consenting(intended: Intended, survey: Survey) -> Iterator[Transaction]:
+    """By a reserve other than the owner: consent to this market, and let its tokens be taken.
+
+    The consent has the mandate's own limit and ends with it."""
+    terms = intended.mandate
+    yield Transaction(
+        to=intended.guardian,
+        data=CONSENT.encode(intended.market, terms.limit_max, terms.limit_per_second, terms.expiry),
+        purpose=f"let the positions of {intended.owner} use this reserve",
+    )
+    yield from reserve_allowances(intended, survey)
+
+
+def revoking(intended: Intended, survey: Survey) -> Iterator[Transaction]:
+    """End the mandate and every allowance of the owner's that it lived on: by the owner."""
+    yield Transaction(
+        to=intended.guardian,
+        data=REVOKE_MANDATE.encode(intended.market),
+        purpose="revoke the mandate",
+    )
+    for collateral, left in survey.a_token_allowances.items():
+        if left:
+            yield _approval(
+                intended.a_tokens[collateral], intended.guardian, 0, "end the sale of collateral"
+            )
+    if intended.mandate.reserve == intended.owner:
+        for token, left in survey.reserve_allowances.items():
+            if left:
+                yield _approval(token, intended.guardian, 0, "end the use of the reserve")
+
+
+def freezing(intended: Intended) -> Transaction:
+    """Stop everything: by the freezer or the owner."""
+    return Transaction(
+        to=intended.guardian, data=FREEZE.encode(intended.market), purpose="freeze the mandate"
+    )
+
+
+def unfreezing(intended: Intended) -> Transaction:
+    """Let it go on: by the owner."""
+    return Transaction(
+        to=intended.guardian, data=UNFREEZE.encode(intended.market), purpose="unfreeze the mandate"
+    )
+
+
+def _allowing(
+    token: Address, guardian: Address, amount: Amount, current: int, purpose: str
+) -> Iterator[Transaction]:
+    """Tokens such as USDT refuse to change an allowance that is not zero."""
+    if current == amount.raw:
+        return
+    if current:
+        yield _approval(token, guardian, 0, "end the old allowance")
+    yield _approval(token, guardian, amount.raw, purpose)
+
+
+def _approval(token: Address, spender: Address, raw: int, purpose: str) -> Transaction:
+    return Transaction(to=token, data=APPROVE.encode(spender, raw), purpose=purpose)

@@ -1,0 +1,159 @@
+"""Whether a guardian can do what its owner means it to: one finding for each thing that must hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from keeper.mandate.charter import Charter, Mandate
+from keeper.mandate.owner import Intended
+from keeper.mandate.survey import Survey, SurveyedPool
+from keeper.model.units import SECONDS_PER_DAY, Address
+
+EXPIRES_SOON_S = 14 * SECONDS_PER_DAY
+LOW_ALLOWANCE = 2
+"""A warning comes when less than half of the intended allowance is left."""
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the verification."""
+
+    verdict: Verdict
+    what: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the chain says at one block."""
+
+    code_is_ours: bool | None
+    """None where nothing is deployed."""
+    charter: Charter | None
+    survey: Survey
+    keeper_wei: int
+    timestamp: int
+
+
+def findings(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
+    """In the order in which they have to be put right."""
+    if found.code_is_ours is None or found.charter is None:
+        yield Finding(
+            verdict="fail",
+            what=f"there is no guardian at {intended.guardian}",
+            fix=f"keeper mandate set {name}",
+        )
+        return
+    yield _code(intended.guardian, is_ours=found.code_is_ours)
+    yield from _charter(name, intended, found.charter, found.timestamp)
+    if found.keeper_wei == 0:
+        yield Finding(
+            verdict="warn",
+            what=f"the keeper {intended.mandate.keeper} has no ether for gas",
+            fix="send it some",
+        )
+    yield from _allowances(name, intended, found)
+    for address, pool in zip(intended.mandate.pools, found.survey.pools, strict=True):
+        yield _pool(address, pool)
+
+
+def _code(guardian: Address, *, is_ours: bool) -> Finding:
+    if is_ours:
+        return Finding(
+            verdict="ok", what=f"the guardian at {guardian} is this version's, byte by byte"
+        )
+    return Finding(
+        verdict="fail",
+        what=f"the code at {guardian} is not this version's guardian",
+        fix="revoke its allowances (keeper approvals); do not use it",
+    )
+
+
+def _charter(name: str, intended: Intended, charter: Charter, now: int) -> Iterator[Finding]:
+    again = f"keeper mandate set {name}"
+    if charter.mandate is None:
+        yield Finding(verdict="fail", what="it has no mandate for this market", fix=again)
+        return
+    differing = _differences(charter.mandate, intended.mandate)
+    if differing:
+        yield Finding(
+            verdict="fail",
+            what=f"its mandate differs from the configuration in {', '.join(differing)}",
+            fix=f"correct the configuration, or {again}",
+        )
+    else:
+        yield Finding(verdict="ok", what="its mandate is the configuration's")
+    if charter.frozen:
+        yield Finding(
+            verdict="fail",
+            what="it is frozen: nothing happens",
+            fix=f"keeper mandate unfreeze {name}",
+        )
+    left_s = charter.mandate.expiry - now
+    if left_s < 0:
+        yield Finding(verdict="fail", what="it has expired", fix=f"write a later day, then {again}")
+    elif left_s < EXPIRES_SOON_S:
+        yield Finding(
+            verdict="warn",
+            what=f"it expires in {left_s // SECONDS_PER_DAY} days",
+            fix=f"write a later day, then {again}",
+        )
+
+
+def _differences(there: Mandate, here: Mandate) -> list[str]:
+    return [f.name for f in fields(Mandate) if getattr(there, f.name) != getattr(here, f.name)]
+
+
+def _allowances(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
+    own = intended.mandate.reserve == intended.owner
+    by_reserve = "set" if own else "consent"
+    groups = (
+        ("of collateral to sell", intended.sellable, found.survey.a_token_allowances, "set"),
+        ("of the reserve", intended.from_reserve, found.survey.reserve_allowances, by_reserve),
+    )
+    for what, wanted, given, command in groups:
+        for token, amount in wanted.items():
+            left = type(amount)(raw=given[token], token=amount.token)
+            verdict: Verdict = (
+                "fail"
+                if left.raw == 0
+                else "warn"
+                if left.raw * LOW_ALLOWANCE < amount.raw
+                else "ok"
+            )
+            yield Finding(
+                verdict=verdict,
+                what=f"{left} {what} may still be taken, of {amount} intended",
+                fix="" if verdict == "ok" else f"keeper mandate {command} {name}",
+            )
+    if not own and intended.from_reserve and found.survey.consent_until < found.timestamp:
+        yield Finding(
+            verdict="fail",
+            what=f"the reserve {intended.mandate.reserve} has not consented",
+            fix=f"keeper mandate consent {name}, with the reserve's key",
+        )
+
+
+def _pool(address: Address, pool: SurveyedPool | None) -> Finding:
+    return pool_flaw(address, pool) or Finding(
+        verdict="ok", what=f"the pool {address} has liquidity and is what it says"
+    )
+
+
+def pool_flaw(address: Address, pool: SurveyedPool | None) -> Finding | None:
+    """Why a pool cannot be used, or None."""
+    if pool is None or not pool.genuine:
+        return Finding(
+            verdict="fail",
+            what=f"{address} is no Uniswap v3 pool that its factory knows",
+            fix="take it out of pools: whoever made it could take what passes it",
+        )
+    if pool.liquidity == 0:
+        return Finding(
+            verdict="fail",
+            what=f"the pool {address} has no liquidity at its price",
+            fix="name another pool of the pair",
+        )
+    return None

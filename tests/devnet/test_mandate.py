@@ -1,0 +1,217 @@
+"""`keeper mandate`: an owner sets, changes and ends a mandate on the real contracts."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.devnet.chain import LocalChain
+from keeper.model.units import Address
+from tests.devnet.keeping.ground import Ground, Guarded
+from tests.devnet.keeping.process import Keeper
+
+POOL = ("WETH", "USDC", 500)
+
+
+class Owner:
+    """A position's owner who writes a mandate and runs commands."""
+
+    def __init__(self, ground: Ground, folder: Path) -> None:
+        self.ground = ground
+        self.folder = folder
+        self.sections = ""
+        self.one: Guarded = ground.guard()
+        self.keeper = ground.chain.account("bot").address
+        later = datetime.fromtimestamp(ground.chain.timestamp(), UTC) + timedelta(days=100)
+        self.terms: dict[str, Any] = {
+            "account": f'"{self.one.account.address}"',
+            "market": '"aave"',
+            "keeper": f'"{self.keeper}"',
+            "max_health_to_act": "1.40",
+            "target": "1.40",
+            "max_per_day_usd": "100_000",
+            "expires": f"{later:%Y-%m-%d}",
+            "collaterals": f'{{ "{self.token("WETH")}" = 5 }}',
+            "reserve_tokens": f'{{ "{self.token("USDC")}" = 1_000.5 }}',
+            "pools": f'["{self.pool()}"]',
+        }
+
+    @property
+    def chain(self) -> LocalChain:
+        return self.ground.chain
+
+    def token(self, symbol: str) -> Address:
+        return self.chain.contracts.tokens[symbol].address
+
+    def pool(self) -> Address:
+        return self.chain.contracts.uniswap.pools[POOL].address
+
+    def write(self, **changes: str | None) -> None:
+        terms = {key: value for key, value in {**self.terms, **changes}.items() if value}
+        path = self.ground.config(self.chain.rpc_url, None)
+        section = "\n".join(f"{key} = {value}" for key, value in terms.items())
+        path.write_text(f"{path.read_text()}\n[mandates.main]\n{section}\n{self.sections}\n")
+
+    async def run(self, *arguments: str) -> Keeper:
+        self.chain.rpc.call("evm_setAutomine", True)
+        try:
+            return await self.ground.ask("mandate", *arguments)
+        finally:
+            self.chain.rpc.call("evm_setAutomine", False)
+
+    async def done(self, *arguments: str) -> str:
+        said = await self.run(*arguments)
+        assert said.exit_code == 0, said.log(said.output)
+        return said.output
+
+    async def refused(self, *arguments: str) -> str:
+        said = await self.run(*arguments)
+        assert said.exit_code == 78, said.log(said.output)
+        assert "Traceback" not in said.text
+        return said.text
+
+    async def verdicts(self) -> list[str]:
+        said = await self.run("verify", "--json")
+        return [
+            f"{line['verdict']}: {line['what']}" for line in json.loads(said.output)["findings"]
+        ]
+
+    async def charter(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self.done("show", "--json"))["charter"]
+        return found
+
+
+@pytest.fixture
+def owner(ground: Ground, tmp_path: Path) -> Owner:
+    return Owner(ground, tmp_path)
+
+
+async def test_mandate__set_on_a_new_chain__deploys_allows_and_verifies(owner: Owner) -> None:
+    owner.write()
+    said = await owner.done("set", "--yes")
+    guardian = said.split("guardian: ")[1].split()[0]
+    charter = await owner.charter()
+    assert charter["owner"] == owner.one.account.address
+    assert charter["mandate"]["keeper"] == owner.keeper
+    assert charter["mandate"]["limit_max"] == 100_000 * 10**8
+    assert charter["mandate"]["reserve"] == owner.one.account.address
+    usdc = owner.chain.contracts.tokens["USDC"]
+    allowance = owner.chain.read(usdc, "allowance", owner.one.account.address, guardian)
+    assert allowance == 1_000_500_000
+    assert not [line for line in await owner.verdicts() if not line.startswith("ok")]
+
+
+async def test_mandate__set_again__replaces_it_and_moves_the_hash(owner: Owner) -> None:
+    owner.write()
+    await owner.done("set", "--yes")
+    first = await owner.charter()
+    owner.write(max_per_day_usd="50_000", collaterals=f'{{ "{owner.token("WETH")}" = 2 }}')
+    assert any("differs" in line and "limit_max" in line for line in await owner.verdicts())
+    await owner.done("set", "--yes")
+    second = await owner.charter()
+    assert second["nonce"] == first["nonce"] + 1
+    assert second["mandate_hash"] != first["mandate_hash"]
+    assert not any(line.startswith("fail") for line in await owner.verdicts())
+
+
+async def test_mandate__revoked__leaves_no_allowance(owner: Owner) -> None:
+    owner.write()
+    await owner.done("set", "--yes")
+    await owner.done("revoke", "--yes")
+    assert (await owner.charter())["mandate"] is None
+    said = await owner.ground.ask("approvals", "--json")
+    assert json.loads(said.output)["allowances"] == []
+
+
+async def test_mandate__frozen__fails_verification_until_unfrozen(owner: Owner) -> None:
+    owner.write()
+    await owner.done("set", "--yes")
+    await owner.done("freeze", "--yes")
+    assert "fail: it is frozen: nothing happens" in await owner.verdicts()
+    await owner.done("unfreeze", "--yes")
+    assert not any(line.startswith("fail") for line in await owner.verdicts())
+
+
+async def test_mandate__other_reserve__counts_after_its_consent(owner: Owner) -> None:
+    reserve = owner.chain.account("treasury")
+    owner.ground.environ["KEEPER_SIGNERS__TREASURY__PRIVATE_KEY"] = reserve.private_key
+    owner.sections = "[signers.treasury]"
+    owner.write(reserve=f'"{reserve.address}"')
+    said = await owner.done("set", "--yes")
+    assert "keeper mandate consent main" in said
+    assert any("has not consented" in line for line in await owner.verdicts())
+    await owner.done("consent", "--yes")
+    assert not any(line.startswith("fail") for line in await owner.verdicts())
+
+
+async def test_mandate__owner_is_a_safe__writes_one_batch_for_everything(
+    owner: Owner, tmp_path: Path
+) -> None:
+    safe = owner.chain.account("safe").address
+    owner.write(account=f'"{safe}"')
+    path = tmp_path / "batch.json"
+    await owner.done("set", "--safe-batch", str(path))
+    document = json.loads(path.read_text())
+    assert document["meta"]["createdFromSafeAddress"] == safe
+    deploy, set_it, sell, use = document["transactions"]
+    assert deploy["to"] == "0x4e59b44847b379578588920cA78FbF26c0B4956C"
+    assert use["to"] == owner.token("USDC")
+    for transaction in (deploy, set_it, sell, use):
+        sent = owner.chain.send(safe, transaction["to"], bytes.fromhex(transaction["data"][2:]))
+        owner.chain.mine()
+        receipt = owner.chain.rpc.call("eth_getTransactionReceipt", sent)
+        assert receipt["status"] == "0x1"
+    assert not any(line.startswith("fail") for line in await owner.verdicts())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_health_to_act": "1.0"}, "is not above 1.0"),
+        ({"target": "1.2"}, "target is below max_health_to_act"),
+        ({"max_per_day_usd": "0"}, "is not above zero"),
+        ({"market": '"compound"'}, "there is no [markets.compound]"),
+        ({"slippage_urgent_bps": "5000"}, "SlippageAboveHalfBonus"),
+        ({"slippage_calm_bps": "900"}, "slippage_calm_bps is above slippage_urgent_bps"),
+        ({"expires": "2001-01-01"}, "ExpiryOutOfRange"),
+        ({"expires": '"soon"'}, "is not a day"),
+        ({"emergency_health": "1.02"}, "`emergency_route` is missing"),
+        ({"max_hops": "4"}, "are more than the 3"),
+        ({"min_action_usd": "200_000"}, "min_action_usd is above max_per_day_usd"),
+        ({"pools": None}, "there are collaterals and no pools"),
+        ({"kepeer": '"x"'}, "`kepeer` is not known here"),
+    ],
+)
+async def test_mandate__cannot_be_meant__is_refused_with_its_line(
+    owner: Owner, changes: dict[str, str | None], said: str
+) -> None:
+    owner.write(**changes)
+    nonce = owner.ground.nonce(owner.one)
+    text = await owner.refused("set", "--yes")
+    assert said in text
+    assert "keeper.toml:" in text
+    assert "fix:" in text
+    assert owner.ground.nonce(owner.one) == nonce
+
+
+async def test_mandate__pool_that_is_none__is_refused(owner: Owner) -> None:
+    owner.write(pools=f'["{owner.token("WETH")}"]')
+    assert "no Uniswap v3 pool" in await owner.refused("set", "--yes")
+
+
+async def test_mandate__emergency_route_over_an_unlisted_pool__is_refused(owner: Owner) -> None:
+    other = owner.chain.contracts.uniswap.pools["WETH", "USDC", 3_000].address
+    owner.write(
+        emergency_health="1.02",
+        emergency_collateral=f'"{owner.token("WETH")}"',
+        emergency_debt=f'"{owner.token("USDC")}"',
+        emergency_route=f'["{other}"]',
+    )
+    assert "is not among the pools" in await owner.refused("set", "--yes")
+
+
+async def test_mandate__more_decimals_than_the_token_has__is_refused(owner: Owner) -> None:
+    owner.write(reserve_tokens=f'{{ "{owner.token("USDC")}" = 1.0000001 }}')
+    assert "more than 6 decimals" in await owner.refused("set", "--yes")
