@@ -124,8 +124,8 @@ def freeze(
     ] = False,
 ) -> None:
     """Stop everything that a mandate allows, the emergency call included."""
-    from keeper.mandate.charter import NOBODY
     from keeper.mandate.owner import freezing
+    from keeper.model.mandate import NOBODY
 
     ground = _looked(name, config)
     freezer = ground.intended.mandate.freezer

@@ -9,8 +9,8 @@ from typing import Literal
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
 from keeper.chain.settings import BreakerSettings, ChainSettings, FeeSettings, SignerSettings
 from keeper.config.document import Document
-from keeper.mandate.charter import Mandate
 from keeper.model.errors import ConfigurationError, Problem
+from keeper.model.mandate import Mandate
 from keeper.model.units import Address
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource

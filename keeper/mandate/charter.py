@@ -1,4 +1,4 @@
-"""A mandate as a guardian holds it: its fields, how they are written there, and how they are read.
+"""How a mandate is written into a guardian, and how it is read there.
 
 The contract's own page, contracts_abi/guardian/README.md, explains each field.
 """
@@ -11,14 +11,10 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from keeper.abi.words import MAX_UINT256, Function
+from keeper.abi.words import Function
+from keeper.model.mandate import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
 from keeper.model.reading import Reading, ReadingError
 from keeper.model.units import Address, Bps, Wad
-
-NOBODY = Address("0x0000000000000000000000000000000000000000")
-CLOSE_TARGET = Wad(MAX_UINT256)
-"""A target that means: repay the whole debt."""
-MAX_COLLATERALS, MAX_POOLS, MAX_HOPS = 4, 8, 3
 
 OWNER = Function("owner()")
 MANDATE = Function("mandate(address)")
@@ -35,42 +31,6 @@ _TERMS = (
 )
 _SET_MANDATE = keccak(text=f"set_mandate(address,{_TERMS})")[:4]
 _STATUS = "(uint256,bool,bytes32,uint256,uint256)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mandate:
-    """The contract's `Mandate`, field by field in its order. `NOBODY` stands for none."""
-
-    keeper: Address
-    freezer: Address
-    reserve: Address
-    max_health_to_act: Wad
-    target: Wad
-    emergency_health: Wad
-    emergency_outlives_expiry: bool
-    slippage_calm_bps: Bps
-    slippage_urgent_bps: Bps
-    limit_max: int
-    """In the market's base currency, as all values here."""
-    limit_per_second: int
-    min_action: int
-    cooldown_s: int
-    expiry: int
-    max_hops: int
-    collaterals: tuple[Address, ...]
-    """Without the zeros that fill the contract's array, as the two below."""
-    pools: tuple[Address, ...]
-    emergency_collateral: Address
-    emergency_debt: Address
-    emergency_route: tuple[Address, ...]
-
-    def slippage_bps(self, health: Wad) -> Bps:
-        """What a swap may lose against the oracle: rises linearly from calm at `max_health_to_act`
-        to urgent at health 1, rounded down as by the contract."""
-        span = self.max_health_to_act - 10**18
-        depth = min(self.max_health_to_act - min(health, self.max_health_to_act), span)
-        rise = self.slippage_urgent_bps - self.slippage_calm_bps
-        return Bps(self.slippage_calm_bps + rise * depth // span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from keeper.mandate.charter import (
     FREEZE,
     REVOKE_MANDATE,
     UNFREEZE,
-    Mandate,
     set_mandate,
 )
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.survey import Survey
+from keeper.model.mandate import Mandate
 from keeper.model.units import Address, Amount
 from keeper.model.values import Transaction
 

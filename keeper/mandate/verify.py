@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from keeper.mandate.charter import Charter, Mandate
+from keeper.mandate.charter import Charter
 from keeper.mandate.owner import Intended
 from keeper.mandate.survey import Survey, SurveyedPool
+from keeper.model.mandate import Mandate
 from keeper.model.units import SECONDS_PER_DAY, Address
 
 EXPIRES_SOON_S = 14 * SECONDS_PER_DAY

@@ -159,7 +159,8 @@ async def test_mandate__owner_is_a_safe__writes_one_batch_for_everything(
     assert deploy["to"] == "0x4e59b44847b379578588920cA78FbF26c0B4956C"
     assert use["to"] == owner.token("USDC")
     for transaction in (deploy, set_it, sell, use):
-        sent = owner.chain.send(safe, transaction["to"], bytes.fromhex(transaction["data"][2:]))
+        data = bytes.fromhex(transaction["data"][2:])
+        sent = owner.chain.send(safe, transaction["to"], data, gas=10_000_000)
         owner.chain.mine()
         receipt = owner.chain.rpc.call("eth_getTransactionReceipt", sent)
         assert receipt["status"] == "0x1"
