@@ -72,3 +72,31 @@ class Settings:
     signers: Mapping[str, SignerSettings]
     positions: tuple[PositionSettings, ...]
     mandates: Mapping[str, MandateSettings]
+    systemd_socket: str | None
+    """Where systemd wants to hear how it is; it sets NOTIFY_SOCKET."""
+    document: Document = field(repr=False)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must never be logged: keys, passwords, and the parts of URLs that may be keys."""
+        of_urls = frozenset(
+            part
+            for endpoint in self.chain.endpoints
+            for url in (endpoint.url, endpoint.ws_url or "")
+            for part in secret_parts(url)
+        )
+        if self.service.webhook_url is not None:
+            of_urls |= secret_parts(self.service.webhook_url.get_secret_value())
+        of_signers = (
+            secret.get_secret_value()
+            for signer in self.signers.values()
+            for secret in (signer.keystore_password, signer.private_key)
+            if secret is not None
+        )
+        return of_urls | {secret for secret in of_signers if len(secret) >= MIN_SECRET_LENGTH}
+
+    def error(self, *path: str | int, what: str, why: str, fix: str) -> ConfigurationError:
+        """The error to raise when the chain contradicts the setting at `path`, with its line."""
+        return ConfigurationError(
+            Problem(where=self.document.where(path), what=what, why=why, fix=fix)
+        )
