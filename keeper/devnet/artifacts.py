@@ -95,6 +95,14 @@ class Artifacts:
         """`v3-core`, `UniswapV3Factory`: a contract of one of Uniswap's packages."""
         return _load(self.node_modules / "@uniswap" / package / "artifacts/contracts" / _file(path))
 
+    def safe(self, path: str) -> Artifact:
+        """`proxies/SafeProxyFactory`: a contract of `@safe-global/safe-contracts`."""
+        return _load(
+            self.node_modules
+            / "@safe-global/safe-contracts/build/artifacts/contracts"
+            / _file(path)
+        )
+
     def own(self, name: str) -> Artifact:
         """A contract of this package."""
         return _load(devnet_sources() / "contracts" / f"{name}.json")
