@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench clean guardian
+.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench clean guardian gas
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -53,6 +53,9 @@ bench: setup  ## figures beside their peers, measured side by side; also in buil
 
 guardian: $(VENV)/.packages  ## compile the guardian contract into its committed JSON
 	$(BIN)/python -m tests.guardian.build
+
+gas: setup  ## gas of the guardian's actions beside the naked protocol calls
+	$(BIN)/python -m tests.guardian.gas
 
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

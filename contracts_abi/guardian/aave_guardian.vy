@@ -127,7 +127,9 @@ def add_collateral(
     """
     @notice Move `asset` from the mandate's reserve into the owner's collateral, as much as the
             target needs and the keeper, the limits and the reserve allow. Only the keeper.
+    @param market The PoolAddressesProvider of an Aave v3 market
     @param mandate_hash `status(market).mandate_hash` as the keeper knows it
+    @param asset The token to move, a reserve of the market that counts as collateral
     @param max_amount The most to move, in the token's smallest units
     @return The amount moved
     """
@@ -172,7 +174,9 @@ def repay(market: address, mandate_hash: bytes32, asset: address, max_amount: ui
     """
     @notice Repay the owner's variable debt in `asset` from the mandate's reserve, as much as the
             target needs and the keeper, the limits and the reserve allow. Only the keeper.
+    @param market The PoolAddressesProvider of an Aave v3 market
     @param mandate_hash `status(market).mandate_hash` as the keeper knows it
+    @param asset The token of the debt
     @param max_amount The most to repay, in the token's smallest units
     @return The amount repaid
     """
@@ -223,6 +227,7 @@ def deleverage(
     @notice Repay variable debt with the owner's own collateral, sold on allowed pools, as much as
             the target needs and the keeper, the limit and the owner's aToken allowance allow. Only
             the keeper.
+    @param market The PoolAddressesProvider of an Aave v3 market
     @param mandate_hash `status(market).mandate_hash` as the keeper knows it
     @param collateral The asset to sell, one of the mandate's
     @param debt The asset to repay
@@ -264,6 +269,7 @@ def emergency(market: address) -> (uint256, uint256):
     @notice Unwind along the mandate's emergency route below its emergency health, at half of the
             slippage that a keeper would be allowed. Open to anyone, for no reward; the limit, the
             smallest action, the cooldown and a freeze hold as for the keeper.
+    @param market The PoolAddressesProvider of an Aave v3 market
     @return The debt repaid and the collateral taken
     """
     terms: core.Mandate = core._emergency_mandate(market)
@@ -607,7 +613,11 @@ def _pull(market: address, terms: core.Mandate, asset: aave.Asset, wanted: uint2
     core._spend_of_reserve(market, reserve, worth)
 
     held: uint256 = staticcall token.balanceOf(self)
-    assert extcall token.transferFrom(reserve, self, amount, default_return_value=True)
+    self._check_moved(
+        asset.token,
+        amount,
+        extcall token.transferFrom(reserve, self, amount, default_return_value=True),
+    )
     received: uint256 = staticcall token.balanceOf(self) - held
     if received != amount:
         refusals._refuse(refusals.TRANSFER_SHORT, received, amount)
@@ -644,7 +654,9 @@ def _sized(
 
 @internal
 def _approve(token: address, spender: address, amount: uint256):
-    assert extcall IERC20(token).approve(spender, amount, default_return_value=True)
+    self._check_moved(
+        token, amount, extcall IERC20(token).approve(spender, amount, default_return_value=True)
+    )
 
 
 @internal
@@ -658,4 +670,18 @@ def _return_rest(token: address, pool: address, held: uint256, to: address):
         refusals._refuse(refusals.TRANSFER_SHORT, now, held)
     if now > held:
         self._approve(token, pool, 0)
-        assert extcall IERC20(token).transfer(to, now - held, default_return_value=True)
+        self._check_moved(
+            token,
+            now - held,
+            extcall IERC20(token).transfer(to, now - held, default_return_value=True),
+        )
+
+
+@internal
+@pure
+def _check_moved(token: address, amount: uint256, agreed: bool):
+    """
+    @dev A token may say no by returning False; one that returns nothing has agreed.
+    """
+    if not agreed:
+        refusals._refuse_address(refusals.TRANSFER_REFUSED, token, amount)

@@ -9,7 +9,6 @@
 @license Apache-2.0
 """
 
-from ethereum.ercs import IERC20
 import refusals
 
 interface Provider:

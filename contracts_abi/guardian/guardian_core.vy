@@ -128,6 +128,7 @@ def __init__(owner: address):
 def owner() -> address:
     """
     @notice The account whose positions are guarded and who alone sets mandates.
+    @return Its address
     """
     return OWNER
 
@@ -137,6 +138,8 @@ def owner() -> address:
 def mandate(market: address) -> Mandate:
     """
     @notice The mandate in force. Refused with UnknownMarket where there is none.
+    @param market The name of the market, for Aave its PoolAddressesProvider
+    @return The mandate, as it was set
     """
     return self._read_mandate(market, self._charters[market])
 
@@ -146,6 +149,7 @@ def mandate(market: address) -> Mandate:
 def status(market: address) -> Status:
     """
     @notice What changes while a mandate is in force.
+    @param market The name of the market, for Aave its PoolAddressesProvider
     @return The nonce of the last mandate, whether it is frozen, the hash that a keeper's calls must
             carry (zero without a mandate), the value that may be moved now, the last action's time.
     """
@@ -173,6 +177,9 @@ def consent_of(market: address, reserve: address) -> (Consent, uint256):
     """
     @notice What a reserve allows this guardian to pull for this market, and how much of it now.
             The owner's own reserve needs no consent.
+    @param market The name of the market, for Aave its PoolAddressesProvider
+    @param reserve Who gave it
+    @return The consent, and the value that may be pulled now if it has not expired
     """
     given: Consent = self._read_consent(market, reserve)
     return given, self._accrued(
@@ -188,6 +195,7 @@ def consent_of(market: address, reserve: address) -> (Consent, uint256):
 def revoke_mandate(market: address):
     """
     @notice End the mandate. Only the owner. What was spent stays spent for a later mandate.
+    @param market The name of the market, for Aave its PoolAddressesProvider
     """
     self._only_owner()
     charter: uint256 = self._charters[market]
@@ -205,6 +213,7 @@ def freeze(market: address):
     """
     @notice Stop every action in a market, the emergency call included, until the owner unfreezes.
             Only the mandate's freezer or the owner. Setting a mandate anew does not unfreeze.
+    @param market The name of the market, for Aave its PoolAddressesProvider
     """
     charter: uint256 = self._charters[market]
     if msg.sender != OWNER:
@@ -220,6 +229,7 @@ def freeze(market: address):
 def unfreeze(market: address):
     """
     @notice Let actions go on. Only the owner.
+    @param market The name of the market, for Aave its PoolAddressesProvider
     """
     self._only_owner()
     self._charters[market] &= ~FROZEN_BIT
@@ -233,7 +243,12 @@ def consent(market: address, limit_max: uint256, limit_per_second: uint256, expi
     @notice The caller, as a reserve, lets this guardian pull its tokens for its owner's position in
             one market, up to a rolling limit in the market's base currency. Zeros end it.
     @dev Given to this contract, hence to exactly this guardian and owner. The tokens' allowances
-         limit the pull as well. Giving it again does not refill the limit.
+         limit the pull as well. Giving it again does not refill the limit, and ending it forfeits
+         what was left of a limit that was used before.
+    @param market The name of the market, for Aave its PoolAddressesProvider
+    @param limit_max The most that may be pulled at once
+    @param limit_per_second What comes back of it each second
+    @param expiry The last second of the consent
     """
     if limit_max > CONSENT_MAX or limit_per_second > CONSENT_SLOPE:
         refusals._refuse(refusals.LIMIT_OUT_OF_RANGE, limit_max, limit_per_second)

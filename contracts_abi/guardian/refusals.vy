@@ -81,6 +81,8 @@ LIMIT_REACHED: constant(bytes4) = method_id("LimitReached(uint256,uint256)", out
 ACTION_TOO_SMALL: constant(bytes4) = method_id("ActionTooSmall(uint256,uint256)", output_type=bytes4)
 # error TransferShort(uint256 received, uint256 expected)
 TRANSFER_SHORT: constant(bytes4) = method_id("TransferShort(uint256,uint256)", output_type=bytes4)
+# error TransferRefused(address token, uint256 amount)
+TRANSFER_REFUSED: constant(bytes4) = method_id("TransferRefused(address,uint256)", output_type=bytes4)
 # error HealthRoseTooLittle(uint256 health, uint256 expected)
 HEALTH_ROSE_TOO_LITTLE: constant(bytes4) = method_id("HealthRoseTooLittle(uint256,uint256)", output_type=bytes4)
 # error HealthAboveTarget(uint256 health, uint256 bound)

@@ -5,7 +5,6 @@
 @license Apache-2.0
 """
 
-from ethereum.ercs import IERC20
 from ethereum.ercs import IERC20Detailed
 import refusals
 

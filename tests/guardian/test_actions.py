@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from eth_utils.crypto import keccak
 
 from keeper.devnet.chain import VARIABLE_RATE, LocalChain
 from keeper.devnet.uniswap import MAX_UINT256, PoolKey
@@ -10,6 +11,7 @@ from keeper.model.units import BPS, WAD, Address
 from tests.guardian.ground import BTC, DAY_S, DOLLAR, USDC, WETH_USDC, Ground, ground, mandate_hash
 from tests.protocols.crowd import add_priced_category
 
+TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 DAI_USDC: PoolKey = ("DAI", "USDC", 100)
 WBTC_USDC: PoolKey = ("WBTC", "USDC", 3_000)
 
@@ -213,6 +215,37 @@ def test_add_collateral__switched_off__is_refused_since_health_does_not_rise(mad
     made.chain.transact(made.owner, pool, "setUserUseReserveAsCollateral", wbtc.address, False)
     made.allow(wbtc, BTC)
     assert made.refusal(made.keeper, *made.add_collateral("WBTC")).name == "CollateralFell"
+
+
+def test_deleverage__a_token_transfer_short_by_its_rounding__is_made_good_and_returned(
+    chain: LocalChain,
+) -> None:
+    """The pool keeps aTokens scaled by an index: at 1.3, one transfer in eight arrives a unit short.
+    Then one unit more is pulled, and what the withdrawal does not need goes back."""
+    whale = chain.account("whale").address
+    chain.open_position(whale, collateral={"WBTC": 5_000 * BTC}, debt={"WETH": 50_000 * WAD})
+    chain.mine(chain.timestamp() + 3_650 * DAY_S)
+    made = ground(chain, {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC})
+    returned = 0
+    for cents in range(40):
+        receipt = made.send(made.keeper, *made.deleverage(most=60 * USDC + cents * 10_007))
+        (event,) = made.events(receipt)
+        moves = transfers(receipt, made.a_token("WETH").address)
+        pulled = [amount for sender, _, amount in moves if sender == int(made.owner, 16)]
+        assert pulled in ([event["taken"]], [event["taken"], 1])
+        assert made.balance(made.a_token("WETH"), made.guardian.address) == 0
+        guardian, owner = int(made.guardian.address, 16), int(made.owner, 16)
+        returned += sum((sender, to) == (guardian, owner) for sender, to, _ in moves)
+    assert 0 < returned < 40, returned
+
+
+def transfers(receipt: dict[str, Any], token: str) -> list[tuple[int, int, int]]:
+    """Sender, recipient and amount of each ERC-20 transfer of a token."""
+    return [
+        (int(log["topics"][1], 16), int(log["topics"][2], 16), int(log["data"], 16))
+        for log in receipt["logs"]
+        if log["address"] == token.lower() and log["topics"][0] == TRANSFER
+    ]
 
 
 # -- efficiency modes -----------------------------------------------------------------------------

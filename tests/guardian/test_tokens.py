@@ -48,3 +48,10 @@ def test_token_without_a_liquidation_threshold__is_no_collateral(
     call = ("add_collateral", owing.market, owing.hash, odd.address, 1_000 * USDC)
     refusal = owing.refusal(owing.keeper, *call)
     assert refusal == ("NotCollateral", (odd.address.lower(), 0))
+
+
+def test_token_that_says_no__is_refused(owing: Ground, odd: Contract) -> None:
+    owing.chain.transact(owing.owner, odd, "say_no")
+    call = ("repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
+    refusal = owing.refusal(owing.keeper, *call)
+    assert refusal == ("TransferRefused", (odd.address.lower(), 1_000 * USDC))

@@ -1,7 +1,8 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title A token that returns nothing, wants an allowance of zero before another, and may take a fee
+@title A token that returns nothing or False, wants an allowance of zero before another, and may take
+       a fee
 @notice For tests: anyone mints.
 @license Apache-2.0
 """
@@ -14,6 +15,7 @@ balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 totalSupply: public(uint256)
 fee_bps: public(uint256)
+answer: Bytes[32]
 
 
 @external
@@ -31,25 +33,41 @@ def charge(fee_bps: uint256):
 
 
 @external
-def approve(spender: address, amount: uint256):
+def say_no():
+    """
+    @notice Transfers and approvals do nothing from now on, and return False.
+    """
+    self.answer = abi_encode(False)
+
+
+@external
+@raw_return
+def approve(spender: address, amount: uint256) -> Bytes[32]:
     assert amount == 0 or self.allowance[msg.sender][spender] == 0, "set it to zero first"
-    self.allowance[msg.sender][spender] = amount
+    if len(self.answer) == 0:
+        self.allowance[msg.sender][spender] = amount
+    return self.answer
 
 
 @external
-def transfer(recipient: address, amount: uint256):
-    self._move(msg.sender, recipient, amount)
+@raw_return
+def transfer(recipient: address, amount: uint256) -> Bytes[32]:
+    return self._move(msg.sender, recipient, amount)
 
 
 @external
-def transferFrom(sender: address, recipient: address, amount: uint256):
+@raw_return
+def transferFrom(sender: address, recipient: address, amount: uint256) -> Bytes[32]:
     self.allowance[sender][msg.sender] -= amount
-    self._move(sender, recipient, amount)
+    return self._move(sender, recipient, amount)
 
 
 @internal
-def _move(sender: address, recipient: address, amount: uint256):
+def _move(sender: address, recipient: address, amount: uint256) -> Bytes[32]:
+    if len(self.answer) > 0:
+        return self.answer
     fee: uint256 = amount * self.fee_bps // 10_000
     self.balanceOf[sender] -= amount
     self.balanceOf[recipient] += amount - fee
     self.totalSupply -= fee
+    return b""
