@@ -21,12 +21,15 @@ from keeper.forecast.first_passage import CLOSED_FORM, COLD, Forecast, bounded, 
 from keeper.forecast.moves import NO_PAIR, moves
 from keeper.forecast.realised import DAY_S
 from keeper.forecast.scales import Scale, Scales
+from keeper.forecast.simulation import MOST_ROWS, breach_frequency
 from keeper.forecast.tables import look_up
 from keeper.forecast.volatility import Covariance
 from keeper.model.book import Book, Floats, health
 from keeper.model.units import SECONDS_PER_YEAR
 
-_FIXED: Final = (COLD, CLOSED_FORM)
+SIMULATED: Final = "simulation of the last month"
+BAND: Final = 3.0
+_FIXED: Final = (COLD, CLOSED_FORM, SIMULATED)
 _ENTRIES: Final = ("distance", "gap", "volatility_per_year", "probability")
 _TINY: Final = 1e-300
 
@@ -39,6 +42,8 @@ class Asked:
     scales: Scales
     market_prices: Floats
     short: Covariance
+    trigger: Floats | None = None
+    """Of each row, the probability above which it acts; nan or None where none does."""
 
 
 def forecast(book: Book, asked: Asked, *, horizon_s: float | Floats) -> Forecast:
@@ -53,7 +58,8 @@ def forecast(book: Book, asked: Asked, *, horizon_s: float | Floats) -> Forecast
     parts = []
     for horizon in horizons:
         rows = np.flatnonzero(np.asarray(horizon_s) == horizon)
-        parts.append((rows, _at(_rows(book, rows), asked, horizon)))
+        trigger = None if asked.trigger is None else asked.trigger[rows]
+        parts.append((rows, _at(_rows(book, rows), replace(asked, trigger=trigger), horizon)))
     return _joined(parts, len(book.C))
 
 
@@ -82,6 +88,9 @@ def _at(book: Book, asked: Asked, horizon_s: float) -> Forecast:
         source=np.where(cold, 0, table + len(_FIXED)),
         sources=(*_FIXED, *(f"table {name}" for name in scale.tables)),
     )
+    if asked.trigger is not None:
+        baskets = np.where(pair == NO_PAIR, near, np.nan)
+        _simulate(found, book, asked, scale, asked.trigger, baskets)
     young = np.flatnonzero(owes & ~cold & uses(book, scales.young))
     return _with_short(found, book, young, asked.short, horizon_s) if len(young) else found
 
@@ -104,6 +113,29 @@ def _gap(book: Book, now: Floats, x: Floats, market_prices: Floats, scale: Scale
     there = replace(_rows(book, rows), p=market_prices)
     gap[rows] = np.minimum(_moves(there, health(there), scale)[0] - x[rows], 0.0)
     return gap
+
+
+def _simulate(
+    found: Forecast, book: Book, asked: Asked, scale: Scale, trigger: Floats, near: Floats
+) -> None:
+    """Put in the greater of table and simulation for the baskets (`near` is their distance, nan for
+    other rows) that the table leaves short of their trigger by less than `BAND` times, the nearest
+    `MOST_ROWS` of them."""
+    probability = found.probability
+    with np.errstate(invalid="ignore"):
+        close = probability / trigger
+        band = (
+            (close > 1.0 / BAND) & (close <= 1.0) & (near > 0.0) & ~uses(book, asked.scales.young)
+        )
+    rows = np.flatnonzero(band & ~found.cold)
+    if not len(rows):
+        return
+    rows = rows[np.argsort(-close[rows], kind="stable")][:MOST_ROWS]
+    prices = asked.market_prices if found.gap[rows].any() else book.p
+    simulated = breach_frequency(_rows(book, rows), asked.scales, scale, prices)
+    greater = simulated > probability[rows]
+    probability[rows[greater]] = simulated[greater]
+    found.source[rows[greater]] = _FIXED.index(SIMULATED)
 
 
 def _with_short(

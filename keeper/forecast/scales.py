@@ -56,6 +56,9 @@ class Scales:
 
     now: float
     calibration: Calibration
+    columns: tuple[Column, ...]
+    warm_rounds: tuple[RoundSeries | None, ...]
+    """Of each column that is neither cold nor young nor the quote, up to now."""
     assets: tuple[Asset | None, ...]
     log_rates: Floats
     """(k, k, windows): of each pair's ratio."""
@@ -109,6 +112,8 @@ class Scales:
         return cls(
             now=now,
             calibration=calibration,
+            columns=tuple(columns),
+            warm_rounds=tuple(None if c.source is None else moving.get(c.source) for c in columns),
             assets=assets,
             log_rates=_ratio_rates(rates, rho),
             correlation=rho,

@@ -8,13 +8,14 @@ import pytest
 
 from keeper.backtest.shipped import shipped
 from keeper.forecast import first_passage
-from keeper.forecast.calibrated import Asked, forecast
+from keeper.forecast.calibrated import SIMULATED, Asked, forecast
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.depeg import with_jumps
 from keeper.forecast.first_passage import CLOSED_FORM, Forecast
 from keeper.forecast.names import Asset
 from keeper.forecast.realised import DAY_S, HOUR_S, Variation
 from keeper.forecast.scales import Scales
+from keeper.forecast.simulation import MOST_ROWS, breach_frequency, standardised
 from keeper.forecast.volatility import RoundSeries, covariance
 from keeper.model.book import QUOTE, Book, Column, Floats
 from keeper.model.units import SECONDS_PER_YEAR, Address
@@ -227,6 +228,82 @@ def test_forecast__staked_ether_against_ether__can_jump_without_warning() -> Non
 def test_with_jumps__small_distances__come_at_the_counted_rate() -> None:
     year = with_jumps(np.zeros(2), np.array([0.01, 0.10]), SECONDS_PER_YEAR)
     assert -np.log1p(-year) == pytest.approx([5 / 12, 2 / 12])
+
+
+BASKET = ({1: 10.0, 2: 0.5}, {0: 36_000.0})
+
+
+def triggered(rows: Book, trigger: float, known: dict[Address, RoundSeries]) -> Forecast:
+    asked = Asked(
+        scales=Scales.of(COLUMNS, known, SHIPPED, NOW),
+        market_prices=rows.p,
+        short=covariance(COLUMNS, known, NOW),
+        trigger=np.full(len(rows.C), trigger),
+    )
+    return forecast(rows, asked, horizon_s=DAY_S)
+
+
+def falling_together() -> dict[Address, RoundSeries]:
+    """Ether and bitcoin alone most of the time; once in two days both fall by 4 % in one hour."""
+    returns = walks(rho=0.0, per_year=0.3)
+    crash = np.arange(MONTH_HOURS) % 48 == 24
+    for feed in (ETH, BTC):
+        returns[feed] = np.where(crash, -0.04, returns[feed])
+    return histories(returns)
+
+
+def test_forecast__basket_below_its_trigger__hears_of_falls_that_come_together() -> None:
+    known = falling_together()
+    table = triggered(book(BASKET), np.nan, known)
+    assert source(table) == "table pooled"
+    trigger = float(table.probability[0]) * 1.5
+    simulated = triggered(book(BASKET), trigger, known)
+    assert simulated.probability[0] >= table.probability[0]
+    scales = Scales.of(COLUMNS, known, SHIPPED, NOW)
+    alone = breach_frequency(book(BASKET), scales, scales.at(DAY_S), PRICES)
+    assert simulated.probability[0] == max(alone[0], table.probability[0])
+    # The same paths at every look.
+    assert triggered(book(BASKET), trigger, known).probability.tolist() == (
+        simulated.probability.tolist()
+    )
+
+
+def test_forecast__decision_that_stands__is_not_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def count(rows: Book, *_: object) -> Floats:
+        asked.append(len(rows.C))
+        return np.ones(len(rows.C))
+
+    monkeypatch.setattr("keeper.forecast.calibrated.breach_frequency", count)
+    chance = float(look(book(BASKET)).probability[0])
+    for trigger in (chance / 1.01, chance * 3.5, np.nan):
+        triggered(book(BASKET), trigger, histories())
+    triggered(book(LONG), float(look(book(LONG)).probability[0]) * 1.5, histories())
+    assert asked == []
+    found = triggered(book(*[BASKET] * 100), chance * 1.5, histories())
+    assert asked == [MOST_ROWS]
+    assert (found.probability == 1.0).sum() == MOST_ROWS
+    assert source(found, int(found.probability.argmax())) == SIMULATED
+
+
+def test_breach_frequency__brownian_prices__is_near_the_closed_form() -> None:
+    known = histories(walks(hours=MONTH_HOURS))
+    scales = Scales.of(COLUMNS, known, SHIPPED, NOW)
+    scale = scales.at(DAY_S)
+    rows = book(({1: 1.0}, {0: 1_900.0}), ({1: 10.0, 2: 0.5}, {0: 37_500.0}))
+    found = breach_frequency(rows, scales, scale, PRICES)
+    # In units of the volatility that was forecast for each hour, the month's returns have a variance
+    # of their own: the closed form is asked with it, looked at every hour.
+    own = standardised(scales)
+    for row, weights in enumerate((np.array([1.0, 0.0]), np.array([0.5, 0.5]))):
+        moves = own[:, 1:3] * scale.sigma[1:3, 0]
+        sigma = sqrt(float(weights @ (moves.T @ moves / len(moves)) @ weights))
+        distance = look(rows).distance[[row]]
+        expected = first_passage.first_passage(
+            distance, np.array([sigma]), np.zeros(1), horizon_s=DAY_S, monitored_every_s=HOUR_S
+        )
+        assert found[row] == pytest.approx(expected[0], abs=0.04)
 
 
 def test_forecast__several_horizons__are_each_what_they_are_alone() -> None:
