@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from keeper.forecast.first_passage import Forecast, forecast
-from keeper.forecast.volatility import Covariance
+from keeper.backtest.shipped import shipped
+from keeper.forecast.calibrated import Asked, forecast
+from keeper.forecast.first_passage import Forecast
+from keeper.forecast.names import Asset
+from keeper.forecast.scales import Scales
+from keeper.forecast.volatility import Covariance, RoundSeries
 from keeper.model.book import QUOTE, Book, Column, Floats, health
 from keeper.model.units import SECONDS_PER_YEAR, Address
 from tests.benchmarks.measuring import Side, take_turns
@@ -22,7 +26,9 @@ UNIT = "M rows/s"
 PRICES = np.array([1.0, 2_000.0, 40_000.0, 1.0, 1.0, 150.0, 15.0, 5.0])
 VOLATILITIES = np.array([0.0, 0.8, 0.7, 0.01, 0.01, 1.1, 0.9, 0.95])
 CORRELATION = 0.6
-EVERY_S = 12.0
+SYMBOLS = ("", "ETH", "BTC", "USDC", "DAI", "SOL", "LINK", "UNI")
+NOW = 1_700_000_000
+HOUR_S = 3_600
 PATHS, STEPS, SIMULATED = 500, 24, 1_000
 """A Monte Carlo of hourly steps, which misses what happens between them."""
 
@@ -57,10 +63,30 @@ def book(*, baskets: float) -> Book:
     return Book(C=C, D=D, p=PRICES, columns=columns)
 
 
-def ours(watched: Book, moves: Covariance) -> tuple[Floats, Forecast]:
-    """Health, and distance, volatility and probability within a day."""
-    found = forecast(watched, moves, horizon_s=float(DAY_S), monitored_every_s=EVERY_S)
-    return health(watched), found
+def asked(watched: Book) -> Asked:
+    """A month of hourly rounds of every price, moving as `covariance` says."""
+    rng = np.random.default_rng(8)
+    hours = 31 * 24
+    moves = rng.multivariate_normal(np.zeros(8), covariance().per_second * HOUR_S, size=hours)
+    series = {
+        column.source: RoundSeries(
+            times=NOW - HOUR_S * np.arange(hours, -1, -1, dtype=np.int64),
+            log_prices=np.concatenate(([0.0], np.cumsum(moves[:, k]))),
+            asset=Asset.of(f"{SYMBOLS[k]} / USD"),
+        )
+        for k, column in enumerate(watched.columns)
+        if column.source is not None
+    }
+    return Asked(
+        scales=Scales.of(watched.columns, series, shipped(), NOW),
+        market_prices=watched.p,
+        short=Covariance(per_second=covariance().per_second, reasons=(None,) * 8),
+    )
+
+
+def ours(watched: Book, known: Asked) -> tuple[Floats, Forecast]:
+    """Health, and distance, volatility and calibrated probability within a day."""
+    return health(watched), forecast(watched, known, horizon_s=float(DAY_S))
 
 
 def simulated(watched: Book, moves: Covariance) -> Floats:
@@ -82,19 +108,20 @@ async def measure() -> tuple[list[Row], str]:
     """The rows of this figure, and what to know of them."""
     moves = covariance()
     pairs, mixed = book(baskets=0.0), book(baskets=0.25)
+    known = asked(pairs)
     arguments = -np.abs(np.random.default_rng(8).normal(scale=8.0, size=ROWS))
 
     def timed(name: str, run: Callable[[], Any]) -> Side:
         return Side(name=name, run=run, repeats=3, clock=time.thread_time)
 
-    keeper = timed("one price against another", lambda: ours(pairs, moves))
-    baskets = timed("a quarter of them baskets", lambda: ours(mixed, moves))
+    keeper = timed("one price against another", lambda: ours(pairs, known))
+    baskets = timed("a quarter of them baskets", lambda: ours(mixed, known))
     floor = timed("floor: scipy's ndtr, once per row", lambda: ndtr(arguments))
     paths = timed(f"NumPy Monte Carlo, {PATHS} paths", lambda: simulated(pairs, moves))
     await take_turns([keeper, baskets, floor, paths], rounds=ROUNDS)
     near = keeper.found[1].probability[:SIMULATED] - paths.found
     if np.abs(near).max() > 0.15:
-        raise AssertionError("the simulation and the closed form speak of different risks")
+        raise AssertionError("the simulation and the tables speak of different risks")
 
     peer = SIMULATED / paths.median_ms / 1e3
     bare = ROWS / floor.median_ms / 1e3
@@ -104,8 +131,8 @@ async def measure() -> tuple[list[Row], str]:
         rate = ROWS / side.median_ms / 1e3
         rows += [_row(name, rate, paths.name, peer, goal=10.0), _row(name, rate, floor.name, bare)]
     return rows, (
-        "Forecast: 8 columns, one thread, by that thread's own time. Two normal distributions per row are due, so that half "
-        "the floor is out of reach; baskets need a root of a sum of exponentials each."
+        "Forecast: 8 columns, one thread, by that thread's own time, from the calibrated tables. Each "
+        "basket needs a root of a sum of exponentials first."
     )
 
 
