@@ -13,6 +13,7 @@ import tenacity
 from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.backtest.shipped import shipped
+from keeper.chain.breakers import Breakers
 from keeper.chain.heads import Heads
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Pool
@@ -130,7 +131,8 @@ class Daemon:
         *,
         live: bool,
     ) -> None:
-        chain = settings.chain
+        chain, watched = settings.chain, watched_positions(settings)
+        self._now = 0
         self._heads = Heads(rpc, poll_interval_s=chain.poll_interval_s)
         self._transactions = TransactionManager(
             rpc=rpc,
@@ -142,8 +144,17 @@ class Daemon:
             run=store.run,
         )
         reader = Reader(rpc, multicall=chain.multicall)
+        self._breakers = Breakers(
+            settings.breakers,
+            tallies=store.tallies,
+            run=store.run,
+            notifier=attendance.notifications,
+            labels={row.id: row.label for row in watched},
+            forgiven=forgiven_reverts(settings),
+            now=lambda: self._now,
+        )
         self._engine = Engine(
-            watched=watched_positions(settings),
+            watched=watched,
             markets=watched_markets(settings),
             reader=reader,
             prices=FeedPrices(
@@ -157,6 +168,7 @@ class Daemon:
             transactions=self._transactions,
             store=store,
             live=live,
+            quarantine=self._breakers.quarantine,
         )
         self._live = live
         self._turn = turn
@@ -208,6 +220,7 @@ class Daemon:
         async with self._turn:
             began_s, posted = time.monotonic(), self._rpc.posted
             pulse.head(head.number)
+            self._now = head.timestamp
             try:
                 report = await self._engine.run_pass(head)
             except (EndpointUnavailableError, SQLAlchemyError) as error:
@@ -313,6 +326,17 @@ def watched_positions(settings: Settings) -> list[Watched]:
         )
         for position in settings.positions
     ]
+
+
+def forgiven_reverts(settings: Settings) -> dict[PositionId, int]:
+    """By position, the decision up to which reverts do not count."""
+    return {
+        PositionId(
+            chain_id=settings.chain.chain_id, market=position.market, account=position.account
+        ): position.forgive_reverts_through
+        for position in settings.positions
+        if position.forgive_reverts_through is not None
+    }
 
 
 def watched_markets(settings: Settings) -> list[WatchedMarket]:

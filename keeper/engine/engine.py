@@ -6,7 +6,7 @@
 `Engine.run_pass` tells it line by line and knows no protocol by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,15 @@ RESPONSE_S = MARGIN_S
 """Within it an action must have had its effect, or another one have followed."""
 
 
+Quarantine = Callable[[PositionId], Awaitable[str | None]]
+"""Why a position is to be left alone for now; None if it may be acted for."""
+
+
+async def none_quarantined(_: PositionId) -> str | None:
+    """Every position may be acted for."""
+    return None
+
+
 class Engine:
     """Protects the watched positions of one chain, one pass per head."""
 
@@ -65,6 +74,7 @@ class Engine:
         transactions: TransactionManager,
         store: Store,
         live: bool,
+        quarantine: Quarantine = none_quarantined,
         wrapped_native: Address | None = None,
     ) -> None:
         """`wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
@@ -80,6 +90,7 @@ class Engine:
         self._transactions = transactions
         self._store = store
         self._live = live
+        self._quarantine = quarantine
         self._wrapped_native = wrapped_native
         self._triggers = Triggers.of([row.policy for row in self._watched])
         self._armed = np.ones(len(self._watched), dtype=np.bool_)
@@ -327,6 +338,9 @@ class Engine:
                 float(outlook.forecast.volatility_per_year[row]), RESPONSE_S
             ),
         )
+        against = await self._quarantine(watched.id)
+        if against is not None:
+            chosen = Refused(cause=cause, reason=against, before=aged, considered=())
         return Decided(row=row, plan=chosen, moved_today_usd8=moved)
 
     async def _approve(

@@ -12,6 +12,7 @@ from keeper.storage.database import DatabaseUnusableError, open_database
 from keeper.storage.journal import Journal
 from keeper.storage.pair_fits import PairFits
 from keeper.storage.prices import PriceHistory
+from keeper.storage.tallies import Tallies
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +33,7 @@ class Store:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self.journal = Journal(self._engine)
         self.prices = PriceHistory(self._engine)
+        self.tallies = Tallies(self._engine)
         self.pair_fits = PairFits(self._engine)
 
     async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
