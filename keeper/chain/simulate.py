@@ -47,6 +47,8 @@ class Simulation:
     timestamp: int
     gas_used: tuple[int, ...]
     reread: Results
+    returned: tuple[bytes, ...] = ()
+    """By each transaction."""
 
 
 def simulate_v1(
@@ -87,6 +89,7 @@ def decode_simulate_v1(
         return Simulation(
             timestamp=int(block["timestamp"], 16),
             gas_used=tuple(int(call["gasUsed"], 16) for call in done),
+            returned=tuple(bytes.fromhex(call["returnData"][2:]) for call in done),
             reread=_results(last["returnData"], len(reads)),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -129,6 +132,7 @@ def decode_by_override(
     return Simulation(
         timestamp=head.timestamp,
         gas_used=(FALLBACK_GAS_LIMIT,) * count,
+        returned=tuple(results.output(index) for index in range(count)),
         reread=results.part(count, count + len(reads)),
     )
 

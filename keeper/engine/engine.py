@@ -13,18 +13,20 @@ import numpy as np
 import structlog
 
 from keeper.chain.market_prices import MarketPrices
-from keeper.chain.prepare import Prepared, Preparer
+from keeper.chain.prepare import Prepared, Preparer, Proposal
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions import Settled, TransactionManager
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.guarding import Guarding
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
+from keeper.engine.planning import plan_for
 from keeper.engine.records import described, shown
 from keeper.engine.reporting import PassReport, pass_report
 from keeper.engine.scribe import Decided, Scribe
-from keeper.engine.trial import objection, proposal
+from keeper.engine.trial import Trial, judged, trials
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
 from keeper.forecast.oracle_state import MarketPrice
 from keeper.model.book import Floats
@@ -35,7 +37,7 @@ from keeper.model.units import Address
 from keeper.model.values import Cause, Head, PositionId
 from keeper.policy.costs import GasPrice
 from keeper.policy.decide import Decisions, Triggers, decide, disarm, floats_from_healths
-from keeper.policy.plan import DAY_S, Plan, Refused, plan, surviving_health
+from keeper.policy.plan import DAY_S, Plan, Refused, surviving_health
 from keeper.policy.size import comparable
 from keeper.storage.store import Store
 
@@ -72,6 +74,7 @@ class Engine:
         calibrator: Calibrator,
         preparer: Preparer,
         transactions: TransactionManager,
+        guarding: Guarding,
         store: Store,
         live: bool,
         quarantine: Quarantine = none_quarantined,
@@ -94,6 +97,7 @@ class Engine:
         self._wrapped_native = wrapped_native
         self._triggers = Triggers.of([row.policy for row in self._watched])
         self._armed = np.ones(len(self._watched), dtype=np.bool_)
+        self._guarding = guarding
         self._outcomes = Outcomes(reader=reader, watched=self._watched, markets=self._markets)
         self._open_episodes: set[PositionId] = set()
         self._unconcluded: list[tuple[Settled, ApprovedAction]] = []
@@ -195,11 +199,12 @@ class Engine:
                 *(market.reading(head) for market in markets),
                 self._prices.latest(),
                 self._market_prices.latest(),
+                *self._guarding.readings(),
             ],
             at=head.hash,
             beside=self._transactions.outcome_requests(head),
         )
-        *market_values, new_rounds, paid = values
+        market_values, (new_rounds, paid, *guarded) = values[: len(markets)], values[len(markets) :]
         self._changed = [
             market
             for market, value in zip(markets, market_values, strict=True)
@@ -219,6 +224,7 @@ class Engine:
         for name, market_snapshot in snapshot.markets.items():
             self._markets[name].remember(market_snapshot)
         self._outcomes.keep(snapshot)
+        await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, receipts
 
     # -- receipt → re-read → result --------------------------------------------------------------
@@ -231,7 +237,7 @@ class Engine:
         """
         for settled in await self._transactions.settle(snapshot.head, answers):
             approved = await self._store.run(self._store.journal.approved, settled.decision_id)
-            if self._outcomes.at_hand(settled):
+            if self._outcomes.at_hand(settled, approved.action):
                 await self._conclude(snapshot, settled, approved)
             else:
                 self._unconcluded.append((settled, approved))
@@ -323,13 +329,13 @@ class Engine:
             self._store.journal.moved_usd8_since, watched.id, snapshot.head.timestamp - DAY_S
         )
         aged = position.accrued(snapshot.head.timestamp + MARGIN_S)
-        adapter = self._markets[watched.id.market].adapter
-        chosen = plan(
-            position=aged,
+        chosen = plan_for(
+            watched,
+            aged,
             cause=cause,
-            policy=watched.policy,
-            options=adapter.options(aged),
-            predict=lambda action: adapter.predict(action, aged, aged.timestamp),
+            adapter=self._markets[watched.id.market].adapter,
+            guarding=self._guarding,
+            head=snapshot.head,
             moved_today_usd8=moved,
             gas_price=GasPrice(
                 fee_wei=snapshot.head.base_fee_wei, native=snapshot.price(self._wrapped_native)
@@ -337,6 +343,7 @@ class Engine:
             surviving=surviving_health(
                 float(outlook.forecast.volatility_per_year[row]), RESPONSE_S
             ),
+            swaps_blocked=None,
         )
         against = await self._quarantine(watched.id)
         if against is not None:
@@ -346,27 +353,33 @@ class Engine:
     async def _approve(
         self, snapshot: Snapshot, outlook: Outlook, decided: Sequence[Decided]
     ) -> list[tuple[Decided, Prepared]]:
-        """Simulate all plans in one round trip; keep those whose result is the predicted one."""
-        trials = []
+        """Simulate all plans in one round trip, with what may be done in their place; keep those
+        whose result is the predicted one."""
+        trying: list[tuple[Decided, tuple[Trial, ...], list[Proposal]]] = []
         for each in decided:
             with self._scribe.alone(each.row):
                 if isinstance(each.plan, Refused):
                     await self._scribe.refuse(snapshot, outlook, each, None, each.plan.reason)
                 else:
                     market = self._markets[each.plan.action.position.market]
-                    trials.append((each, each.plan, market, proposal(each.plan, market)))
-        if not trials:
+                    tries = trials(
+                        each.plan, market, self._guarding.authority(each.plan.action.position)
+                    )
+                    trying.append((each, tries, [trial.proposal for trial in tries]))
+        if not trying:
             return []
-        outcomes = await self._preparer.prepare([trial[-1] for trial in trials], snapshot.head)
+        outcomes = iter(
+            await self._preparer.prepare([p for *_, tried in trying for p in tried], snapshot.head)
+        )
         approved = []
-        for (each, chosen, market, _), outcome in zip(trials, outcomes, strict=True):
+        for each, tries, _ in trying:
+            seen = [next(outcomes) for _ in tries]
             with self._scribe.alone(each.row):
-                reason = objection(chosen, outcome, market)
-                prepared = outcome if isinstance(outcome, Prepared) else None
-                if prepared is not None and reason is None:
-                    approved.append((each, prepared))
+                verdict, prepared = judged(tries, seen)
+                if prepared is not None and isinstance(verdict, Plan):
+                    approved.append((replace(each, plan=verdict), prepared))
                 else:
-                    await self._scribe.refuse(snapshot, outlook, each, prepared, str(reason))
+                    await self._scribe.refuse(snapshot, outlook, each, prepared, str(verdict))
         return approved
 
     # -- approved → journal → send ---------------------------------------------------------------

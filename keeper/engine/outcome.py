@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError
+from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
 from keeper.chain.transactions import Settled
 from keeper.engine.watch import MarketSnapshot, Snapshot, Watched, WatchedMarket, assemble
+from keeper.mandate.guardian import logged
 from keeper.model.reading import ReadingError
 from keeper.model.records import MinedReceipt, Result
 from keeper.model.values import Action, Head
@@ -32,6 +33,7 @@ class Outcomes:
         self._reader = reader.impatient()
         self._watched = watched
         self._markets = markets
+        self._guardians = {row.id: row.guard.guardian for row in watched if row.guard is not None}
         self._recent: OrderedDict[str, Snapshot] = OrderedDict()
 
     def keep(self, snapshot: Snapshot) -> None:
@@ -40,10 +42,12 @@ class Outcomes:
         if len(self._recent) > SNAPSHOTS_KEPT:
             self._recent.popitem(last=False)
 
-    def at_hand(self, settled: Settled) -> bool:
+    def at_hand(self, settled: Settled, action: Action) -> bool:
         """Whether `result` can do without reading."""
         if settled.receipt is None or not settled.receipt.succeeded:
             return True
+        if action.position in self._guardians:
+            return False
         at_receipt = self._recent.get(settled.receipt.block_hash)
         return at_receipt is not None and at_receipt.head.parent_hash in self._recent
 
@@ -83,6 +87,7 @@ class Outcomes:
         at_receipt = await self._at(receipt.block_hash)
         before = await self._at(at_receipt.head.parent_hash)
         adapter = self._markets[name].adapter
+        action = await self._done(receipt, action)
         reread = _market(at_receipt, name)
         after = reread.position(account)
         start = reread.revalued(_market(before, name).position(account))
@@ -95,6 +100,21 @@ class Outcomes:
             worsened=comparable(after.health) < comparable(start.health),
             differences=adapter.matches(predicted, after),
         )
+
+    async def _done(self, receipt: MinedReceipt, action: Action) -> Action:
+        """A guardian may have done less than it was asked for: its event says how much."""
+        guardian = self._guardians.get(action.position)
+        if guardian is None:
+            return action
+        wanted = {"blockHash": receipt.block_hash, "address": guardian}
+        request = Request(method="eth_getLogs", params=(wanted,))
+        _, (logs,) = await self._reader.read([], at=receipt.block_hash, beside=[request])
+        if isinstance(logs, RpcError):
+            raise ReadingError(f"the guardian's events: {logs}")
+        try:
+            return logged(action, receipt.hash, logs)
+        except ValueError as error:
+            raise ReadingError(str(error)) from error
 
     async def _at(self, block_hash: str) -> Snapshot:
         known = self._recent.get(block_hash)

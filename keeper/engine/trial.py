@@ -1,47 +1,103 @@
 """From a plan to the transactions that are tried, and the verdict on what the node saw."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
 from keeper.chain.prepare import NotPrepared, Prepared, Proposal
-from keeper.chain.simulate import SimulationFailedError
+from keeper.chain.simulate import Simulation, SimulationFailedError
 from keeper.engine.watch import WatchedMarket
-from keeper.mandate import direct
+from keeper.mandate import direct, guardian
+from keeper.mandate.guardian import Guard, returned
 from keeper.model.reading import ReadingError
-from keeper.model.values import Deleverage
+from keeper.model.values import Action, Deleverage, Transaction
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
 
 
-def proposal(plan: Plan, market: WatchedMarket) -> Proposal:
-    """The plan as its account's own transactions, and the calls that re-read the account."""
-    account = plan.action.position.account
-    if isinstance(plan.action, Deleverage):
-        raise ValueError(f"{account} has no guardian: nobody may sell its collateral")  # noqa: TRY004 - a wrong value of a right type
-    return Proposal(
-        position=plan.action.position,
-        # In direct mode the account protects itself: its own key signs.
-        signer=account,
-        transactions=direct.transactions(market.adapter.encode(plan.action, plan.before)),
-        reads=market.reread_calls(account),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """By what right an account's guardian acts."""
+
+    guard: Guard
+    mandate_hash: bytes
+    refusal: Callable[[bytes], str | None]
+    """A guardian's revert in words; None if it is not a guardian's."""
 
 
-def objection(plan: Plan, outcome: Prepared | NotPrepared, market: WatchedMarket) -> str | None:
-    """Why the plan may not be sent; None if the node saw exactly what was predicted, and better
-    health than before."""
-    if isinstance(outcome, SimulationFailedError):
-        return f"{outcome.purpose} would revert: {market.adapter.decode_error(outcome.output)}"
-    if not isinstance(outcome, Prepared):
-        return str(outcome)
-    account, simulated = plan.action.position.account, outcome.simulation
-    try:
-        after = market.reread(account, simulated.reread, simulated.timestamp)
-        reread = after.position(account)
-    except ReadingError as error:
-        return f"the simulated position cannot be read: {error}"
-    start = after.revalued(plan.before)
-    predicted = market.adapter.predict(plan.action, start, simulated.timestamp)
-    differences = market.adapter.matches(predicted, reread)
-    if differences:
-        return "the simulation differs from the prediction: " + "; ".join(differences)
-    if comparable(reread.health) <= comparable(start.health):
-        return "the simulation does not improve health"
-    return None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One action of a plan, to be tried."""
+
+    plan: Plan
+    market: WatchedMarket
+    authority: Authority | None
+    """None: the account acts itself."""
+
+    @property
+    def proposal(self) -> Proposal:
+        """Its transactions, and the calls that re-read the account."""
+        action, authority = self.plan.action, self.authority
+        account = action.position.account
+        if authority is not None:
+            signer = authority.guard.keeper
+            call = guardian.transaction(authority.guard, authority.mandate_hash, action)
+            transactions: tuple[Transaction, ...] = (call,)
+        elif isinstance(action, Deleverage):
+            raise ValueError(f"{account} has no guardian: nobody may sell its collateral")
+        else:
+            signer = account
+            transactions = direct.transactions(self.market.adapter.encode(action, self.plan.before))
+        return Proposal(
+            position=action.position,
+            signer=signer,
+            transactions=transactions,
+            reads=self.market.reread_calls(account),
+        )
+
+    def verdict(self, outcome: Prepared | NotPrepared) -> Plan | str:
+        """The plan with what the node saw come of it; or why it may not be sent: only what is
+        exactly predicted, and better than before, is."""
+        if isinstance(outcome, SimulationFailedError):
+            return f"{outcome.purpose} would revert: {self._words(outcome.output)}"
+        if not isinstance(outcome, Prepared):
+            return str(outcome)
+        account, simulated = self.plan.action.position.account, outcome.simulation
+        adapter = self.market.adapter
+        try:
+            done = self._done(simulated)
+            after = self.market.reread(account, simulated.reread, simulated.timestamp)
+            reread = after.position(account)
+        except (ReadingError, ValueError) as error:
+            return f"the simulated position cannot be read: {error}"
+        start = after.revalued(self.plan.before)
+        predicted = adapter.predict(done, start, simulated.timestamp)
+        differences = adapter.matches(predicted, reread)
+        if differences:
+            return "the simulation differs from the prediction: " + "; ".join(differences)
+        if comparable(reread.health) <= comparable(start.health):
+            return "the simulation does not improve health"
+        return replace(self.plan, predicted=predicted) if self.authority else self.plan
+
+    def _done(self, simulated: Simulation) -> Action:
+        action = self.plan.action
+        return action if self.authority is None else returned(action, simulated.returned[-1])
+
+    def _words(self, revert: bytes) -> str:
+        own = None if self.authority is None else self.authority.refusal(revert)
+        return own or self.market.adapter.decode_error(revert)
+
+
+def trials(plan: Plan, market: WatchedMarket, authority: Authority | None) -> tuple[Trial, ...]:
+    """The plan, then what may be done in its place."""
+    tries = (plan, *(replace(plan, action=action) for action in plan.smaller))
+    return tuple(Trial(plan=each, market=market, authority=authority) for each in tries)
+
+
+def judged(
+    tries: Sequence[Trial], outcomes: Sequence[Prepared | NotPrepared]
+) -> tuple[Plan | str, Prepared | None]:
+    """The first that may be sent, else what is against the first, with what the node prepared."""
+    verdicts = [trial.verdict(outcome) for trial, outcome in zip(tries, outcomes, strict=True)]
+    place = next((n for n, verdict in enumerate(verdicts) if isinstance(verdict, Plan)), 0)
+    outcome = outcomes[place]
+    return verdicts[place], outcome if isinstance(outcome, Prepared) else None

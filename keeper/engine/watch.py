@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from keeper.chain.reader import Reader
+from keeper.mandate.guardian import Guard
 from keeper.model.book import Book
 from keeper.model.reading import Calls, Reading, ReadingError
 from keeper.model.units import Address, Price
@@ -85,6 +86,8 @@ class Watched:
     id: PositionId
     label: str
     policy: Policy
+    guard: Guard | None = None
+    """The guardian that acts for the account; None where the signer's key is the account's own."""
 
 
 class WatchedMarket:

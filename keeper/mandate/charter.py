@@ -30,7 +30,17 @@ _TERMS = (
     "uint256,uint256,uint256,uint256,address[4],address[8],address,address,address[3])"
 )
 _SET_MANDATE = keccak(text=f"set_mandate(address,{_TERMS})")[:4]
+_CONSENT = "(uint256,uint256,uint256)"
 _STATUS = "(uint256,bool,bytes32,uint256,uint256)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What a reserve that is not the owner's lets a guardian pull for one market."""
+
+    expiry: int
+    available: int
+    """The value that may be pulled now, if `expiry` is not past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,8 @@ class Charter:
     """The value that may be moved now."""
     last_action_at: int
     """Unix seconds; 0 before the first one."""
+    consent: Consent | None = None
+    """Of the reserve that was asked for."""
 
 
 class NoGuardianError(ReadingError):
@@ -62,13 +74,24 @@ def set_mandate(market: Address, mandate: Mandate) -> bytes:
     return _SET_MANDATE + encode(["address", _TERMS], [market, _padded(mandate)])
 
 
-def read_charter(guardian: Address, market: Address) -> Reading[Charter]:
-    """Raises `NoGuardianError`."""
-    returns = yield (OWNER(guardian), MANDATE(guardian, market), STATUS(guardian, market))
+def read_charter(
+    guardian: Address, market: Address, reserve: Address | None = None
+) -> Reading[Charter]:
+    """With the consent of a reserve other than the owner. Raises `NoGuardianError`."""
+    returns = yield (
+        OWNER(guardian),
+        MANDATE(guardian, market),
+        STATUS(guardian, market),
+        *(() if reserve is None else (CONSENT_OF(guardian, market, reserve),)),
+    )
     try:
         (owner,) = decode(["address"], returns.output(0))
         status = decode([_STATUS], returns.output(2))[0]
         terms = decode([_TERMS], returns.output(1))[0] if returns.ok(1) else None
+        consent = None
+        if reserve is not None:
+            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3))
+            consent = Consent(expiry=expiry, available=available)
     except (ReadingError, DecodingError) as error:
         raise NoGuardianError(guardian) from error
     nonce, frozen, mandate_hash, available, last_action_at = status
@@ -80,6 +103,7 @@ def read_charter(guardian: Address, market: Address) -> Reading[Charter]:
         mandate_hash=mandate_hash,
         available=available,
         last_action_at=last_action_at,
+        consent=consent,
     )
 
 

@@ -17,6 +17,7 @@ from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.transactions import TransactionManager
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.reading import Call
 from keeper.model.units import WAD, Address, Wad, Wei
@@ -310,6 +311,9 @@ class Ground:
             calibrator=Calibrator(shipped=shipped(), store=self.store, chain_id=CHAIN_ID),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             transactions=self.transactions,
+            guarding=Guarding(
+                watched=self.watched, markets={}, quoter=None, refusal=lambda _: None
+            ),
             store=self.store,
             live=self.live,
         )

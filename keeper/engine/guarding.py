@@ -1,0 +1,181 @@
+"""The guardians of the watched accounts, and the liquidity that their mandates let them use.
+
+Everything is read with the positions, in the same round trip. Only what is seen for the first time
+costs more: a pool, or two tokens that no position of the last pass would have swapped.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from keeper.chain.reader import Reader
+from keeper.engine.trial import Authority
+from keeper.engine.watch import Snapshot, Watched, WatchedMarket
+from keeper.mandate import guardian
+from keeper.mandate.charter import Charter, read_charter
+from keeper.mandate.guardian import Guard
+from keeper.model.liquidity import Depth
+from keeper.model.reading import Reading, ReadingError
+from keeper.model.units import Address, Wad
+from keeper.model.values import Head, Option, PositionId, PositionState, Source, Unwind
+from keeper.policy.size import comparable
+from keeper.venues import uniswap_v3
+
+log = structlog.get_logger()
+
+MAX_ROUTES = 12
+"""Asked for each two tokens, the shortest first: about 15M gas of quotes."""
+
+Pair = tuple[Address, Address]
+"""The token sold and the token bought."""
+
+
+class Guarding:
+    """What guardians say at the last head, and how deep the pools were that they may use."""
+
+    def __init__(
+        self,
+        *,
+        watched: Sequence[Watched],
+        markets: Mapping[str, WatchedMarket],
+        quoter: Address | None,
+        refusal: Callable[[bytes], str | None],
+    ) -> None:
+        """`quoter` is the QuoterV2 asked for depths; `refusal` puts a guardian's revert in words."""
+        self._guards = {row.id: row.guard for row in watched if row.guard is not None}
+        self._markets = markets
+        self._quoter = quoter
+        self._refusal = refusal
+        self._charters: dict[PositionId, Charter | ReadingError] = {}
+        self._asked: frozenset[Address] = frozenset()
+        self._pools: tuple[uniswap_v3.Pool, ...] = ()
+        self._quotes: dict[Pair, uniswap_v3.Quotes] = {}
+        self._depths: dict[Pair, tuple[Depth, ...]] = {}
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def readings(self) -> list[Reading[Any]]:
+        """For `take`, in its order."""
+        charters: list[Reading[Any]] = [
+            read_charter(guard.guardian, guard.market, _paid_by(guard, each))
+            for each, guard in self._guards.items()
+        ]
+        return [*charters, *(quotes.reading() for quotes in self._quotes.values())]
+
+    async def take(
+        self, values: Sequence[Any], snapshot: Snapshot, reader: Reader, head: Head
+    ) -> None:
+        """What `readings` read; and read at once what this head shows for the first time."""
+        self._charters = dict(zip(self._guards, values[: len(self._guards)], strict=True))
+        self._depths = _known(self._quotes, values[len(self._guards) :])
+        if self._quoter is None:
+            return
+        await self._learn_pools(reader, head, self._quoter)
+        self._quotes = self._wanted(snapshot, self._quoter)
+        new = {pair: quotes for pair, quotes in self._quotes.items() if pair not in self._depths}
+        if new:
+            found, _ = await reader.read([q.reading() for q in new.values()], at=head.hash)
+            self._depths |= _known(new, found)
+
+    async def _learn_pools(self, reader: Reader, head: Head, quoter: Address) -> None:
+        listed = frozenset(
+            pool
+            for charter in self._charters.values()
+            if isinstance(charter, Charter) and charter.mandate is not None
+            for pool in charter.mandate.pools
+        )
+        if listed <= self._asked:
+            return
+        asked = tuple(sorted(listed))
+        (found,), _ = await reader.read([uniswap_v3.read_pools(quoter, asked)], at=head.hash)
+        if isinstance(found, ReadingError):
+            log.error("pools.unreadable", reason=str(found))
+            return
+        for pool in listed - {pool.address for pool in found}:
+            log.warning("pool.unknown", pool=pool, quoter=quoter)
+        self._asked, self._pools, self._quotes = listed, found, {}
+
+    def _wanted(self, snapshot: Snapshot, quoter: Address) -> dict[Pair, uniswap_v3.Quotes]:
+        """Depths up to the largest debt of any position that might sell for it. What is asked for
+        already keeps its very calls, so that they are not encoded again."""
+        most: dict[Pair, int] = {}
+        hops: dict[Pair, int] = {}
+        for position in snapshot.positions:
+            if isinstance(position, ReadingError):
+                continue
+            charter = self._charters.get(position.id)
+            guard = self._guards.get(position.id)
+            if not isinstance(charter, Charter) or charter.mandate is None or guard is None:
+                continue
+            if "pool" in guard.sources:
+                for unwind in self._markets[position.id.market].adapter.unwinds(position):
+                    pair = (unwind.sells.address, unwind.token.address)
+                    most[pair] = max(most.get(pair, 1), unwind.available.raw)
+                    hops[pair] = max(hops.get(pair, 0), charter.mandate.max_hops)
+        wanted = {}
+        for pair, raw in most.items():
+            routes = uniswap_v3.routes(
+                self._pools, sells=pair[0], buys=pair[1], max_hops=hops[pair]
+            )
+            quotes = uniswap_v3.Quotes.of(quoter, routes[:MAX_ROUTES], raw)
+            known = self._quotes.get(pair)
+            wanted[pair] = known if known is not None and known == quotes else quotes
+        return wanted
+
+    # -- planning --------------------------------------------------------------------------------
+
+    def charter(self, position: PositionId) -> Charter:
+        """Raises the `ReadingError` of a guardian that could not be read."""
+        found = self._charters[position]
+        if isinstance(found, ReadingError):
+            raise found
+        return found
+
+    def options(
+        self, guard: Guard, position: PositionState, swaps_blocked: str | None
+    ) -> tuple[Option | Unwind, ...]:
+        """What the mandate leaves of a position's options, source by source in the owner's order.
+        `swaps_blocked` says why nothing may be swapped now, or is None."""
+        charter, adapter = self.charter(position.id), self._markets[position.id.market].adapter
+        paid = guardian.payments(
+            guard, charter, adapter.options(position), until=position.timestamp
+        )
+        by_source: dict[Source, tuple[Option | Unwind, ...]] = {
+            "pool": guardian.unwinds(
+                guard,
+                charter,
+                adapter.unwinds(position),
+                health=Wad(comparable(position.health)),
+                depths=[depth for depths in self._depths.values() for depth in depths],
+                swaps_blocked=swaps_blocked,
+            )
+        }
+        for option in paid:
+            by_source[option.source] = (*by_source.get(option.source, ()), option)
+        return tuple(each for source in guard.sources for each in by_source.get(source, ()))
+
+    def authority(self, position: PositionId) -> Authority | None:
+        """By what right to act for a position; None where the account acts itself."""
+        guard = self._guards.get(position)
+        if guard is None:
+            return None
+        mandate_hash = self.charter(position).mandate_hash
+        return Authority(guard=guard, mandate_hash=mandate_hash, refusal=self._refusal)
+
+
+def _paid_by(guard: Guard, position: PositionId) -> Address | None:
+    holder = guard.purse.holder
+    return None if holder == position.account else holder
+
+
+def _known(
+    asked: Mapping[Pair, uniswap_v3.Quotes], values: Iterable[Any]
+) -> dict[Pair, tuple[Depth, ...]]:
+    found = {}
+    for pair, value in zip(asked, values, strict=True):
+        if isinstance(value, ReadingError):
+            log.error("depths.unreadable", reason=str(value))
+        else:
+            found[pair] = value
+    return found

@@ -1,0 +1,284 @@
+"""Actions done by an account's guardian, for a keeper whose key owns nothing but gas.
+
+What the guardian's contract will refuse is refused here first, with the way to mend it. The contract
+works every amount out anew and takes the keeper's figure for a maximum: `done` is what it did.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, assert_never
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from keeper.abi.words import Function, split_words
+from keeper.mandate.charter import Charter
+from keeper.model.liquidity import Depth, Route
+from keeper.model.mandate import NOBODY, Mandate
+from keeper.model.units import BPS, Address, Amount, Wad, mul_div_down, mul_div_up
+from keeper.model.values import (
+    Action,
+    AddCollateral,
+    Deleverage,
+    Option,
+    Purse,
+    Repay,
+    Source,
+    Transaction,
+    Unwind,
+)
+
+ADD_COLLATERAL: Final = Function("add_collateral(address,bytes32,address,uint256)")
+REPAY: Final = Function("repay(address,bytes32,address,uint256)")
+_DELEVERAGE_ARGUMENTS: Final = (
+    "address",
+    "bytes32",
+    "address",
+    "address",
+    "uint256",
+    "uint256",
+    "address[]",
+    "bool",
+)
+DELEVERAGE: Final = keccak(text=f"deleverage({','.join(_DELEVERAGE_ARGUMENTS)})")[:4]
+
+_PAID: Final = frozenset(
+    "0x" + keccak(text=f"{name}(address,address,address,uint256,uint256,uint256,uint256)").hex()
+    for name in ("CollateralAdded", "DebtRepaid")
+)
+_DELEVERAGED: Final = (
+    "0x"
+    + keccak(
+        text="Deleveraged(address,address,address,address,uint256,uint256,uint256,uint256,uint256)"
+    ).hex()
+)
+
+TAKEN_HEADROOM_BPS: Final = 100
+"""How much worse than quoted a swap may be made by the time it is mined: pools move in a fall, and
+the mandate's own bound on slippage holds beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Who protects an account, as the configuration says."""
+
+    guardian: Address
+    market: Address
+    """The market's PoolAddressesProvider, by which the guardian knows it."""
+    keeper: Address
+    """The account of the signer."""
+    purse: Purse
+    sources: tuple[Source, ...]
+    """Where the means may come from, in the owner's order."""
+
+
+def objection(
+    guard: Guard, charter: Charter, *, account: Address, health: Wad, now: int, until: int
+) -> str | None:
+    """Why the guardian would refuse any action at this health, and what mends it; None if it would
+    not. The action may come as late as `until`; both are Unix seconds."""
+    mandate, guardian = charter.mandate, guard.guardian
+    if charter.owner != account:
+        return (
+            f"guardian {guardian} belongs to {charter.owner}, not to {account}: give the address "
+            "that `keeper mandate show` finds for this account"
+        )
+    if mandate is None:
+        return (
+            f"guardian {guardian} holds no mandate for this market: the owner sets one with "
+            "`keeper mandate set`"
+        )
+    if mandate.keeper != guard.keeper:
+        return (
+            f"the mandate names {mandate.keeper} as its keeper, and this signer is {guard.keeper}: "
+            "use that key, or let the owner set the mandate anew"
+        )
+    if charter.frozen:
+        return "the mandate is frozen (MarketFrozen): only its owner can unfreeze it"
+    if mandate.expiry < until:
+        return (
+            f"the mandate expires at {mandate.expiry} and it is {now} (MandateExpired): the owner "
+            "sets a new one with `keeper mandate set`"
+        )
+    ready = charter.last_action_at + mandate.cooldown_s
+    if charter.last_action_at and now < ready:
+        return f"the mandate's cooldown of {mandate.cooldown_s} s lasts for {ready - now} s more"
+    if health >= mandate.max_health_to_act:
+        return (
+            f"health is not below the mandate's max_health_to_act, {mandate.max_health_to_act / 1e18:g} "
+            "(HealthTooHigh): the policy wants to act sooner than the owner allowed"
+        )
+    if charter.available < max(mandate.min_action, 1):
+        return (
+            f"the mandate's rolling limit leaves {charter.available / 1e8:,.2f} USD "
+            f"(LimitReached): it grows by {mandate.limit_per_second * 86_400 / 1e8:,.0f} USD a day"
+        )
+    return None
+
+
+def payments(
+    guard: Guard, charter: Charter, options: Sequence[Option], *, until: int
+) -> tuple[Option, ...]:
+    """The options as far as the reserve behind the guardian goes, at the latest at `until`."""
+    return tuple(_payment(guard, charter, option, until) for option in options)
+
+
+def _payment(guard: Guard, charter: Charter, option: Option, until: int) -> Option:
+    holder, mandate = guard.purse.holder, charter.mandate
+    option = replace(option, source="wallet" if holder == charter.owner else "vault")
+    if mandate is None or option.blocked is not None:
+        return option
+    symbol, allowed = option.token.symbol, option.allowance.raw
+    if mandate.reserve != holder:
+        named = "no reserve" if mandate.reserve == NOBODY else f"{mandate.reserve} as the reserve"
+        return replace(option, blocked=f"the mandate names {named}, the configuration {holder}")
+    available = option.available.raw
+    if charter.consent is not None:
+        if charter.consent.available <= 0 or charter.consent.expiry < until:
+            return replace(
+                option,
+                blocked=f"{holder} lets the guardian pull nothing now (ConsentMissing): it calls "
+                "`consent` on the guardian",
+            )
+        worth = charter.consent.available * 10**option.price.decimals * option.token.unit
+        available = min(available, worth // (10**8 * option.price.value))
+    if available > 0 and allowed == 0:
+        return replace(
+            option,
+            blocked=f"the guardian may take no {symbol} of {holder} (AllowanceTooSmall): approve "
+            f"{guard.guardian} for what may be used",
+        )
+    return replace(option, available=Amount(raw=min(available, allowed), token=option.token))
+
+
+def unwinds(
+    guard: Guard,
+    charter: Charter,
+    possible: Sequence[Unwind],
+    *,
+    health: Wad,
+    depths: Sequence[Depth],
+    swaps_blocked: str | None,
+) -> tuple[Unwind, ...]:
+    """The unwinds with the routes, the slippage and the allowances that the mandate leaves them.
+    `swaps_blocked` says why nothing may be swapped now, or is None."""
+    mandate = charter.mandate
+    if mandate is None:
+        return ()
+    return tuple(
+        replace(each, blocked=each.blocked or swaps_blocked)
+        if swaps_blocked
+        else _unwind(guard, mandate, each, health, depths)
+        for each in possible
+    )
+
+
+def _unwind(
+    guard: Guard, mandate: Mandate, unwind: Unwind, health: Wad, depths: Sequence[Depth]
+) -> Unwind:
+    symbol, allowed = unwind.sells.symbol, unwind.allowance.raw
+    if unwind.blocked is not None:
+        return unwind
+    if unwind.sells.address not in mandate.collaterals:
+        return replace(
+            unwind, blocked=f"the mandate does not list {symbol} among its collaterals to sell"
+        )
+    if allowed == 0:
+        return replace(
+            unwind,
+            blocked=f"the guardian may take none of the account's aTokens of {symbol} "
+            f"(AllowanceTooSmall): approve {guard.guardian} for what may be sold",
+        )
+    limit = mandate.slippage_bps(health)
+    held = min(unwind.held.raw, allowed)
+    # The contract counts what is held at the worst price that it allows (_repayable_with).
+    paid_for = mul_div_down(
+        held * unwind.sells_price.value * unwind.token.unit,
+        BPS,
+        unwind.sells.unit * unwind.price.value * (BPS + limit),
+    )
+    return replace(
+        unwind,
+        available=Amount(raw=min(unwind.available.raw, paid_for), token=unwind.token),
+        held=Amount(raw=held, token=unwind.sells),
+        slippage_limit=int(limit),
+        depths=tuple(
+            depth
+            for depth in depths
+            if (depth.route.sells, depth.route.buys) == (unwind.sells.address, unwind.token.address)
+            and permits(mandate, depth.route)
+        ),
+    )
+
+
+def permits(mandate: Mandate, route: Route) -> bool:
+    """Whether every pool of the route is listed, and there are not too many."""
+    listed = all(hop.pool in mandate.pools for hop in route.hops)
+    return listed and len(route.hops) <= mandate.max_hops
+
+
+def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transaction:
+    """The keeper's call. Amounts are the most that may move."""
+    word = int.from_bytes(mandate_hash, "big")
+    match action:
+        case AddCollateral():
+            purpose, function = "AddCollateral", ADD_COLLATERAL
+            data = function.encode(
+                guard.market, word, action.amount.token.address, action.amount.raw
+            )
+        case Repay():
+            purpose, function = "Repay", REPAY
+            data = function.encode(
+                guard.market, word, action.amount.token.address, action.amount.raw
+            )
+        case Deleverage():
+            purpose = "Deleverage"
+            data = DELEVERAGE + encode(
+                _DELEVERAGE_ARGUMENTS,
+                (
+                    guard.market,
+                    mandate_hash,
+                    action.sold.token.address,
+                    action.amount.token.address,
+                    action.amount.raw,
+                    mul_div_up(action.sold.raw, BPS + TAKEN_HEADROOM_BPS, BPS),
+                    [hop.pool for hop in action.route.hops],
+                    False,
+                ),
+            )
+        case _:
+            assert_never(action)
+    return Transaction(to=guard.guardian, data=data, purpose=purpose)
+
+
+def returned(action: Action, output: bytes) -> Action:
+    """The action with the amounts that the guardian's call returned. Raises `ValueError` where it
+    returned no such amounts."""
+    return _with_amounts(action, split_words(output))
+
+
+def logged(action: Action, transaction_hash: str, logs: Sequence[Mapping[str, Any]]) -> Action:
+    """The action with the amounts in the guardian's own event of a mined transaction, out of logs as
+    a node gives them. Raises `ValueError` where there is none."""
+    for log in logs:
+        if log["transactionHash"] == transaction_hash and log["topics"]:
+            words = split_words(bytes.fromhex(log["data"][2:]))
+            if log["topics"][0] in _PAID and not isinstance(action, Deleverage):
+                return _with_amounts(action, words)
+            if log["topics"][0] == _DELEVERAGED and isinstance(action, Deleverage):
+                return _with_amounts(action, words[1:])
+    raise ValueError(f"transaction {transaction_hash} holds no event of the guardian for it")
+
+
+def _with_amounts(action: Action, words: tuple[int, ...]) -> Action:
+    needed = 2 if isinstance(action, Deleverage) else 1
+    if len(words) < needed or not 0 < words[0] <= action.amount.raw:
+        raise ValueError(f"the guardian did {words[:needed]} where {action.amount} was asked for")
+    amount = replace(action.amount, raw=words[0])
+    match action:
+        case Deleverage():
+            return replace(action, amount=amount, sold=replace(action.sold, raw=words[1]))
+        case AddCollateral() | Repay():
+            return replace(action, amount=amount)
+        case _:
+            assert_never(action)
