@@ -26,7 +26,7 @@ from keeper.chain.transactions import TransactionManager
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
 from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
-from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
@@ -134,16 +134,6 @@ class Daemon:
         chain, watched = settings.chain, watched_positions(settings)
         self._now = 0
         self._heads = Heads(rpc, poll_interval_s=chain.poll_interval_s)
-        self._transactions = TransactionManager(
-            rpc=rpc,
-            chain_id=chain.chain_id,
-            signers=signers,
-            fees=settings.fees,
-            confirmations=chain.confirmations,
-            journal=store.journal,
-            run=store.run,
-        )
-        reader = Reader(rpc, multicall=chain.multicall)
         self._breakers = Breakers(
             settings.breakers,
             tallies=store.tallies,
@@ -153,6 +143,17 @@ class Daemon:
             forgiven=forgiven_reverts(settings),
             now=lambda: self._now,
         )
+        self._transactions = TransactionManager(
+            rpc=rpc,
+            chain_id=chain.chain_id,
+            signers=signers,
+            fees=settings.fees,
+            confirmations=chain.confirmations,
+            journal=store.journal,
+            run=store.run,
+            before_signing=self._breakers.objection,
+        )
+        reader = Reader(rpc, multicall=chain.multicall)
         self._engine = Engine(
             watched=watched,
             markets=watched_markets(settings),
@@ -168,7 +169,7 @@ class Daemon:
             transactions=self._transactions,
             store=store,
             live=live,
-            quarantine=self._breakers.quarantine,
+            quarantine=self._breakers.quarantine if live else none_quarantined,
         )
         self._live = live
         self._turn = turn

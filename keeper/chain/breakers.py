@@ -63,6 +63,8 @@ class Breakers:
 
     async def quarantine(self, position: PositionId) -> str | None:
         """Why nothing is planned for the position; None if it may be acted for."""
+        if (reason := killed(self._settings.kill_file)) is not None:
+            return reason
         forgiven = self._forgiven.get(position, 0)
         found = await self._run(self._tallies.reverts_in_a_row, position, after_decision=forgiven)
         until = found.timestamp + self._settings.quarantine_s

@@ -47,6 +47,31 @@ class IntentJournal(Protocol):
     ) -> Sequence[Intent]: ...
 
 
+class BeforeSigning(Protocol):
+    """Asked right before every signature."""
+
+    async def __call__(
+        self, *, chain_id: int, signer: Address, most_wei: int, replaces: bool
+    ) -> str | None:
+        """Why it may not be signed, in words for the owner; None if it may."""
+        ...
+
+
+async def nothing_against(
+    *,
+    chain_id: int,  # noqa: ARG001 - the protocol's signature
+    signer: Address,  # noqa: ARG001 - as above
+    most_wei: int,  # noqa: ARG001 - as above
+    replaces: bool,  # noqa: ARG001 - as above
+) -> str | None:
+    """Every signature is allowed."""
+    return None
+
+
+class ObjectedError(Exception):
+    """A breaker forbids the signature; says why."""
+
+
 class RunOnStore(Protocol):
     """Runs a synchronous store method on the store's own thread."""
 
@@ -89,6 +114,7 @@ class TransactionManager:
         confirmations: int,
         journal: IntentJournal,
         run: RunOnStore,
+        before_signing: BeforeSigning = nothing_against,
     ) -> None:
         self._rpc = rpc
         self._chain_id = chain_id
@@ -97,6 +123,7 @@ class TransactionManager:
         self._confirmations = confirmations
         self._journal = journal
         self._run = run
+        self._before_signing = before_signing
         self._open: dict[int, list[Intent]] = {}
         self._nonces: dict[Address, int] = {}
         self._nulls: dict[str, int] = {}
@@ -283,6 +310,14 @@ class TransactionManager:
         for offset, (transaction, gas_limit) in enumerate(
             zip(proposal.transactions, prepared.gas_limits, strict=True)
         ):
+            try:
+                attempt = await self._sign(
+                    signer, transaction, next(nonces), gas_limit, prepared.fees
+                )
+            except ObjectedError as objection:
+                # Nothing of the plan is in the journal yet, so nothing of it is ever sent.
+                log.error("transaction.not_signed", signer=signer.address, reason=str(objection))  # noqa: TRY400 - a breaker's word, no failure
+                return []
             intents.append(
                 Intent(
                     decision_id=decision_id,
@@ -293,7 +328,7 @@ class TransactionManager:
                     transaction=transaction,
                     head_number=head.number,
                     deadline_block=head.number + self._fees.deadline_blocks,
-                    attempt=self._sign(signer, transaction, next(nonces), gas_limit, prepared.fees),
+                    attempt=attempt,
                     state=State.SIGNED,
                 )
             )
@@ -317,9 +352,17 @@ class TransactionManager:
             await self._run(self._journal.move, keys, State.BROADCAST)
         return bool(taken_back)
 
-    def _sign(
+    async def _sign(
         self, signer: Signer, transaction: Transaction, nonce: int, gas_limit: int, fees: Fees
     ) -> Attempt:
+        objection = await self._before_signing(
+            chain_id=self._chain_id,
+            signer=signer.address,
+            most_wei=gas_limit * fees.max_fee_wei + transaction.value_wei,
+            replaces=False,
+        )
+        if objection is not None:
+            raise ObjectedError(objection)
         raw, tx_hash = signer.sign(
             {
                 "type": 2,

@@ -188,3 +188,27 @@ async def test_run__port_is_taken__is_refused_with_the_fix(ground: Ground) -> No
             assert await running.ended() == CONFIGURATION
             assert "cannot be had" in running.text
             assert "another http_port" in running.text
+
+
+async def test_run__kill_file__nothing_is_signed_while_it_exists_and_protection_resumes(
+    ground: Ground, hook: Hook
+) -> None:
+    one = ground.guard()
+    before = ground.nonce(one)
+    kill = ground.folder / "keeper.kill"
+    kill.touch()
+    ground.environ["KEEPER_WEBHOOK_URL"] = hook.url
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        assert str(kill) in (await hook.told("keeper.paused"))["text"]
+        for _ in range(3):
+            await ground.pass_block(running)
+        assert ground.nonce(one, "pending") == before
+        assert running.all("plan.refused")
+        assert "keeper.kill exists" in (await ground.ask("status", "--json")).output
+        kill.unlink()
+        await ground.until_concluded(running)
+        await hook.told("keeper.paused", "resolved")
+    assert len(ground.events(one)) == 1
