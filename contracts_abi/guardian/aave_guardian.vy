@@ -41,6 +41,7 @@ struct Unwind:
     a_token: address
     collateral: address
     debt: address
+    held: uint256  # of the debt's token before the action: not to be spent
     repay: uint256  # still to be repaid before collateral is taken
     most: uint256  # the most collateral that may be taken
     slippage_bps: uint256
@@ -381,6 +382,7 @@ def _deleverage(
         a_token=sold.a_token,
         collateral=collateral,
         debt=debt,
+        held=held,
         repay=amount,
         most=min(max_taken, aave._most_collateral(bought, sold, amount, slippage_bps)),
         slippage_bps=slippage_bps,
@@ -461,6 +463,12 @@ def _pay_with_collateral(step: Unwind, owed: uint256):
 
 @internal
 def _repay_debt(step: Unwind):
+    """
+    @dev With what the pool or the loan delivered, and nothing that lay here before.
+    """
+    delivered: uint256 = staticcall IERC20(step.debt).balanceOf(self)
+    if delivered < step.held + step.repay:
+        refusals._refuse(refusals.TRANSFER_SHORT, delivered, step.held + step.repay)
     self._approve(step.debt, step.pool, step.repay)
     extcall aave.Pool(step.pool).repay(step.debt, step.repay, aave.VARIABLE_RATE, core.OWNER)
 

@@ -111,17 +111,27 @@ def test_rest__market_takes_less_than_it_was_given__goes_back_to_the_reserve(
     assert made.chain.read(usdc, "allowance", made.guardian.address, lying.market.address) == 0
 
 
-def test_loan_callback__in_a_strangers_name__is_refused(lying: Lying) -> None:
-    made, thief = lying.made, lying.made.chain.account("thief").address
-    made.chain.transact(made.owner, lying.market, "name_initiator", thief)
+def lend(lying: Lying, initiator: str) -> Refusal:
+    """How an unwind ends in which the market calls back, in this name, and lends nothing."""
+    made = lying.made
+    made.chain.transact(made.owner, lying.market, "name_initiator", initiator)
     tokens = (made.token("WETH").address, made.token("USDC").address)
     route = [made.pool(*WETH_USDC).address]
-    refusal = made.refusal(
+    return made.refusal(
         made.keeper,
         *("deleverage", lying.market.address, lying.hash, *tokens),
         *(1_000 * USDC, MAX_UINT256, route, True),
     )
-    assert refusal == ("ForeignFlashLoan", (thief.lower(), 1_000 * USDC))
+
+
+def test_loan_callback__in_a_strangers_name__is_refused(lying: Lying) -> None:
+    thief = lying.made.chain.account("thief").address
+    assert lend(lying, thief) == ("ForeignFlashLoan", (thief.lower(), 1_000 * USDC))
+
+
+def test_loan_callback__without_the_loan__is_refused(lying: Lying) -> None:
+    refusal = lend(lying, lying.made.guardian.address)
+    assert refusal == ("TransferShort", (0, 1_000 * USDC))
 
 
 def test_donation__to_the_guardian__does_not_pay_for_a_shortfall(
