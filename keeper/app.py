@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -24,14 +25,18 @@ from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
 from keeper.chain.signer import Signer
 from keeper.chain.transactions import TransactionManager
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
-from keeper.config.settings import Settings
+from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
+from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
+from keeper.mandate.deployment import GuardianCode
+from keeper.mandate.guardian import Guard
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
-from keeper.model.values import Head, PositionId
+from keeper.model.values import Head, PositionId, Purse
 from keeper.protocols.registry import PROTOCOLS
+from keeper.resources import resource
 from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, schedule
 from keeper.storage.store import Store
@@ -131,7 +136,9 @@ class Daemon:
         *,
         live: bool,
     ) -> None:
-        chain, watched = settings.chain, watched_positions(settings)
+        chain = settings.chain
+        keepers = {signer.name: signer.address for signer in signers.values()}
+        watched, markets = watched_positions(settings, keepers), watched_markets(settings)
         self._now = 0
         self._heads = Heads(rpc, poll_interval_s=chain.poll_interval_s)
         self._breakers = Breakers(
@@ -156,7 +163,7 @@ class Daemon:
         reader = Reader(rpc, multicall=chain.multicall)
         self._engine = Engine(
             watched=watched,
-            markets=watched_markets(settings),
+            markets=markets,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
@@ -167,6 +174,13 @@ class Daemon:
                 rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
             ),
             transactions=self._transactions,
+            guarding=Guarding(
+                watched=watched,
+                markets={market.name: market for market in markets},
+                quoter=settings.quoter,
+                refusal=_guardian_code().refusal,
+            ),
+            wrapped_native=settings.wrapped_native,
             store=store,
             live=live,
             quarantine=self._breakers.quarantine if live else none_quarantined,
@@ -316,7 +330,10 @@ async def _signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
     return {signer.address: signer for signer in opened.values()}
 
 
-def watched_positions(settings: Settings) -> list[Watched]:
+def watched_positions(
+    settings: Settings, keepers: Mapping[str, Address] | None = None
+) -> list[Watched]:
+    """`keepers` are the accounts of the signers that are open, by name."""
     return [
         Watched(
             id=PositionId(
@@ -324,6 +341,7 @@ def watched_positions(settings: Settings) -> list[Watched]:
             ),
             label=position.label,
             policy=settings.policies[position.policy],
+            guard=_guard(settings, position, (keepers or {}).get(position.signer)),
         )
         for position in settings.positions
     ]
@@ -340,6 +358,23 @@ def forgiven_reverts(settings: Settings) -> dict[PositionId, int]:
     }
 
 
+def _guard(settings: Settings, position: PositionSettings, keeper: Address | None) -> Guard | None:
+    if position.guardian is None:
+        return None
+    return Guard(
+        guardian=position.guardian,
+        market=settings.markets[position.market].pool_addresses_provider,
+        keeper=keeper,
+        purse=Purse(holder=position.reserve or position.account, spender=position.guardian),
+        sources=position.sources,
+    )
+
+
+def _guardian_code() -> GuardianCode:
+    path = resource("contracts_abi", "guardian", "aave_guardian.json")
+    return GuardianCode.of(json.loads(path.read_text()))
+
+
 def watched_markets(settings: Settings) -> list[WatchedMarket]:
     """The configured markets, with the accounts in each."""
     accounts: dict[str, list[Address]] = {}
@@ -352,6 +387,11 @@ def watched_markets(settings: Settings) -> list[WatchedMarket]:
             name=name,
             chain_id=settings.chain.chain_id,
             accounts=tuple(watched),
+            purses={
+                row.id.account: row.guard.purse
+                for row in watched_positions(settings)
+                if row.id.market == name and row.guard is not None
+            },
         )
         for name, watched in accounts.items()
     ]

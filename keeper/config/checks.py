@@ -64,6 +64,12 @@ def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
     """Each configured address that must be a contract, by the path of its setting."""
     return {
         ("chain", "multicall"): settings.chain.multicall,
+        **({} if settings.quoter is None else {("chain", "quoter"): settings.quoter}),
+        **{
+            ("positions", index, "guardian"): position.guardian
+            for index, position in enumerate(settings.positions)
+            if position.guardian is not None
+        },
         **{
             ("markets", market.name, "pool_addresses_provider"): market.pool_addresses_provider
             for market in settings.markets.values()
@@ -91,7 +97,8 @@ def check_code(settings: Settings, path: KeyPath, code: bytes) -> None:
 def check_signer(
     settings: Settings, position: PositionSettings, address: Address, *, local: bool
 ) -> None:
-    """The signer must own the position, with a key that is not public knowledge.
+    """The signer must own the position, unless a guardian stands between, with a key that is not
+    public knowledge.
 
     `local`: the node answers `anvil_nodeInfo`.
     """
@@ -103,11 +110,12 @@ def check_signer(
             why="everybody has it: whatever this account holds on a real chain is taken at once",
             fix="make a new key, move the position to it, and never fund this account",
         )
-    if address != position.account:
+    if position.guardian is None and address != position.account:
         raise settings.error(
             *path,
             what=f'the key of "{position.signer}" belongs to {address}, not to the position\'s '
             f"account {position.account}",
             why="the reserve is the account's own wallet, and only its owner can spend from it",
-            fix="give the key of the position's account, or correct `account`",
+            fix="give the key of the position's account, correct `account`, or name the `guardian` "
+            "that acts for it",
         )

@@ -183,6 +183,7 @@ def _position_contradictions(tables: Tables) -> Contradictions:
     for index, position in enumerate(tables.positions):
         path = ("positions", index)
         yield from _unknown_references(path, position, tables)
+        yield from _source_contradictions(path, position)
         if position.label in labels:
             yield (
                 (*path, "label"),
@@ -205,6 +206,47 @@ def _position_contradictions(tables: Tables) -> Contradictions:
             )
         accounts.setdefault(key, position.label)
         labels.add(position.label)
+
+
+def _source_contradictions(path: tuple[str, int], position: PositionTable) -> Contradictions:
+    sources = position.sources or ()
+    if position.guardian is None and "pool" in sources:
+        yield (
+            (*path, "sources"),
+            WrongValueError(
+                '"pool" needs a guardian',
+                "collateral is sold by the owner's guardian contract, in one call with the debt it "
+                "pays back",
+                'name the `guardian` of the account, or take "pool" out',
+            ),
+        )
+    if position.guardian is None and position.reserve is not None:
+        yield (
+            (*path, "reserve"),
+            WrongValueError(
+                "a reserve needs a guardian",
+                "without one the signer's own wallet is all that can pay",
+                "name the `guardian` of the account, or take `reserve` out",
+            ),
+        )
+    if "vault" in sources and position.reserve is None:
+        yield (
+            (*path, "sources"),
+            WrongValueError(
+                '"vault" needs a reserve',
+                "it stands for the account that consented to pay for this one",
+                'name it as `reserve`, or take "vault" out',
+            ),
+        )
+    if "wallet" in sources and position.reserve is not None:
+        yield (
+            (*path, "sources"),
+            WrongValueError(
+                '"wallet" and a reserve exclude each other',
+                "a mandate names one reserve: the account itself or another",
+                'write "vault" for the reserve, or take `reserve` out',
+            ),
+        )
 
 
 def _unknown_references(

@@ -397,6 +397,28 @@ def one_of(*known: str) -> Callable[[Any], str]:
     return parse
 
 
+def some_of(*known: str) -> Callable[[Any], tuple[str, ...]]:
+    """A list of a few words, each at most once; one text, with commas, from the environment."""
+    word_of = one_of(*known)
+
+    def parse(value: Any) -> tuple[str, ...]:
+        written = value.split(",") if isinstance(value, str) else value
+        if not isinstance(written, list) or not written:
+            raise WrongValueError(
+                f"{_shown(value)} is not a list of words",
+                f"known are {', '.join(known)}",
+                f'write for instance ["{known[0]}"]',
+            )
+        words = tuple(word_of(each.strip() if isinstance(each, str) else each) for each in written)
+        if len(set(words)) < len(words):
+            raise WrongValueError(
+                "a word stands there twice", "the order is what counts", "write each once"
+            )
+        return words
+
+    return parse
+
+
 def closest(word: str, known: tuple[str, ...] | list[str]) -> str | None:
     """The known word that was most likely meant."""
     import difflib

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ from keeper.config.mandates import mandate_settings
 from keeper.config.schema import (
     MarketPriceTable,
     PolicyTable,
+    PositionTable,
     SignerTable,
     StoreTable,
     Tables,
@@ -32,9 +34,11 @@ from keeper.config.schema import (
 )
 from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
 from keeper.model.errors import ConfigurationError, Problem
-from keeper.model.units import Wei
+from keeper.model.units import Address, Wei
+from keeper.model.values import Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
+from keeper.resources import resource
 from keeper.service.settings import ServiceSettings
 
 FLOOR_GAS = 1_000_000
@@ -146,9 +150,11 @@ def _folder(document: Document) -> Path:
 
 
 def _build(document: Document, tables: Tables, *, systemd_socket: str | None) -> Settings:
-    folder = _folder(document)
+    folder, network = _folder(document), _network(tables.chain.id)
     return Settings(
         document=document,
+        quoter=tables.chain.quoter or network.get("quoter"),
+        wrapped_native=tables.chain.wrapped_native or network.get("wrapped_native"),
         store_path=folder / tables.store.path,
         systemd_socket=systemd_socket,
         log_level=cast("LogLevel", tables.log.level),
@@ -180,8 +186,32 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
         signers={
             name: _signer(name, table, folder, tables) for name, table in tables.signers.items()
         },
-        positions=tuple(PositionSettings(**position.model_dump()) for position in tables.positions),
+        positions=tuple(map(_position, tables.positions)),
         mandates={name: mandate_settings(name, table) for name, table in tables.mandates.items()},
+    )
+
+
+def _network(chain_id: int) -> Mapping[str, Address]:
+    """Public addresses of a chain that keeper knows; none of another."""
+    path = resource("config", "networks") / f"{chain_id}.toml"
+    if not path.exists():
+        return {}
+    return {key: Address(value) for key, value in tomllib.loads(path.read_text()).items()}
+
+
+def _position(table: PositionTable) -> PositionSettings:
+    own: tuple[Source, ...] = ("wallet",) if table.reserve is None else ("vault",)
+    default: tuple[Source, ...] = own if table.guardian is None else (*own, "pool")
+    return PositionSettings(
+        label=table.label,
+        market=table.market,
+        account=table.account,
+        policy=table.policy,
+        signer=table.signer,
+        forgive_reverts_through=table.forgive_reverts_through,
+        guardian=table.guardian,
+        reserve=table.reserve,
+        sources=cast("tuple[Source, ...]", table.sources) or default,
     )
 
 

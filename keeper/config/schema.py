@@ -51,6 +51,9 @@ OptionalPrivateKey = Annotated[SecretStr | None, PlainValidator(fields.private_k
 Protocol = Annotated[str, PlainValidator(fields.one_of("aave_v3"))]
 EndpointUse = Annotated[str, PlainValidator(fields.one_of("all", "read", "send", "private"))]
 PrivateSending = Annotated[str, PlainValidator(fields.one_of("first", "only"))]
+OptionalSources = Annotated[
+    tuple[str, ...] | None, PlainValidator(fields.some_of("wallet", "vault", "pool"))
+]
 Level = Annotated[str, PlainValidator(fields.one_of("debug", "info", "warning", "error"))]
 
 
@@ -68,6 +71,8 @@ class ChainTable(Table):
     poll_interval_s: Seconds = 1.0
     confirmations: Count = 1
     multicall: AddressText = MULTICALL3
+    quoter: OptionalAddress = None
+    wrapped_native: OptionalAddress = None
 
 
 class EndpointTable(Table):
@@ -142,6 +147,9 @@ class PositionTable(Table):
     policy: Text = Field(examples=['"careful"'])
     signer: Text = Field(examples=['"alice"'])
     forgive_reverts_through: OptionalCount = None
+    guardian: OptionalAddress = None
+    reserve: OptionalAddress = None
+    sources: OptionalSources = None
 
 
 class MandateTable(Table):

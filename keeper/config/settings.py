@@ -12,6 +12,7 @@ from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.mandate import Mandate
 from keeper.model.units import Address
+from keeper.model.values import Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
 from keeper.service.settings import ServiceSettings
@@ -39,6 +40,11 @@ class PositionSettings:
     signer: str
     forgive_reverts_through: int | None = None
     """Reverts of decisions up to this one no longer count: it ends a quarantine."""
+    guardian: Address | None = None
+    """The contract that acts for the account; None where the signer's key is the account's own."""
+    reserve: Address | None = None
+    """Who pays for the account in its stead."""
+    sources: tuple[Source, ...] = ("wallet",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,10 @@ class Settings:
     """Everything the owner chose. Names refer to each other and are known to exist."""
 
     chain: ChainSettings
+    quoter: Address | None = None
+    """QuoterV2 of Uniswap v3, asked what an unwind would cost."""
+    wrapped_native: Address | None = None
+    """Priced to tell what gas costs."""
     store_path: Path
     fees: FeeSettings
     log_level: LogLevel

@@ -5,6 +5,7 @@ costs more: a pool, or two tokens that no position of the last pass would have s
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -37,12 +38,12 @@ class Guarding:
     def __init__(
         self,
         *,
-        watched: Sequence[Watched],
-        markets: Mapping[str, WatchedMarket],
-        quoter: Address | None,
-        refusal: Callable[[bytes], str | None],
+        watched: Sequence[Watched] = (),
+        markets: Mapping[str, WatchedMarket] = MappingProxyType({}),
+        quoter: Address | None = None,
+        refusal: Callable[[bytes], str | None] = lambda _: None,
     ) -> None:
-        """`quoter` is the QuoterV2 asked for depths; `refusal` puts a guardian's revert in words."""
+        """Without arguments nobody has a guardian. `quoter` is the QuoterV2 asked for depths; `refusal` puts a guardian's revert in words."""
         self._guards = {row.id: row.guard for row in watched if row.guard is not None}
         self._markets = markets
         self._quoter = quoter
@@ -160,8 +161,15 @@ class Guarding:
         guard = self._guards.get(position)
         if guard is None:
             return None
-        mandate_hash = self.charter(position).mandate_hash
-        return Authority(guard=guard, mandate_hash=mandate_hash, refusal=self._refusal)
+        charter = self.charter(position)
+        if charter.mandate is None:
+            return None
+        return Authority(
+            guard=guard,
+            keeper=charter.mandate.keeper,
+            mandate_hash=charter.mandate_hash,
+            refusal=self._refusal,
+        )
 
 
 def _paid_by(guard: Guard, position: PositionId) -> Address | None:

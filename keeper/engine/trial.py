@@ -9,6 +9,7 @@ from keeper.engine.watch import WatchedMarket
 from keeper.mandate import direct, guardian
 from keeper.mandate.guardian import Guard, returned
 from keeper.model.reading import ReadingError
+from keeper.model.units import Address
 from keeper.model.values import Action, Deleverage, Transaction
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
@@ -19,6 +20,7 @@ class Authority:
     """By what right an account's guardian acts."""
 
     guard: Guard
+    keeper: Address
     mandate_hash: bytes
     refusal: Callable[[bytes], str | None]
     """A guardian's revert in words; None if it is not a guardian's."""
@@ -39,7 +41,7 @@ class Trial:
         action, authority = self.plan.action, self.authority
         account = action.position.account
         if authority is not None:
-            signer = authority.guard.keeper
+            signer = authority.keeper
             call = guardian.transaction(authority.guard, authority.mandate_hash, action)
             transactions: tuple[Transaction, ...] = (call,)
         elif isinstance(action, Deleverage):

@@ -65,8 +65,8 @@ class Guard:
     guardian: Address
     market: Address
     """The market's PoolAddressesProvider, by which the guardian knows it."""
-    keeper: Address
-    """The account of the signer."""
+    keeper: Address | None
+    """The account of the signer; None in a dry run, which stands for whom the mandate names."""
     purse: Purse
     sources: tuple[Source, ...]
     """Where the means may come from, in the owner's order."""
@@ -88,7 +88,7 @@ def objection(
             f"guardian {guardian} holds no mandate for this market: the owner sets one with "
             "`keeper mandate set`"
         )
-    if mandate.keeper != guard.keeper:
+    if guard.keeper is not None and mandate.keeper != guard.keeper:
         return (
             f"the mandate names {mandate.keeper} as its keeper, and this signer is {guard.keeper}: "
             "use that key, or let the owner set the mandate anew"

@@ -27,6 +27,7 @@ from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.model.units import SECONDS_PER_YEAR, WAD, Wad, Wei
 from keeper.model.values import PositionId
@@ -137,6 +138,7 @@ class Ours:
                 journal=store.journal,
                 run=store.run,
             ),
+            guarding=Guarding(),
             store=store,
             live=True,
         )

@@ -311,9 +311,7 @@ class Ground:
             calibrator=Calibrator(shipped=shipped(), store=self.store, chain_id=CHAIN_ID),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             transactions=self.transactions,
-            guarding=Guarding(
-                watched=self.watched, markets={}, quoter=None, refusal=lambda _: None
-            ),
+            guarding=Guarding(),
             store=self.store,
             live=self.live,
         )
