@@ -4,33 +4,18 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from keeper.backtest.coverage import Coverage
-from keeper.backtest.models import DEFAULT, hours
+from keeper.backtest.diagrams import pairs_picture, pit_picture, reliability_picture
+from keeper.backtest.models import hours
 from keeper.backtest.score import POOLED, Pool, Row
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.realised import DAY_S, HOUR_S
-from keeper.forecast.scores import block_bands, reliability
 from keeper.model.book import Floats
 
-SHOWN_S: Final = (HOUR_S, 4 * HOUR_S, DAY_S)
-BLOCK_S: Final = 7 * DAY_S
-SEED: Final = 7
-# Okabe and Ito's palette, told apart by colour-blind readers.
-STYLES: Final = {
-    DEFAULT: ("#009E73", "o", "calibrated: table on log-HAR"),
-    "brownian_log_har": ("#D55E00", "s", "closed form on the same volatility"),
-    "brownian_30d": ("#56B4E9", "^", "closed form on 30-day volatility"),
-}
 _STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}tr.default{background:#e8f6f1}
@@ -60,78 +45,15 @@ def falls_short(row: Row) -> dict[str, str]:
     return {field: f"{row.pair}, {hours(row.horizon_s)}: {said}" for field, said in missed.items()}
 
 
-def picture(pools: Mapping[int, Pool]) -> bytes:
-    """Reliability of the pooled forecasts at each shown horizon, as PNG."""
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        # A Figure of its own, not pyplot: no window system is asked for, no global state is left.
-        figure = Figure(figsize=(13, 4.6), dpi=120, layout="constrained")
-        panels = figure.subplots(1, len(SHOWN_S), squeeze=False)[0]
-        for axes, horizon in zip(panels, SHOWN_S, strict=True):
-            if horizon in pools:
-                _diagram(axes, pools[horizon])
-            axes.set_title(f"within {hours(horizon)}")
-        panels[0].set_ylabel("how often it happened")
-        panels[0].legend(loc="upper left", frameon=False, fontsize=8)
-        file = BytesIO()
-        figure.savefig(file, format="png")
-    return file.getvalue()
-
-
-def _diagram(axes: Axes, pool: Pool) -> None:
-    least = 1e-3
-    axes.plot([least, 1], [least, 1], color="#888888", lw=1, ls="--")
-    for name, (colour, marker, label) in STYLES.items():
-        p = pool.probabilities[name]
-        curve = reliability(p, pool.happened)
-        seen = curve.predicted >= least
-        if name == DEFAULT:
-            blocks = (pool.origins - pool.origins.min()) // BLOCK_S
-            low, high = block_bands(p, pool.happened, blocks, seed=SEED)
-            axes.fill_between(
-                curve.predicted[seen],
-                np.maximum(low[seen], least),
-                np.maximum(high[seen], least),
-                color=colour,
-                alpha=0.2,
-                lw=0,
-                label="90 % of weekly block bootstraps",
-            )
-        axes.plot(
-            curve.predicted[seen],
-            np.maximum(curve.observed[seen], least),
-            color=colour,
-            marker=marker,
-            ms=4,
-            lw=1,
-            label=label,
-        )
-    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
-    axes.set_xlabel("forecast breach probability")
-
-
-def pit_picture(chances: Mapping[str, Floats]) -> bytes:
-    """Histograms of the probability integral transform: flat where the tables are right."""
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(13, 2.8), dpi=110, layout="constrained")
-        panels = figure.subplots(1, max(1, len(chances)), squeeze=False, sharey=True)[0]
-        for axes, (pair, chance) in zip(panels, chances.items(), strict=False):
-            axes.hist(chance, bins=20, range=(0, 1), color="#009E73", density=True)
-            axes.axhline(1.0, color="#888888", lw=1, ls="--")
-            axes.set_title(pair)
-        file = BytesIO()
-        figure.savefig(file, format="png")
-    return file.getvalue()
-
-
 def write(
     path: Path,
     rows: Sequence[Row],
-    pools: Mapping[int, Pool],
+    pools: Mapping[str, Mapping[int, Pool]],
     covered: Iterable[Coverage],
     chances: Mapping[str, Floats],
     calibration: Calibration,
 ) -> None:
-    """Write the report."""
+    """Write the report; `pools` by pair and horizon."""
     pooled = [row for row in rows if row.pair == POOLED]
     missed = [said for row in pooled for said in falls_short(row).values()]
     verdict = (
@@ -149,13 +71,19 @@ def write(
             "are against climatology: each pair's frequency in the span of the fit.</p>"
         ),
         verdict,
+        f"<p>{escape(against(pooled))}</p>",
         "<h2>Reliability</h2>",
-        _image(picture(pools), "Observed frequency against forecast probability"),
+        _image(reliability_picture(pools[POOLED]), "Observed frequency against forecast"),
         "<h2>All pairs together</h2>",
         _table(pooled),
         "<h2>Each pair, the daemon's forecast</h2>",
         "<p>Red: short of what is asked of all pairs together.</p>",
         _table([row for row in rows if row.pair != POOLED and row.default]),
+        "<h2>Reliability of each pair</h2>",
+        _image(
+            pairs_picture({pair: of for pair, of in pools.items() if pair != POOLED}),
+            "Observed frequency against forecast, pair by pair",
+        ),
         "<h2>Probability integral transform, 24 h</h2>",
         _image(pit_picture(chances), "Histograms that are flat where the tables are right"),
         "<h2>Rare falls: Kupiec's test of how often, Christoffersen's of flocking</h2>",
@@ -176,6 +104,64 @@ def write(
         f"<style>{_STYLE}</style>{''.join(sections)}</html>",
         encoding="utf-8",
     )
+
+
+SIGNIFICANT: Final = 0.01
+
+
+def against(pooled: Iterable[Row]) -> str:
+    """Which of the others the daemon's forecast beats over all pairs, and how surely."""
+    others = [row for row in pooled if not row.default and row.horizon_s in FIGURES]
+    named = {row: f"{row.model} at {hours(row.horizon_s)}" for row in others}
+    better = [row for row in others if row.dm_t < 0.0 and row.dm_p < SIGNIFICANT]
+    unsure = [row for row in others if not row.dm_p < SIGNIFICANT]
+    beaten = len(others) - len(better) - len(unsure)
+    said = (
+        f"By Diebold and Mariano's test {beaten} of {len(others)} comparisons are won at "
+        f"p < {SIGNIFICANT:g}."
+    )
+    if unsure:
+        said += f" Undecided: {', '.join(named[row] for row in unsure)}."
+    if better:
+        said += f" Better informed or better: {', '.join(named[row] for row in better)}."
+    return said
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The scores as two tables: all pairs together under every model, and each pair's default."""
+    heads = "horizon,forecast,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %,t,p"
+    lines = [*_heads(heads.split(","))]
+    for row in rows:
+        if row.pair == POOLED and row.horizon_s in FIGURES:
+            model = f"**{row.model}**" if row.default else row.model
+            tested = ("", "") if row.default else (_number(row.dm_t, 1), f"{row.dm_p:.1g}")
+            lines.append(_line(hours(row.horizon_s), model, *_scores(row), *tested))
+    heads = "horizon,pair,scored,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %"
+    lines += ["", against(row for row in rows if row.pair == POOLED), "", *_heads(heads.split(","))]
+    for row in rows:
+        if row.default:
+            span = f"{_day(row.first)} to {_day(row.last)}"
+            lines.append(_line(hours(row.horizon_s), row.pair, span, *_scores(row)))
+    return "\n".join(lines) + "\n"
+
+
+def _scores(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.n:,}",
+        _number(row.base_rate, 4),
+        _number(row.brier_skill, 3),
+        _number(row.log_skill, 3),
+        _number(row.calibration_error, 4),
+        _number(row.observed_over_predicted_1_5, 2),
+    )
+
+
+def _heads(names: Sequence[str]) -> tuple[str, str]:
+    return _line(*names), "|" + "---|" * len(names)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _table(rows: Iterable[Row]) -> str:

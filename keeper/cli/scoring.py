@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # numerical libraries take their second when the command runs
     from keeper.backtest.calibrate import Known
     from keeper.backtest.episodes import Episodes
     from keeper.backtest.history import Prices
-    from keeper.backtest.score import Pool, Row
+    from keeper.backtest.score import Answers, Pool, Row
 
 PAIRS = ("ETH/USD", "BTC/USD", "SOL/USD", "LINK/USD", "ETH/BTC", "stETH/ETH")
 
@@ -65,6 +65,10 @@ def score(
         Path | None,
         typer.Option(help="Write the reliability diagram to this PNG file.", show_default=False),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Write the scores as Markdown tables to this file.", show_default=False),
+    ] = None,
     dump: Annotated[
         Path | None,
         typer.Option(
@@ -79,16 +83,18 @@ def score(
 
     Without `--fit-until` the calibration that ships is scored, from the day after its data ends.
     """
+    from keeper.backtest import diagrams
     from keeper.backtest import dump as dumped
     from keeper.backtest import report as reported
     from keeper.backtest.calibrate import fit
     from keeper.backtest.coverage import coverage, rarity
     from keeper.backtest.models import GARCH, models
-    from keeper.backtest.score import POOLED, answers, pools, rows
+    from keeper.backtest.score import POOLED, answers
     from keeper.backtest.shipped import shipped
     from keeper.forecast.realised import DAY_S
 
-    for option, path in (("--report", report), ("--picture", picture), ("--dump", dump)):
+    outputs = {"--report": report, "--picture": picture, "--table": table, "--dump": dump}
+    for option, path in outputs.items():
         check_can_be_written(option, path)
     with _prices(data, config) as prices:
         known, hashes = _histories(prices, pairs)
@@ -109,27 +115,38 @@ def score(
                 fix="give --fit-until, or later prices",
             )
         )
-    pooled: dict[int, Pool] = {}
-    scored: list[Row] = []
-    for pool in pools(given):
-        scored += rows(pool)
-        if pool.pair == POOLED:
-            pooled[pool.horizon_s] = pool
+    scored, shown = _scored(given)
     if dump is not None:
         dumped.write(dump, given)
     if picture is not None:
-        picture.write_bytes(reported.picture(pooled))
+        picture.write_bytes(diagrams.reliability_picture(shown.get(POOLED, {})))
+    if table is not None:
+        table.write_text(reported.markdown(scored), encoding="utf-8")
     if report is not None:
         chances = {
             pair: rarity(of[DAY_S].within(begin, stop, DAY_S), calibration, pair, DAY_S)
             for pair, of in known.items()
         }
-        covered = coverage(known, calibration, start=begin, end=stop, horizons=reported.SHOWN_S)
-        reported.write(report, scored, pooled, covered, chances, calibration)
+        covered = coverage(known, calibration, start=begin, end=stop, horizons=diagrams.SHOWN_S)
+        reported.write(report, scored, shown, covered, chances, calibration)
     if as_json:
         print_json({"rows": [row.to_json() for row in scored]})
     else:
         _show(scored)
+
+
+def _scored(given: Sequence[Answers]) -> tuple[list[Row], dict[str, dict[int, Pool]]]:
+    """Every row, and the answers that are drawn by pair and horizon."""
+    from keeper.backtest.diagrams import SHOWN_S
+    from keeper.backtest.score import pools, rows
+
+    shown: dict[str, dict[int, Pool]] = {}
+    scored: list[Row] = []
+    for pool in pools(given):
+        scored += rows(pool)
+        if pool.horizon_s in SHOWN_S:
+            shown.setdefault(pool.pair, {})[pool.horizon_s] = pool
+    return scored, shown
 
 
 def _span(start: datetime | None, end: datetime | None, fitted_until: float) -> tuple[float, float]:
