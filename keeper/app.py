@@ -14,7 +14,7 @@ import tenacity
 from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.backtest.shipped import shipped
-from keeper.chain.breakers import Breakers
+from keeper.chain.breakers import DAY_S, Breakers
 from keeper.chain.heads import Heads
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Pool
@@ -37,6 +37,7 @@ from keeper.model.units import Address
 from keeper.model.values import Head, PositionId, Purse
 from keeper.protocols.registry import PROTOCOLS
 from keeper.resources import resource
+from keeper.service.accounts import tell_of_endpoints, tell_of_gas
 from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, schedule
 from keeper.storage.store import Store
@@ -46,6 +47,7 @@ log = structlog.get_logger()
 REFRESH_S = 600.0
 REFIT_S = 3_600.0
 RECONCILE_S = 60.0
+ACCOUNTS_S = 15.0
 GRACE_S = 3.0
 RECURSION_LIMIT = 1_000
 """Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
@@ -188,6 +190,10 @@ class Daemon:
         self._live = live
         self._turn = turn
         self._rpc = rpc
+        self._store = store
+        self._signers = tuple(signers)
+        self._chain_id = chain.chain_id
+        self._min_gas_wei = settings.service.min_gas_wei
         self._attendance = attendance
 
     async def follow(self, *, once: bool) -> None:
@@ -200,7 +206,9 @@ class Daemon:
                 Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
                 Job(name="refit", every_s=REFIT_S, run=self._refit),
                 Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
-            ]
+                Job(name="accounts", every_s=ACCOUNTS_S, run=self._look_at_accounts),
+            ],
+            self._attendance.notifications,
         )
         scheduler.start()
         try:
@@ -262,6 +270,25 @@ class Daemon:
 
     async def _refit(self) -> None:
         await self._engine.refit(await self._heads.current())
+
+    async def _look_at_accounts(self) -> None:
+        metrics, notifier = self._attendance.metrics, self._attendance.notifications
+        standings = [(each.name, each.state.standing.name.lower()) for each in self._rpc.endpoints]
+        metrics.endpoints(dict(standings))
+        tell_of_endpoints(notifier, standings)
+        tallies, chain_id = self._store.tallies, self._chain_id
+        metrics.transactions(await self._store.run(tallies.by_state, chain_id))
+        balances_wei: dict[Address, int] = {}
+        for signer in self._signers:
+            spent_wei = await self._store.run(
+                tallies.spent_wei_since, chain_id, signer, self._now - DAY_S
+            )
+            metrics.spent(signer, spent_wei)
+            head = await self._heads.current()
+            answer = await self._rpc.read("eth_getBalance", signer, {"blockHash": head.hash})
+            balances_wei[signer] = int(answer, 16)
+            metrics.balance(signer, balances_wei[signer])
+        tell_of_gas(notifier, balances_wei, min_wei=self._min_gas_wei)
 
     async def _reconcile(self) -> None:
         await self._transactions.reconcile(await self._heads.current())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 from apscheduler.events import (
     EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     JobExecutionEvent,
@@ -14,9 +15,13 @@ from apscheduler.events import (
 )
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from keeper.model.alerts import Alert, Notifier, Severity
+
 log = structlog.get_logger()
 
-JOB_TIMEOUT_S = 60.0
+JOB_TIMEOUT_S = 45.0
+"""What hangs is told of within a minute."""
+FAILED = "housekeeping.failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +33,7 @@ class Job:
     run: Callable[[], Awaitable[None]]
 
 
-def schedule(jobs: list[Job]) -> AsyncIOScheduler:
+def schedule(jobs: list[Job], notifier: Notifier) -> AsyncIOScheduler:
     """A scheduler with these jobs, to be started on a running loop.
 
     In memory: a job store that fails to write kills APScheduler silently. Late jobs run once when
@@ -39,7 +44,8 @@ def schedule(jobs: list[Job]) -> AsyncIOScheduler:
     )
     for job in jobs:
         scheduler.add_job(_bounded, "interval", (job,), seconds=job.every_s, id=job.name)
-    scheduler.add_listener(_failed, EVENT_JOB_ERROR)
+    scheduler.add_listener(lambda event: _failed(event, notifier), EVENT_JOB_ERROR)
+    scheduler.add_listener(lambda event: notifier.resolve(FAILED, event.job_id), EVENT_JOB_EXECUTED)
     scheduler.add_listener(_late, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
     return scheduler
 
@@ -49,7 +55,17 @@ async def _bounded(job: Job) -> None:
         await job.run()
 
 
-def _failed(event: JobExecutionEvent) -> None:
+def _failed(event: JobExecutionEvent, notifier: Notifier) -> None:
+    hung = isinstance(event.exception, TimeoutError)
+    notifier.notify(
+        Alert(
+            name=FAILED,
+            subject=event.job_id,
+            severity=Severity.WARNING,
+            text=f"it hung for {JOB_TIMEOUT_S:.0f} s and was broken off" if hung else "it failed",
+            fields={"error": type(event.exception).__name__},
+        )
+    )
     log.error("housekeeping.failed", job=event.job_id, reason=repr(event.exception))
 
 

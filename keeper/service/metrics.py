@@ -110,11 +110,13 @@ class Metrics:
         for state, count in by_state.items():
             self._transactions.labels(state).set(count)
 
-    def signer(self, signer: str, *, spent_wei: int, balance_wei: int | None) -> None:
-        """What a signer has paid and has left."""
+    def spent(self, signer: str, spent_wei: int) -> None:
+        """What a signer has paid within the day."""
         self._spent.labels(signer).set(spent_wei)
-        if balance_wei is not None:
-            self._balance.labels(signer).set(balance_wei)
+
+    def balance(self, signer: str, balance_wei: int) -> None:
+        """What a signer has left."""
+        self._balance.labels(signer).set(balance_wei)
 
     def endpoints(self, states: Mapping[str, str]) -> None:
         """The state of each endpoint, by its public name."""

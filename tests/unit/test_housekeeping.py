@@ -7,10 +7,27 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from keeper.model.alerts import Alert
 from keeper.service import housekeeping
 from keeper.service.housekeeping import Job, schedule
 
 SOON_S = 0.001
+
+
+class Ears:
+    """A notifier that keeps the names and subjects that were told."""
+
+    def __init__(self) -> None:
+        self.told: set[tuple[str, str]] = set()
+
+    def notify(self, alert: Alert) -> None:
+        self.told.add(alert.key)
+
+    def resolve(self, name: str, subject: str = "") -> None:
+        pass
+
+
+EARS = Ears()
 
 
 class Counted:
@@ -31,7 +48,8 @@ async def run(*jobs: Callable[[], Awaitable[None]], until: Counted) -> list[Even
     """Run the jobs, and one more, until that has been done; returns what was logged."""
     everything: list[Callable[[], Awaitable[None]]] = [*jobs, until]
     scheduler = schedule(
-        [Job(name=f"job {n}", every_s=SOON_S, run=job) for n, job in enumerate(everything)]
+        [Job(name=f"job {n}", every_s=SOON_S, run=job) for n, job in enumerate(everything)],
+        EARS,
     )
     with capture_logs() as logs:
         scheduler.start()
@@ -93,4 +111,5 @@ async def test_schedule__hanging_job__is_late_and_then_given_up(
     assert ("housekeeping.late", "job 0") in said(logs)
     (reason,) = {line["reason"] for line in logs if line["event"] == "housekeeping.failed"}
     assert reason == "TimeoutError()"
+    assert ("housekeeping.failed", "job 0") in EARS.told
     assert {line["job"] for line in logs} == {"job 0"}
