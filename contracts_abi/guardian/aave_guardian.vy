@@ -363,51 +363,25 @@ def _deleverage(
     route: DynArray[address, 3],
     flash_loan: bool,
 ) -> (uint256, uint256):
+    """
+    @dev Sizes the unwind, uses up the limit, swaps, and checks what came of it.
+    """
     sold: aave.Asset = aave._asset(at, market, collateral, core.OWNER)
     bought: aave.Asset = aave._asset(at, market, debt, core.OWNER)
     slippage_bps: uint256 = min(allowed_bps, sold.half_bonus_bps)
-    counted_threshold: uint256 = sold.threshold if sold.enabled else 0
 
-    needed: uint256 = aave._deleverage_needed(before, terms.target, counted_threshold)
+    needed: uint256 = aave._deleverage_needed(before, terms.target, aave._counted_threshold(sold))
     wanted: uint256 = min(
         min(max_repay, self._owed(bought)), aave._amount(needed, bought.health_price, bought.unit)
     )
     amount: uint256 = self._unwindable(market, terms, sold, bought, wanted, slippage_bps)
     core._spend(market, terms, aave._value(bought, amount))
 
-    held: uint256 = staticcall IERC20(debt).balanceOf(self)
-    step: Unwind = Unwind(
-        pool=at.pool,
-        oracle=at.oracle,
-        a_token=sold.a_token,
-        collateral=collateral,
-        debt=debt,
-        held=held,
-        repay=amount,
-        most=min(max_taken, aave._most_collateral(bought, sold, amount, slippage_bps)),
-        slippage_bps=slippage_bps,
-        bought=debt,
-        sold=empty(address),
-        wanted=amount,
-        route=route,
+    most: uint256 = min(max_taken, aave._most_collateral(bought, sold, amount, slippage_bps))
+    taken: uint256 = self._exchange(
+        at, sold, bought, amount, most, slippage_bps, route, flash_loan
     )
-    self._taken = 0
-    if flash_loan:
-        self._borrow(step)
-    else:
-        self._swap(step, self)
-    core._expect_nothing()
-    self._return_rest(debt, at.pool, held, core.OWNER)
-
-    taken: uint256 = self._taken
-    counted: uint256 = aave._health_value(sold, taken) if sold.enabled else 0
-    moved: aave.Moved = aave.Moved(
-        repaid=aave._health_value(bought, amount),
-        added=0,
-        taken=counted,
-        threshold=counted_threshold,
-        dust=aave._dust(sold) + aave._dust(bought),
-    )
+    moved: aave.Moved = aave._unwound(sold, bought, amount, taken)
     after: uint256 = aave._check_outcome(at, core.OWNER, before, terms.target, needed, moved)
     log Deleveraged(
         market=market,
@@ -421,6 +395,46 @@ def _deleverage(
         health_after=after,
     )
     return amount, taken
+
+
+@internal
+def _exchange(
+    at: aave.Market,
+    sold: aave.Asset,
+    bought: aave.Asset,
+    amount: uint256,
+    most: uint256,
+    slippage_bps: uint256,
+    route: DynArray[address, 3],
+    flash_loan: bool,
+) -> uint256:
+    """
+    @dev Repays `amount` with at most `most` of the collateral, by the callbacks of this contract.
+    @return The collateral taken
+    """
+    step: Unwind = Unwind(
+        pool=at.pool,
+        oracle=at.oracle,
+        a_token=sold.a_token,
+        collateral=sold.token,
+        debt=bought.token,
+        held=staticcall IERC20(bought.token).balanceOf(self),
+        repay=amount,
+        most=most,
+        slippage_bps=slippage_bps,
+        bought=bought.token,
+        sold=empty(address),
+        wanted=amount,
+        route=route,
+    )
+    self._taken = 0
+    if flash_loan:
+        self._borrow(step)
+    else:
+        self._swap(step, self)
+    core._expect_nothing()
+    self._return_rest(bought.token, at.pool, step.held, core.OWNER)
+    return self._taken
 
 
 @internal

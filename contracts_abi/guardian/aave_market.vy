@@ -297,6 +297,27 @@ def _deleverage_needed(account: Account, target: uint256, threshold: uint256) ->
 
 
 @internal
+@pure
+def _counted_threshold(asset: Asset) -> uint256:
+    """
+    @dev What the asset counts for as the owner's collateral: nothing where it is switched off.
+    """
+    return asset.threshold if asset.enabled else 0
+
+
+@internal
+@pure
+def _unwound(sold: Asset, bought: Asset, repaid: uint256, taken: uint256) -> Moved:
+    return Moved(
+        repaid=self._health_value(bought, repaid),
+        added=0,
+        taken=self._health_value(sold, taken) if sold.enabled else 0,
+        threshold=self._counted_threshold(sold),
+        dust=self._dust(sold) + self._dust(bought),
+    )
+
+
+@internal
 @view
 def _check_outcome(
     at: Market, owner: address, before: Account, target: uint256, needed: uint256, moved: Moved
