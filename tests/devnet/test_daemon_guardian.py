@@ -3,7 +3,7 @@
 import json
 
 from keeper.devnet.proxy import RecordingProxy
-from keeper.devnet.views import Repaid
+from keeper.devnet.views import Repaid, Supplied
 from tests.devnet.keeping.ground import Ground, target_of
 from tests.devnet.keeping.ward import belongings, ward
 
@@ -34,3 +34,90 @@ async def test_daemon__guardian_and_no_reserve__unwinds_to_the_target_as_predict
     assert chosen["costs"]["gas_usd"] > 0
     assert chosen["costs"]["swap_fee_usd"] > 0
     assert ground.flaws() == []
+
+
+async def test_daemon__reserve_for_half__is_used_first_and_the_pool_does_the_rest(
+    ground: Ground,
+) -> None:
+    # 10 WETH at 2,281.37 dollars count 18,821; at health 1.2 that is 15,684 of debt, of which 2,240
+    # lead to 1.4; 300 leave it at 1.223, below the floor.
+    one = ward(ground, wallet={"USDC": 300})
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="Repay")
+        ground.chain.mine()
+        await running.said("transaction.sent", purpose="Deleverage")
+        await ground.until_concluded(running)
+    first, second = ground.events(one)
+    assert isinstance(first, Repaid)
+    assert first.amount_raw == 300 * 10**6
+    assert isinstance(second, Repaid)
+    assert ground.health(one) >= target_of(one)
+    assert ground.flaws() == []
+
+
+async def test_daemon__reserve_of_another_account__pays_with_its_consent(ground: Ground) -> None:
+    treasury = ground.chain.account("treasury")
+    one = ward(ground, reserve=treasury, wallet={"USDC": 5_000, "WETH": 5})
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent")
+        await ground.until_concluded(running)
+    (event,) = ground.events(one)
+    assert isinstance(event, Repaid | Supplied)
+    (decision,) = ground.decisions()
+    document = json.loads((await ground.ask("explain", str(decision.id), "--json")).output)
+    assert document["document"]["options"][0]["source"] == "vault"
+    assert ground.health(one) >= target_of(one)
+    assert ground.flaws() == []
+
+
+async def test_daemon__pool_first_in_the_owners_order__leaves_the_reserve_alone(
+    ground: Ground,
+) -> None:
+    one = ward(ground, wallet={"USDC": 5_000}, further={"sources": '["pool", "wallet"]'})
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="Deleverage")
+        await ground.until_concluded(running)
+    usdc = ground.chain.contracts.tokens["USDC"]
+    assert ground.chain.read(usdc, "balanceOf", one.account.address) == 5_000 * 10**6
+
+
+async def test_daemon__frozen_before_it_acts__refuses_with_the_fix_and_asks_no_simulation(
+    ground: Ground,
+) -> None:
+    one = ward(ground)
+    provider = ground.chain.contracts.aave.pool_addresses_provider.address
+    ground.chain.transact(one.account.address, one.guardian, "freeze", provider)
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+        assert "only its owner can unfreeze it" in refused["reason"]
+        await ground.pass_block(running)
+        assert proxy.recording.reads_per_block() == 1
+        ground.chain.transact(one.account.address, one.guardian, "unfreeze", provider)
+        await running.said("transaction.sent", purpose="Deleverage")
+
+
+async def test_daemon__dry_run_without_a_key__tells_what_the_guardian_would_do(
+    ground: Ground,
+) -> None:
+    ward(ground)
+    ground.environ = {}
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--once") as running,
+    ):
+        assert await running.ended() == 0
+    (decision,) = ground.decisions()
+    assert decision.kind == "Deleverage"
+    assert decision.outcome == "dry run"
