@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench clean guardian gas
+.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench fuzz clean guardian gas
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -56,6 +56,10 @@ guardian: $(VENV)/.packages  ## compile the guardian contract into its committed
 
 gas: setup  ## gas of the guardian's actions beside the naked protocol calls
 	$(BIN)/python -m tests.guardian.gas
+
+N ?= 2000
+fuzz: setup  ## a thief with the keeper's key against the guardian: N calls, in other orders by SEED
+	N=$(N) $(BIN)/pytest tests/guardian/test_thief.py -q -s
 
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
