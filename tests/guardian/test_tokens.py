@@ -1,13 +1,17 @@
 """Tokens that return nothing, that want an allowance of zero before another, that take a fee."""
 
 import pytest
+from eth_utils.crypto import keccak
 
 from keeper.devnet.artifacts import Artifacts, Contract
 from keeper.devnet.chain import VARIABLE_RATE, LocalChain
 from keeper.devnet.toolchain import Toolchain
 from keeper.model.units import WAD
-from tests.guardian.ground import USDC, Ground, ground
+from tests.guardian.ground import DOLLAR, USDC, Ground, ground
 from tests.guardian.mocks import list_odd_token
+
+LOCKED = "eth_call: execution reverted (code 3)"
+"""The compiler's lock reverts without a reason."""
 
 
 @pytest.fixture
@@ -55,3 +59,24 @@ def test_token_that_says_no__is_refused(owing: Ground, odd: Contract) -> None:
     call = ("repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
     refusal = owing.refusal(owing.keeper, *call)
     assert refusal == ("TransferRefused", (odd.address.lower(), 1_000 * USDC))
+
+
+@pytest.mark.parametrize("function", ["consent", "emergency", "repay", "executeOperation"])
+def test_token_that_calls_back_in__is_refused(owing: Ground, odd: Contract, function: str) -> None:
+    """Entry points share one lock, those of the core included; callbacks were not announced."""
+    guardian, anyone = owing.guardian, owing.market
+    call = {
+        "consent": ("consent", owing.market, DOLLAR, 0, 0),
+        "emergency": ("emergency", owing.market),
+        "repay": owing.repay("USDC"),
+        "executeOperation": ("executeOperation", odd.address, 1, 0, anyone, b""),
+    }[function]
+    data = guardian.encode(*call)
+    owing.chain.transact(owing.owner, odd, "call_on_transfer", guardian.address, data)
+    refusal = owing.refusal(
+        owing.keeper, "repay", owing.market, owing.hash, odd.address, 1_000 * USDC
+    )
+    if function == "executeOperation":
+        assert refusal == ("UnexpectedCallback", (odd.address.lower(), keccak(b"")))
+    else:
+        assert refusal.name == LOCKED

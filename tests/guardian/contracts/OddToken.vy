@@ -1,8 +1,8 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title A token that returns nothing or False, wants an allowance of zero before another, and may take
-       a fee
+@title A token that returns nothing or False, wants an allowance of zero before another, may take a
+       fee and may call somebody
 @notice For tests: anyone mints.
 @license Apache-2.0
 """
@@ -16,6 +16,8 @@ allowance: public(HashMap[address, HashMap[address, uint256]])
 totalSupply: public(uint256)
 fee_bps: public(uint256)
 answer: Bytes[32]
+hooked: address
+hook: Bytes[1024]
 
 
 @external
@@ -30,6 +32,15 @@ def charge(fee_bps: uint256):
     @notice What every transfer loses from now on.
     """
     self.fee_bps = fee_bps
+
+
+@external
+def call_on_transfer(target: address, data: Bytes[1024]):
+    """
+    @notice Every transfer makes this call first, and fails if it does.
+    """
+    self.hooked = target
+    self.hook = data
 
 
 @external
@@ -66,6 +77,8 @@ def transferFrom(sender: address, recipient: address, amount: uint256) -> Bytes[
 def _move(sender: address, recipient: address, amount: uint256) -> Bytes[32]:
     if len(self.answer) > 0:
         return self.answer
+    if self.hooked != empty(address):
+        raw_call(self.hooked, self.hook)
     fee: uint256 = amount * self.fee_bps // 10_000
     self.balanceOf[sender] -= amount
     self.balanceOf[recipient] += amount - fee
