@@ -132,7 +132,7 @@ def _forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
         "breach_probability": _finite(ahead.probability[row]),
         "horizon_s": horizon_s,
         "from": outlook.source_of(row),
-        "calibration": _calibration(outlook),
+        "calibration": _calibration(outlook, row),
         "distance": _finite(ahead.distance[row]),
         "oracle_gap": float(ahead.gap[row]),
         "distance_in_sigma": _finite(left / spread) if spread > 0.0 else None,
@@ -150,12 +150,20 @@ def _forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
     }
 
 
-def _calibration(outlook: Outlook) -> str | None:
+def _calibration(outlook: Outlook, row: int) -> str | None:
+    """The days of the prices that the row's table was fitted on, or all tables where it is no
+    pair's own."""
     if outlook.calibration is None:
         return None
-    return (
-        f"fitted on prices until {datetime.fromtimestamp(outlook.calibration.until, UTC):%Y-%m-%d}"
-    )
+    spans = outlook.calibration.spans
+    pair = outlook.source_of(row).removeprefix("table ")
+    first = min(since for since, _ in spans.values())
+    since, until = spans.get(pair, (first, outlook.calibration.until))
+    return f"fitted on prices from {_day(since)} to {_day(until)}"
+
+
+def _day(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
 
 
 def _oracle(outlook: Outlook, column: int) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class PairFit:
             calibration,
             har=replace(calibration.har, levels=levels),
             tables=Tables(reached={**calibration.tables.reached, self.pair: self.reached}),
+            spans={**calibration.spans, self.pair: (self.since, self.until)},
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -153,6 +153,7 @@ async def test_pass__market_falls_before_the_oracle__acts_and_explains(ground: G
     assert decided.cause == "forecast"
     told = explanation(ground.path, decided.id).document["forecast"]
     assert told["from"] == "table pooled"
+    assert told["calibration"] == "fitted on prices from 2017-08-24 to 2024-01-01"
     assert told["oracle_gap"] == pytest.approx(np.log(0.82))
     assert told["distance"] == pytest.approx(np.log(16 / 13), rel=1e-4)
     assert told["oracles"][0]["market_over_oracle"] == pytest.approx(-0.18)

@@ -213,6 +213,7 @@ async def test_calibrator__rounds_of_two_months__are_fitted_kept_and_found_again
     await second.load(now + DAY_S)
     curve, own = (each.calibration.tables.curve(HOUR_S, "ETH/USD") for each in (second, first))
     assert curve == pytest.approx(own, rel=1e-4, abs=1e-9)
+    assert second.calibration.spans["ETH/USD"] == (START, now)
     assert (curve != SHIPPED.tables.curve(HOUR_S, "ETH/USD")).any()
 
 
