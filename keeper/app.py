@@ -22,8 +22,11 @@ from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
+from keeper.chain.sending import Broadcaster
+from keeper.chain.settings import Use
 from keeper.chain.signer import Signer
-from keeper.chain.transactions import TransactionManager
+from keeper.chain.transactions.manager import TransactionManager
+from keeper.chain.transactions.votes import PoolVotes
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.calibrator import Calibrator
@@ -160,7 +163,15 @@ class Daemon:
             confirmations=chain.confirmations,
             journal=store.journal,
             run=store.run,
+            finality_blocks=chain.finality_blocks,
+            broadcaster=Broadcaster([each for each in rpc.endpoints if each.use is not Use.READ]),
             before_signing=self._breakers.objection,
+            gas_left=self._breakers.left_wei,
+            notifier=attendance.notifications,
+            votes=PoolVotes(rpc),
+        )
+        self._preparer = Preparer(
+            rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
         )
         reader = Reader(rpc, multicall=chain.multicall)
         self._engine = Engine(
@@ -172,9 +183,7 @@ class Daemon:
             ),
             market_prices=MarketPrices(reader=reader, sources=settings.market_prices),
             calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
-            preparer=Preparer(
-                rpc=rpc, multicall=chain.multicall, fees=settings.fees, margin_s=MARGIN_S
-            ),
+            preparer=self._preparer,
             transactions=self._transactions,
             guarding=Guarding(
                 watched=watched,
@@ -184,6 +193,7 @@ class Daemon:
             ),
             wrapped_native=settings.wrapped_native,
             store=store,
+            fees=settings.fees,
             live=live,
             quarantine=self._breakers.quarantine if live else none_quarantined,
         )
@@ -222,7 +232,9 @@ class Daemon:
             )
 
     async def _resume(self) -> None:
-        await self._engine.resume(await self._heads.current())
+        head = await self._heads.current()
+        await self._preparer.look_for_l1_fees(head)
+        await self._engine.resume(head)
 
     async def _pass_over_heads(self, *, once: bool) -> None:
         async with contextlib.aclosing(self._heads.changes()) as changes:

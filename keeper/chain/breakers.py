@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from keeper.chain.settings import BreakerSettings
-from keeper.chain.transactions import RunOnStore
+from keeper.chain.transactions.seams import RunOnStore, SignatureRequest
 from keeper.model.alerts import Alert, Notifier, Severity
-from keeper.model.units import Address
+from keeper.model.units import Address, Wei
 from keeper.model.values import PositionId
 
 HOUR_S = 3600
@@ -79,12 +79,12 @@ class Breakers:
         self._alert(QUARANTINED, label, reason)
         return reason
 
-    async def objection(
-        self, *, chain_id: int, signer: Address, most_wei: int, replaces: bool
-    ) -> str | None:
-        """Why it may not be signed. `most_wei` is the most that the bytes can cost; those that
-        replace others in their nonce slot are no further transaction."""
+    async def objection(self, request: SignatureRequest) -> str | None:
+        """Why it may not be signed. What replaces other bytes in their nonce slot is no further
+        transaction."""
         now, limits = self._now(), self._settings
+        chain_id, signer = request.chain_id, request.signer
+        most_wei, replaces = request.most_wei, request.replaces
         signed = await self._run(self._tallies.signed_since, chain_id, signer, now - HOUR_S)
         spent = await self._run(self._tallies.spent_wei_since, chain_id, signer, now - DAY_S)
         if not replaces and signed >= limits.max_transactions_per_hour:
@@ -103,6 +103,12 @@ class Breakers:
         self._notifier.resolve(SPEND, signer)
         # Last, so that nothing is awaited between this look and the signature.
         return killed(limits.kill_file)
+
+    async def left_wei(self, chain_id: int, signer: Address) -> Wei:
+        """What the signer may still spend on fees today, when all that waits costs its most."""
+        day = self._now() - DAY_S
+        spent = await self._run(self._tallies.spent_wei_since, chain_id, signer, day)
+        return Wei(max(self._settings.max_spend_per_day_wei - spent, 0))
 
     def _alert(self, name: str, subject: str, text: str) -> None:
         self._notifier.notify(

@@ -11,7 +11,8 @@ import tenacity
 
 from keeper.chain.fees import (
     FEE_HISTORY_BLOCKS,
-    FEE_HISTORY_PERCENTILE,
+    PERCENTILES,
+    Ceiling,
     decode_fee_history,
     suggest_fees,
 )
@@ -20,6 +21,7 @@ from keeper.chain.rpc import EndpointUnavailableError, Rpc, RpcError
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
 from keeper.model.errors import TemporaryError
+from keeper.model.lifecycle import Urgency
 from keeper.model.values import Transaction
 
 GAS_HEADROOM_PERCENT = 130
@@ -89,14 +91,15 @@ async def _send(
         ) from None
     history = decode_fee_history(
         await rpc.read(
-            "eth_feeHistory", hex(FEE_HISTORY_BLOCKS), hex(head.number), [FEE_HISTORY_PERCENTILE]
+            "eth_feeHistory", hex(FEE_HISTORY_BLOCKS), hex(head.number), list(PERCENTILES.values())
         )
     )
     chosen = suggest_fees(
         base_fee_wei=history.next_base_fee_wei or head.base_fee_wei,
-        rewards_wei=history.rewards_wei,
+        rewards_wei=history.rewards(Urgency.ROUTINE),
         floor_wei=fees.min_priority_fee_wei,
-        cap_wei=fees.max_fee_wei,
+        ceiling=Ceiling(max_fee_wei=fees.max_fee_wei, bound="max_fee_gwei"),
+        urgency=Urgency.ROUTINE,
     )
     raw, tx_hash = signer.sign(
         {

@@ -1,16 +1,25 @@
-"""EIP-1559 fees as pure arithmetic."""
+"""EIP-1559 fees as pure arithmetic: what to offer, how to outbid oneself, and where to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
-from keeper.model.units import Wei
+from keeper.model.lifecycle import Urgency
+from keeper.model.units import WAD, Bps, Wei, mul_div_down, mul_div_up
 
 FEE_HISTORY_BLOCKS = 10
-FEE_HISTORY_PERCENTILE = 60
 
-BASE_FEE_HEADROOM = 2
-"""The base fee rises at most 12.5 % a block (EIP-1559): ×2 covers five rises in a row."""
+PERCENTILES: Mapping[Urgency, int] = MappingProxyType({Urgency.ROUTINE: 60, Urgency.URGENT: 90})
+"""Of the priority fees that a block's gas paid, by urgency."""
+
+BASE_FEE_HEADROOM: Mapping[Urgency, int] = MappingProxyType({Urgency.ROUTINE: 2, Urgency.URGENT: 4})
+"""The base fee rises at most 12.5 % a block (EIP-1559): ×2 covers five rises in a row, ×4 eleven."""
+
+LEAST_BUMP_PERCENT = 10
+"""Nodes refuse a replacement that raises either cap by less (geth's `--txpool.pricebump`)."""
+
+NO_OP_GAS = 21_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,44 +36,137 @@ class FeeHistory:
 
     next_base_fee_wei: Wei | None = None
     """Of the block after the newest: the chain's rules fix it."""
-    rewards_wei: tuple[int, ...] = ()
+    rewards_wei: tuple[tuple[int, ...], ...] = ()
+    """Of each block, one per percentile; a block may hold fewer."""
+
+    def rewards(self, urgency: Urgency) -> list[int]:
+        """What each block paid at the urgency's percentile."""
+        place = list(PERCENTILES).index(urgency)
+        return [block[min(place, len(block) - 1)] for block in self.rewards_wei if block]
+
+
+Bound = Literal["max_fee_gwei", "max_share_of_loss", "max_spend_per_day"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The most to pay per gas, and the setting that says so."""
+
+    max_fee_wei: Wei
+    bound: Bound
 
 
 class FeeCapReachedError(Exception):
-    """The next block already costs more than the owner allows."""
+    """The next block, or outbidding oneself, costs more than the owner allows."""
 
-    def __init__(self, needed_wei: int, cap_wei: int) -> None:
+    def __init__(self, needed_wei: int, ceiling: Ceiling) -> None:
         super().__init__(
-            f"the next block needs {needed_wei / 1e9:.2f} gwei, above max_fee_gwei = "
-            f"{cap_wei / 1e9:.2f}; raise [fees] max_fee_gwei if the position is worth it"
+            f"the next block needs {needed_wei / 1e9:.2f} gwei, above what {ceiling.bound} allows "
+            f"= {ceiling.max_fee_wei / 1e9:.2f}; raise {ceiling.bound} if the position is "
+            "worth it"
         )
+        self.needed_wei = needed_wei
+        self.ceiling = ceiling
 
 
 def decode_fee_history(answer: Any) -> FeeHistory:
-    """The answer to eth_feeHistory with one percentile, whatever it is."""
+    """The answer to eth_feeHistory with `PERCENTILES`, whatever it is."""
     try:
         return FeeHistory(
             next_base_fee_wei=Wei(int(answer["baseFeePerGas"][-1], 16)),
-            rewards_wei=tuple(int(block[0], 16) for block in answer.get("reward") or () if block),
+            rewards_wei=tuple(
+                tuple(int(reward, 16) for reward in block) for block in answer.get("reward") or ()
+            ),
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return FeeHistory()
 
 
 def suggest_fees(
-    *, base_fee_wei: Wei, rewards_wei: Sequence[int], floor_wei: Wei, cap_wei: Wei
+    *,
+    base_fee_wei: Wei,
+    rewards_wei: Sequence[int],
+    floor_wei: Wei,
+    ceiling: Ceiling,
+    urgency: Urgency,
 ) -> Fees:
     """Fees that stay valid for several rising blocks, from the next one's base fee.
 
     priority = max(floor, median of `rewards_wei`), the floor because quiet chains answer 0;
-    max = headroom × base + priority, at most `cap_wei`. Raises `FeeCapReachedError` if the cap
-    does not even pay base + floor now.
+    max = headroom × base + priority, at most the ceiling. Raises `FeeCapReachedError` if the
+    ceiling does not even pay base + floor now.
     """
-    if base_fee_wei + floor_wei > cap_wei:
-        raise FeeCapReachedError(base_fee_wei + floor_wei, cap_wei)
+    if base_fee_wei + floor_wei > ceiling.max_fee_wei:
+        raise FeeCapReachedError(base_fee_wei + floor_wei, ceiling)
     median = sorted(rewards_wei)[len(rewards_wei) // 2] if rewards_wei else 0
-    priority = min(max(floor_wei, median), cap_wei - base_fee_wei)
-    return Fees(
-        max_fee_wei=Wei(min(BASE_FEE_HEADROOM * base_fee_wei + priority, cap_wei)),
-        priority_fee_wei=Wei(priority),
+    priority = min(max(floor_wei, median), ceiling.max_fee_wei - base_fee_wei)
+    wanted = BASE_FEE_HEADROOM[urgency] * base_fee_wei + priority
+    return Fees(max_fee_wei=Wei(min(wanted, ceiling.max_fee_wei)), priority_fee_wei=Wei(priority))
+
+
+def replacement(*, old: Fees, market: Fees | None, ceiling: Ceiling) -> Fees:
+    """Fees that take the place of `old` in every mempool: of each cap the larger of the market's
+    and old × 1.125, rounded up; less, but never below `LEAST_BUMP_PERCENT`, where the ceiling cuts
+    it. Without a market the old fees alone are outbid.
+
+    Raises `FeeCapReachedError` if the ceiling leaves no room for that.
+    """
+    max_fee, priority = _raised(old.max_fee_wei), _raised(old.priority_fee_wei)
+    if market is not None:
+        max_fee = max(max_fee, market.max_fee_wei)
+        priority = max(priority, market.priority_fee_wei)
+    max_fee = min(max_fee, ceiling.max_fee_wei)
+    new = Fees(max_fee_wei=Wei(max_fee), priority_fee_wei=Wei(min(priority, max_fee)))
+    if not replaces(new, old):
+        raise FeeCapReachedError(_least(old.max_fee_wei), ceiling)
+    return new
+
+
+def replaces(new: Fees, old: Fees) -> bool:
+    """Whether a node takes `new` in place of `old`: both caps higher by `LEAST_BUMP_PERCENT`."""
+    return new.max_fee_wei >= _least(old.max_fee_wei) and new.priority_fee_wei >= _least(
+        old.priority_fee_wei
     )
+
+
+def _raised(cap_wei: int) -> int:
+    return max(mul_div_up(cap_wei, 9, 8), cap_wei + 1)
+
+
+def _least(cap_wei: int) -> int:
+    return max(mul_div_up(cap_wei, 100 + LEAST_BUMP_PERCENT, 100), cap_wei + 1)
+
+
+def ceiling(
+    *,
+    urgency: Urgency,
+    hard_cap_wei: Wei,
+    worth_wei: Wei | None,
+    budget_left_wei: Wei,
+    gas_limit: int,
+    l1_fee_wei: Wei,
+) -> Ceiling:
+    """The most to pay per gas for transactions of `gas_limit` gas in all, rounded down.
+
+    Routine: the hard cap. Urgent: what protection is worth, after the L1 data fee; the hard cap
+    where that is not known. Both end at what the signer may still spend today.
+    """
+    if urgency is Urgency.ROUTINE or worth_wei is None:
+        chosen = Ceiling(max_fee_wei=hard_cap_wei, bound="max_fee_gwei")
+    else:
+        chosen = Ceiling(
+            max_fee_wei=_per_gas(worth_wei, l1_fee_wei, gas_limit), bound="max_share_of_loss"
+        )
+    budget = _per_gas(budget_left_wei, l1_fee_wei, gas_limit)
+    if budget < chosen.max_fee_wei:
+        return Ceiling(max_fee_wei=budget, bound="max_spend_per_day")
+    return chosen
+
+
+def _per_gas(total_wei: int, l1_fee_wei: int, gas_limit: int) -> Wei:
+    return Wei(max(total_wei - l1_fee_wei, 0) // max(gas_limit, 1))
+
+
+def worth_wei(*, loss_usd8: int, share: Bps, native_usd8: int) -> Wei:
+    """`share` of a loss in the chain's own coin, rounded down; USD carry 8 decimals."""
+    return Wei(mul_div_down(loss_usd8 * share, WAD, native_usd8 * 10_000))

@@ -1,20 +1,24 @@
 """Trying proposals at a head: simulated, priced, paid for and given a nonce, in one round trip."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
+from keeper.abi.words import MAX_UINT256
 from keeper.chain.fees import (
     FEE_HISTORY_BLOCKS,
-    FEE_HISTORY_PERCENTILE,
+    PERCENTILES,
     FeeCapReachedError,
     FeeHistory,
     Fees,
+    ceiling,
     decode_fee_history,
     suggest_fees,
 )
+from keeper.chain.l1_fees import code_request, l1_fee_request, l1_fee_wei
 from keeper.chain.rpc import JsonRpc, Request, RpcError, retry_reads
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import (
@@ -27,12 +31,14 @@ from keeper.chain.simulate import (
     simulate_by_override,
     simulate_v1,
 )
+from keeper.model.lifecycle import Urgency
 from keeper.model.reading import Calls
-from keeper.model.units import Address
+from keeper.model.units import Address, Wei
 from keeper.model.values import Head, PositionId, Transaction
 
 log = structlog.get_logger()
 
+NO_BUDGETS: Mapping[Address, Wei] = MappingProxyType({})
 GAS_HEADROOM_PERCENT = 150
 """gasUsed is after refunds (at most a fifth, EIP-3529) and state moves until inclusion."""
 
@@ -64,6 +70,9 @@ class Proposal:
     signer: Address
     transactions: tuple[Transaction, ...]
     reads: Calls
+    urgency: Urgency = Urgency.ROUTINE
+    worth_wei: Wei | None = None
+    """The most that protecting the position is worth in gas; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +83,28 @@ class Prepared:
     simulation: Simulation
     fees: Fees
     chain_nonce: int
+    l1_fee_wei: Wei = field(default=Wei(0))
+    """What a rollup of the OP stack takes for the plan's bytes, beside the gas."""
 
     @property
     def gas_limits(self) -> tuple[int, ...]:
-        """Of each transaction: what the simulation used, with headroom, rounded down."""
-        return tuple(used * GAS_HEADROOM_PERCENT // 100 for used in self.simulation.gas_used)
+        """Of each transaction."""
+        return gas_limits(self.simulation)
+
+    @property
+    def gas_wei(self) -> int:
+        """The most that its gas can cost: Σ gas limit × max fee, and the L1 fee."""
+        return self.l1_fee_wei + sum(self.gas_limits) * self.fees.max_fee_wei
 
     @property
     def most_wei(self) -> int:
-        """What a node asks the signer to hold: Σ gas limit × max fee + value."""
-        return sum(
-            limit * self.fees.max_fee_wei + transaction.value_wei
-            for limit, transaction in zip(self.gas_limits, self.proposal.transactions, strict=True)
-        )
+        """What a node asks the signer to hold: the gas, and what the transactions carry."""
+        return self.gas_wei + sum(tx.value_wei for tx in self.proposal.transactions)
+
+
+def gas_limits(simulation: Simulation) -> tuple[int, ...]:
+    """Of each transaction: what the simulation used, with headroom, rounded down."""
+    return tuple(used * GAS_HEADROOM_PERCENT // 100 for used in simulation.gas_used)
 
 
 class Preparer:
@@ -101,16 +119,32 @@ class Preparer:
         self._batch = retry_reads(rpc.batch)
         self._simulates = True
         self._multicall_code: str | None = None
+        self._charges_l1_fees = False
+
+    async def look_for_l1_fees(self, head: Head) -> None:
+        """Find out whether the chain is a rollup that charges for a transaction's bytes on L1 beside
+        its gas. Raises `EndpointUnavailableError`."""
+        (code,) = await self._batch([code_request(head)])
+        self._charges_l1_fees = isinstance(code, str) and len(code) > len("0x")
 
     async def prepare(
-        self, proposals: Sequence[Proposal], head: Head
+        self,
+        proposals: Sequence[Proposal],
+        head: Head,
+        *,
+        gas_left_wei: Mapping[Address, Wei] = NO_BUDGETS,
     ) -> list[Prepared | NotPrepared]:
         """Simulate each proposal and fetch nonces, balances and fees, in one POST. Where
-        eth_simulateV1 is refused, one more tries by state override, the first time two."""
+        eth_simulateV1 is refused, one more tries by state override, the first time two.
+
+        `gas_left_wei` bounds the gas of each signer's; whoever comes first takes from it."""
+        left_wei, counted = dict(gas_left_wei), set[PositionId]()
         code = None if self._simulates else self._multicall_code
         trials = [self._trial(proposal, head, code) for proposal in proposals]
-        answers = await self._batch([*trials, *_fees_and_accounts(proposals, head)])
-        fee_history, *accounts = answers[len(trials) :]
+        l1_fees = self._l1_fee_requests(proposals, head)
+        answers = await self._batch([*trials, *l1_fees, *_fees_and_accounts(proposals, head)])
+        l1_told = iter(answers[len(trials) : len(trials) + len(l1_fees)])
+        fee_history, *accounts = answers[len(trials) + len(l1_fees) :]
         history = decode_fee_history(fee_history)
         simulations = [
             _decoded(answer, proposal, head, by_override=code is not None)
@@ -122,7 +156,15 @@ class Preparer:
         for index, proposal in enumerate(proposals):
             nonce, balance = accounts[2 * index : 2 * index + 2]
             try:
-                prepared = self._prepared(proposal, simulations[index], nonce, history, head)
+                prepared = self._prepared(
+                    proposal,
+                    simulations[index],
+                    nonce,
+                    history,
+                    head,
+                    left_wei.get(proposal.signer, Wei(MAX_UINT256)),
+                    Wei(sum(l1_fee_wei(next(l1_told, None)) for _ in proposal.transactions)),
+                )
                 _check_ether(prepared, balance)
             except (
                 SimulationFailedError,
@@ -133,6 +175,11 @@ class Preparer:
                 outcomes.append(error)
             else:
                 outcomes.append(prepared)
+                if proposal.signer in left_wei and proposal.position not in counted:
+                    # Of several proposals for one position at most one is sent.
+                    counted.add(proposal.position)
+                    left = left_wei[proposal.signer] - prepared.gas_wei
+                    left_wei[proposal.signer] = Wei(left)
         return outcomes
 
     def _prepared(
@@ -142,21 +189,42 @@ class Preparer:
         nonce: Any,
         history: FeeHistory,
         head: Head,
+        budget_left_wei: Wei,
+        l1_fee_wei: Wei,
     ) -> Prepared:
         if not isinstance(simulation, Simulation):
             raise simulation
         base_fee_wei = history.next_base_fee_wei
+        allowed = ceiling(
+            urgency=proposal.urgency,
+            hard_cap_wei=self._fees.max_fee_wei,
+            worth_wei=proposal.worth_wei,
+            budget_left_wei=budget_left_wei,
+            gas_limit=sum(gas_limits(simulation)),
+            l1_fee_wei=l1_fee_wei,
+        )
         return Prepared(
             proposal=proposal,
             simulation=simulation,
             fees=suggest_fees(
                 base_fee_wei=head.base_fee_wei if base_fee_wei is None else base_fee_wei,
-                rewards_wei=history.rewards_wei,
+                rewards_wei=history.rewards(proposal.urgency),
                 floor_wei=self._fees.min_priority_fee_wei,
-                cap_wei=self._fees.max_fee_wei,
+                ceiling=allowed,
+                urgency=proposal.urgency,
             ),
             chain_nonce=_nonce(nonce),
+            l1_fee_wei=l1_fee_wei,
         )
+
+    def _l1_fee_requests(self, proposals: Sequence[Proposal], head: Head) -> list[Request]:
+        if not self._charges_l1_fees:
+            return []
+        return [
+            l1_fee_request(transaction, head)
+            for proposal in proposals
+            for transaction in proposal.transactions
+        ]
 
     # -- simulating ------------------------------------------------------------------------------
 
@@ -209,7 +277,7 @@ class Preparer:
 
 def _fees_and_accounts(proposals: Sequence[Proposal], head: Head) -> list[Request]:
     """The fee history, then each signer's nonce and balance."""
-    history = (hex(FEE_HISTORY_BLOCKS), hex(head.number), [FEE_HISTORY_PERCENTILE])
+    history = (hex(FEE_HISTORY_BLOCKS), hex(head.number), list(PERCENTILES.values()))
     return [
         Request(method="eth_feeHistory", params=history),
         *(

@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from keeper.chain.reader import Reader
-from keeper.chain.transactions import RunOnStore
+from keeper.chain.transactions.seams import RunOnStore
 from keeper.forecast.volatility import RoundSeries
 from keeper.model.reading import Reading, ReadingError
 from keeper.model.units import Address

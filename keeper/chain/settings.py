@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from keeper.model.units import Address, Wei
+from keeper.model.units import Address, Bps, Wei
 
 MULTICALL3 = Address("0xcA11bde05977b3631167028862bE2a173976CA11")
 """The address Multicall3 has on nearly every chain: https://www.multicall3.com/deployments."""
@@ -49,8 +49,10 @@ class ChainSettings:
     """Never send to the public ones what a private one could take."""
     poll_interval_s: float
     confirmations: int
-    """Depth, counted from the block that includes it as 1, at which a transaction is final."""
+    """Depth, counted from the block that includes it as 1, at which a result is acted upon."""
     multicall: Address
+    finality_blocks: int = 64
+    """Depth beyond which no reorg is looked for: two epochs of Ethereum's beacon chain."""
 
     @property
     def rpc_url(self) -> str:
@@ -63,11 +65,12 @@ class FeeSettings:
     """Limits of a transaction's price and age."""
 
     max_fee_wei: Wei
-    """Hard cap of maxFeePerGas."""
+    """Hard cap of maxFeePerGas, for what is not urgent."""
     min_priority_fee_wei: Wei
     deadline_blocks: int
-    """What the node does not have of a plan made at head h is sent again until h + this; what waits
-    in its mempool may be included later."""
+    """A plan made at head h that is not mined by h + this is cancelled."""
+    max_share_of_loss: Bps = field(default=Bps(10_000))
+    """Of what a liquidation would cost: the most that the gas of an urgent plan may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,12 @@ if TYPE_CHECKING:  # the database takes its second when the command runs, not in
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-STYLES = {"done": "green", "reverted": "bold red", "refused": "red", "expired": "yellow"}
+STYLES = {
+    "done": "green",
+    "reverted": "bold red",
+    "refused": "red",
+    **dict.fromkeys(("expired", "cancelled", "nonce lost", "skipped"), "yellow"),
+}
 CAPTION = (
     "health: before ⇢ as predicted, or before → after at the prices of the action's own block, "
     "which may have moved since the prediction"

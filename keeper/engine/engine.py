@@ -6,6 +6,7 @@
 `Engine.run_pass` tells it line by line and knows no protocol by name.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,9 @@ from keeper.chain.prepare import Prepared, Preparer, Proposal
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError
-from keeper.chain.transactions import Settled, TransactionManager
+from keeper.chain.settings import FeeSettings
+from keeper.chain.transactions.manager import Settled, TransactionManager
+from keeper.chain.transactions.seams import Stake
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.guarding import Guarding
 from keeper.engine.outcome import Outcomes
@@ -27,6 +30,7 @@ from keeper.engine.planning import plan_for
 from keeper.engine.records import described, shown
 from keeper.engine.reporting import PassReport, pass_report
 from keeper.engine.scribe import Decided, Scribe
+from keeper.engine.stakes import stake_of
 from keeper.engine.trial import Trial, judged, trials
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
 from keeper.forecast.oracle_state import MarketPrice
@@ -77,11 +81,13 @@ class Engine:
         transactions: TransactionManager,
         guarding: Guarding,
         store: Store,
+        fees: FeeSettings,
         live: bool,
         quarantine: Quarantine = none_quarantined,
         wrapped_native: Address | None = None,
     ) -> None:
         """`wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
+        self._fees = fees
         self._watched = tuple(watched)
         self._rows = {row.id: place for place, row in enumerate(self._watched)}
         self._markets = {market.name: market for market in markets}
@@ -156,9 +162,8 @@ class Engine:
         )
         self._armed = decisions.armed
         decided = await self._plan_all(snapshot, outlook, decisions)
-        for each, prepared in await self._approve(snapshot, outlook, decided):
-            with self._scribe.alone(each.row):
-                await self._act(snapshot, outlook, each, prepared)
+        approved = await self._approve(snapshot, outlook, decided)
+        await self._act_all(snapshot, outlook, approved)
         while self._unconcluded:
             await self._conclude(snapshot, *self._unconcluded[0])
             del self._unconcluded[0]
@@ -167,7 +172,7 @@ class Engine:
             snapshot,
             outlook,
             armed=self._armed.tolist(),
-            busy=[self._transactions.busy(row.id.account) for row in self._watched],
+            busy=[self._transactions.pending(row.id) for row in self._watched],
         )
         await self._prices.store()
         self.passes += 1
@@ -269,6 +274,7 @@ class Engine:
             {intent.key: intent.state for intent in settled.intents},
             satisfied=position if self._satisfies(settled, approved) else None,
         )
+        self._transactions.concluded(settled)
         self.worsened_positions += result.worsened
         (log.info if result.succeeded and not result.worsened else log.error)(
             "plan.concluded",
@@ -287,7 +293,7 @@ class Engine:
             if (
                 watched.id in self._open_episodes
                 and not isinstance(position, ReadingError)
-                and not self._transactions.busy(watched.id.account)
+                and not self._transactions.pending(watched.id)
                 and comparable(position.health) >= watched.policy.target
             ):
                 await self._store.run(
@@ -306,26 +312,44 @@ class Engine:
         accounts: set[Address] = set()
         acting = sorted(decisions.acting(), key=lambda act: self._danger(snapshot, act[0]))
         for row, cause in acting:
-            account = self._watched[row].id.account
-            if account in accounts or self._transactions.busy(account):
-                continue
+            position = self._watched[row].id
             with self._scribe.alone(row):
-                each = await self._plan(snapshot, outlook, row, cause)
-                if each is not None:
-                    decided.append(each)
-                    accounts.add(account)
+                stake = self._stake_of(snapshot, outlook, position)
+                if (
+                    stake is None
+                    or position.account in accounts
+                    or self._transactions.busy(position, stake.urgency)
+                ):
+                    continue
+                decided.append(await self._plan(snapshot, outlook, row, cause, stake))
+                accounts.add(position.account)
         return decided
 
     def _danger(self, snapshot: Snapshot, row: int) -> int:
         position = snapshot.positions[row]
         return comparable(None if isinstance(position, ReadingError) else position.health)
 
+    def _stake_of(self, snapshot: Snapshot, outlook: Outlook, position: PositionId) -> Stake | None:
+        """How a position stands; None where it is not watched any more or cannot be read."""
+        row = self._rows.get(position)
+        read = None if row is None else snapshot.positions[row]
+        if row is None or read is None or isinstance(read, ReadingError):
+            return None
+        return stake_of(
+            read,
+            policy=self._watched[row].policy,
+            terms=self._markets[position.market].adapter.liquidation_terms(read),
+            breach_probability=float(outlook.forecast.probability[row]),
+            native=snapshot.price(self._wrapped_native),
+            share=self._fees.max_share_of_loss,
+        )
+
     async def _plan(
-        self, snapshot: Snapshot, outlook: Outlook, row: int, cause: Cause
-    ) -> Decided | None:
+        self, snapshot: Snapshot, outlook: Outlook, row: int, cause: Cause, stake: Stake
+    ) -> Decided:
         watched, position = self._watched[row], snapshot.positions[row]
         if isinstance(position, ReadingError):
-            return None
+            raise position
         moved = await self._store.run(
             self._store.journal.moved_usd8_since, watched.id, snapshot.head.timestamp - DAY_S
         )
@@ -349,7 +373,7 @@ class Engine:
         against = await self._quarantine(watched.id)
         if against is not None:
             chosen = Refused(cause=cause, reason=against, before=aged, considered=())
-        return Decided(row=row, plan=chosen, moved_today_usd8=moved)
+        return Decided(row=row, plan=chosen, moved_today_usd8=moved, stake=stake)
 
     async def _approve(
         self, snapshot: Snapshot, outlook: Outlook, decided: Sequence[Decided]
@@ -363,14 +387,15 @@ class Engine:
                     await self._scribe.refuse(snapshot, outlook, each, None, each.plan.reason)
                 else:
                     market = self._markets[each.plan.action.position.market]
-                    tries = trials(
-                        each.plan, market, self._guarding.authority(each.plan.action.position)
-                    )
+                    authority = self._guarding.authority(each.plan.action.position)
+                    tries = trials(each.plan, market, authority, each.stake)
                     trying.append((each, tries, [trial.proposal for trial in tries]))
         if not trying:
             return []
+        proposals = [proposal for *_, tried in trying for proposal in tried]
+        left_wei = await self._transactions.gas_left_wei(each.signer for each in proposals)
         outcomes = iter(
-            await self._preparer.prepare([p for *_, tried in trying for p in tried], snapshot.head)
+            await self._preparer.prepare(proposals, snapshot.head, gas_left_wei=left_wei)
         )
         approved = []
         for each, tries, _ in trying:
@@ -385,7 +410,25 @@ class Engine:
 
     # -- approved → journal → send ---------------------------------------------------------------
 
+    async def _act_all(
+        self, snapshot: Snapshot, outlook: Outlook, approved: Sequence[tuple[Decided, Prepared]]
+    ) -> None:
+        """Send what is new and mend what waits, side by side: the manager keeps the order of each
+        signer, and no signer waits for another."""
+        await asyncio.gather(
+            *(self._act(snapshot, outlook, each, prepared) for each, prepared in approved),
+            self._transactions.mend(
+                snapshot.head, lambda position: self._stake_of(snapshot, outlook, position)
+            ),
+        )
+
     async def _act(
+        self, snapshot: Snapshot, outlook: Outlook, each: Decided, prepared: Prepared
+    ) -> None:
+        with self._scribe.alone(each.row):
+            await self._act_alone(snapshot, outlook, each, prepared)
+
+    async def _act_alone(
         self, snapshot: Snapshot, outlook: Outlook, each: Decided, prepared: Prepared
     ) -> None:
         if not isinstance(each.plan, Plan):

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.chain.prepare import Prepared
+from keeper.chain.transactions.seams import Stake
 from keeper.engine.outlook import Outlook
 from keeper.engine.records import decision_record, observation, shown
 from keeper.engine.watch import Snapshot, Watched
@@ -26,6 +27,7 @@ class Decided:
     row: int
     plan: Plan | Refused
     moved_today_usd8: int
+    stake: Stake
 
 
 class Scribe:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from keeper.chain.prepare import NotPrepared, Prepared, Proposal
 from keeper.chain.simulate import Simulation, SimulationFailedError
+from keeper.chain.transactions.seams import Stake
 from keeper.engine.watch import WatchedMarket
 from keeper.mandate import direct, guardian
 from keeper.mandate.guardian import Guard, returned
@@ -34,6 +35,7 @@ class Trial:
     market: WatchedMarket
     authority: Authority | None
     """None: the account acts itself."""
+    stake: Stake
 
     @property
     def proposal(self) -> Proposal:
@@ -54,6 +56,8 @@ class Trial:
             signer=signer,
             transactions=transactions,
             reads=self.market.reread_calls(account),
+            urgency=self.stake.urgency,
+            worth_wei=self.stake.worth_wei,
         )
 
     def verdict(self, outcome: Prepared | NotPrepared) -> Plan | str:
@@ -89,10 +93,14 @@ class Trial:
         return own or self.market.adapter.decode_error(revert)
 
 
-def trials(plan: Plan, market: WatchedMarket, authority: Authority | None) -> tuple[Trial, ...]:
+def trials(
+    plan: Plan, market: WatchedMarket, authority: Authority | None, stake: Stake
+) -> tuple[Trial, ...]:
     """The plan, then what may be done in its place."""
     tries = (plan, *(replace(plan, action=action) for action in plan.smaller))
-    return tuple(Trial(plan=each, market=market, authority=authority) for each in tries)
+    return tuple(
+        Trial(plan=each, market=market, authority=authority, stake=stake) for each in tries
+    )
 
 
 def judged(

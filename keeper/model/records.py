@@ -1,9 +1,9 @@
 """What the journal keeps: values written before and after money moves."""
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any
 
+from keeper.model.lifecycle import Purpose, State, Urgency
 from keeper.model.units import Address, Token, Wad, Wei
 from keeper.model.values import Action, ActionKind, Cause, PositionId, Transaction
 
@@ -11,38 +11,29 @@ DRY_RUN = "dry run"
 """The reason of an approved decision that was not to be sent."""
 
 
-class State(StrEnum):
-    """Where an intent stands. SIGNED means that its raw bytes are on disk."""
-
-    SIGNED = "signed"
-    BROADCAST = "broadcast"
-    MINED = "mined"
-    CONFIRMED = "confirmed"
-    REVERTED = "reverted"
-    EXPIRED = "expired"
-    """Never mined, unknown to the node and past its deadline: its nonce is free again."""
-
-    @property
-    def open(self) -> bool:
-        """Whether the intent may still change the chain or awaits its result."""
-        return self in {State.SIGNED, State.BROADCAST, State.MINED}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """Signed bytes in a nonce slot."""
 
+    purpose: Purpose = Purpose.CALL
     nonce: int
     hash: str
     raw: bytes
     gas_limit: int
     max_fee_wei: Wei
     priority_fee_wei: Wei
+    head_number: int
+    """The head at which it was signed."""
+
+    @property
+    def most_wei(self) -> int:
+        """The most that its gas can cost."""
+        return self.gas_limit * self.max_fee_wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One transaction of an approved plan, with the bytes that will carry it."""
+    """One transaction of an approved plan, with every bytes that were signed to carry it."""
 
     decision_id: int
     position: PositionId
@@ -51,15 +42,31 @@ class Intent:
     """Counts the intents of one episode, so that a reverted step can be tried again."""
     signer: Address
     transaction: Transaction
+    urgency: Urgency
     head_number: int
     deadline_block: int
-    attempt: Attempt
+    nonce: int
     state: State
+    attempts: tuple[Attempt, ...] = ()
+    """Oldest first: the call, its replacements, the no-op that cancels it, and fillers of gaps
+    before it. Of those with one nonce at most one is ever mined."""
+    displaced: bool = False
+    """A more urgent intent has taken its slot: it is watched, and neither sent nor replaced."""
 
     @property
     def key(self) -> str:
         """The idempotency key: one execution each, whatever the amount."""
         return f"{self.position}:{self.episode}:{self.transaction.purpose}:{self.step}"
+
+    @property
+    def attempt(self) -> Attempt:
+        """The newest of its own slot: the one to send, or to outbid."""
+        return next(each for each in reversed(self.attempts) if each.nonce == self.nonce)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether a no-op has been signed for its slot."""
+        return bool(self.attempts) and self.attempt.purpose is Purpose.CANCEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,8 @@ class MinedReceipt:
     succeeded: bool
     gas_used: int
     effective_gas_price_wei: Wei
+    l1_fee_wei: Wei = field(default=Wei(0))
+    """What a rollup of the OP stack took beside the gas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,14 @@
 Synchronous, for one thread: the daemon calls it through `Store`, which owns that thread.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Engine, Row, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from keeper.model.lifecycle import OPEN, TRANSITIONS, Purpose, State
 from keeper.model.liquidity import Hop, Route
 from keeper.model.records import (
     ApprovedAction,
@@ -19,10 +20,10 @@ from keeper.model.records import (
     MinedReceipt,
     Observation,
     Result,
-    State,
 )
-from keeper.model.units import Address, Amount, Token, Wad, Wei
-from keeper.model.values import Action, AddCollateral, Deleverage, PositionId, Repay, Transaction
+from keeper.model.units import Address, Amount, Token, Wad
+from keeper.model.values import Action, AddCollateral, Deleverage, PositionId, Repay
+from keeper.storage.intents import insert_attempts, insert_reserved, is_open, load, move
 from keeper.storage.schema import (
     attempts,
     decisions,
@@ -33,7 +34,9 @@ from keeper.storage.schema import (
     results,
 )
 
-_OPEN = [state for state in State if state.open]
+FAILED = (State.EXPIRED, State.REVERTED, State.CANCELLED, State.NONCE_LOST, State.SKIPPED)
+REOPENING = [s for s in State if not s.open and State.BROADCAST in TRANSITIONS[s]]
+"""Ends that a reorg can take back."""
 
 
 class Journal:
@@ -117,40 +120,20 @@ class Journal:
             count = select(func.count()).where(intents.c.episode == episode)
             return int(connection.execute(count).scalar_one())
 
-    def record_intents(self, batch: Sequence[Intent]) -> None:
-        """Make intents durable with their nonce slots and signed bytes: all of them or none.
+    def reserve(self, batch: Sequence[Intent], taken_from: Mapping[int, str]) -> None:
+        """Make intents durable, each with its nonce slot: all of them or none.
 
-        Raises sqlalchemy's IntegrityError if a key or a nonce slot is taken: then nothing may be
-        sent."""
+        `taken_from` gives, by nonce, the key of the intent whose slot is taken over. Raises
+        sqlalchemy's IntegrityError if a key or a slot is taken, and `SlotTakenError` if the slot to
+        take over is not that intent's: then nothing may be signed."""
         with self._engine.begin() as connection:
             for intent in batch:
-                intent_id = connection.execute(
-                    insert(intents)
-                    .values(
-                        key=intent.key,
-                        decision_id=intent.decision_id,
-                        episode=intent.episode,
-                        step=intent.step,
-                        **asdict(intent.position),
-                        signer=intent.signer,
-                        **asdict(intent.transaction),
-                        head_number=intent.head_number,
-                        deadline_block=intent.deadline_block,
-                        state=intent.state,
-                    )
-                    .returning(intents.c.id)
-                ).scalar_one()
-                connection.execute(
-                    insert(nonce_slots).values(
-                        chain_id=intent.position.chain_id,
-                        signer=intent.signer,
-                        nonce=intent.attempt.nonce,
-                        intent_id=intent_id,
-                    )
-                )
-                connection.execute(
-                    insert(attempts).values(intent_id=intent_id, **asdict(intent.attempt))
-                )
+                insert_reserved(connection, intent, taken_from.get(intent.nonce))
+
+    def record_attempts(self, signed: Sequence[tuple[Intent, Attempt]]) -> None:
+        """Make signed bytes durable: all of them or none; only then may they leave the machine."""
+        with self._engine.begin() as connection:
+            insert_attempts(connection, signed)
 
     def last_nonce(self, chain_id: int, signer: Address) -> int | None:
         """The highest nonce that was ever signed for; None if none was."""
@@ -160,31 +143,33 @@ class Journal:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 
-    def move(self, keys: Iterable[str], state: State) -> None:
-        """Set the intents' state."""
-        chosen = list(keys)
-        with self._engine.begin() as connection:
-            connection.execute(update(intents).where(intents.c.key.in_(chosen)).values(state=state))
+    def move(self, states: Mapping[str, State]) -> None:
+        """Set the intents' states, by key; an expired one frees its slot.
 
-    def record_receipts(self, receipts: Iterable[MinedReceipt]) -> None:
-        """Keep what was mined of open intents; a reorg overwrites it."""
-        still_open = select(intents.c.id).where(intents.c.state.in_(_OPEN))
+        Raises `IllegalTransitionError`: then none has moved."""
+        with self._engine.begin() as connection:
+            move(connection, states)
+
+    def record_mined(self, receipts: Iterable[MinedReceipt], states: Mapping[str, State]) -> None:
+        """Keep what was mined of the intents that are followed, which a reorg overwrites, together
+        with the states that follow from it. Raises `IllegalTransitionError`."""
+        followed = select(intents.c.id).where(intents.c.state.in_([*OPEN, State.CONFIRMED]))
         with self._engine.begin() as connection:
             for receipt in receipts:
                 values = asdict(receipt)
                 connection.execute(
                     update(attempts)
                     .where(attempts.c.hash == values.pop("hash"))
-                    .where(attempts.c.intent_id.in_(still_open))
+                    .where(attempts.c.intent_id.in_(followed))
                     .values(**values)
                 )
+            move(connection, states)
 
     def record_result(
-        self, result: Result, states: dict[str, State], *, satisfied: PositionId | None = None
+        self, result: Result, states: Mapping[str, State], *, satisfied: PositionId | None = None
     ) -> None:
-        """The end of a plan: its result and the states of its intents, in one transaction. An
-        expired intent frees its nonce slot for the next plan. The forecast of a `satisfied`
-        position is disarmed with it."""
+        """The end of a plan: its result and the states of its intents, in one transaction. The
+        forecast of a `satisfied` position is disarmed with it. Raises `IllegalTransitionError`."""
         with self._engine.begin() as connection:
             values = asdict(result)
             # A plan that a reorg took back is settled a second time, and that is what counts.
@@ -193,12 +178,7 @@ class Journal:
                 .values(**values)
                 .on_conflict_do_update(index_elements=["decision_id"], set_=values)
             )
-            for key, state in states.items():
-                connection.execute(update(intents).where(intents.c.key == key).values(state=state))
-            expired = select(intents.c.id).where(
-                intents.c.key.in_([key for key in states if states[key] is State.EXPIRED])
-            )
-            connection.execute(delete(nonce_slots).where(nonce_slots.c.intent_id.in_(expired)))
+            move(connection, states)
             if satisfied is not None:
                 connection.execute(
                     update(observations).where(*_is(observations, satisfied)).values(armed=False)
@@ -206,36 +186,36 @@ class Journal:
 
     def open_intents(self, chain_id: int) -> list[Intent]:
         """Intents that may still change the chain, oldest first."""
-        query = (
-            select(intents, attempts)
-            .join(attempts, attempts.c.intent_id == intents.c.id)
-            .where(intents.c.chain_id == chain_id, intents.c.state.in_(_OPEN))
-            .order_by(intents.c.id)
-        )
         with self._engine.connect() as connection:
-            return [_intent(row) for row in connection.execute(query)]
+            return load(connection, is_open(chain_id))
+
+    def confirmed_intents(self, chain_id: int) -> list[Intent]:
+        """Intents that are done, and not yet so deep that no reorg can reach them."""
+        with self._engine.connect() as connection:
+            return load(
+                connection, intents.c.chain_id == chain_id, intents.c.state == State.CONFIRMED
+            )
 
     def settled_intents(self, chain_id: int, signer: Address, from_nonce: int) -> list[Intent]:
-        """Intents that were mined with these nonces, as far as the journal knows, lowest first."""
-        query = (
-            select(intents, attempts)
-            .join(attempts, attempts.c.intent_id == intents.c.id)
-            .where(
-                intents.c.chain_id == chain_id,
-                intents.c.signer == signer,
-                intents.c.state.in_([State.CONFIRMED, State.REVERTED]),
-                attempts.c.nonce >= from_nonce,
-            )
-            .order_by(attempts.c.nonce)
+        """Intents whose slots, from this nonce on, the journal holds for used: lowest nonce first."""
+        signed = select(attempts.c.intent_id).where(
+            attempts.c.nonce >= from_nonce, attempts.c.purpose == Purpose.CALL
         )
         with self._engine.connect() as connection:
-            return [_intent(row) for row in connection.execute(query)]
+            found = load(
+                connection,
+                intents.c.chain_id == chain_id,
+                intents.c.signer == signer,
+                intents.c.state.in_(REOPENING),
+                intents.c.id.in_(signed),
+            )
+        return sorted(found, key=lambda intent: intent.nonce)
 
     def moved_usd8_since(self, position: PositionId, timestamp: int) -> int:
         """What approved plans moved for a position since `timestamp` (chain time): open plans and
-        those that succeeded, not ones of which a transaction expired or reverted."""
+        those that succeeded, not ones of which a transaction came to nothing."""
         sent = select(intents.c.decision_id)
-        failed = sent.where(intents.c.state.in_([State.EXPIRED, State.REVERTED]))
+        failed = sent.where(intents.c.state.in_(FAILED))
         query = select(decisions.c.moved_usd8).where(
             *_is(decisions, position),
             decisions.c.approved,
@@ -309,27 +289,3 @@ def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
 
 def _position(row: Row[Any, Any, Any]) -> PositionId:
     return PositionId(chain_id=row.chain_id, market=row.market, account=Address(row.account))
-
-
-def _intent(row: Row[Any, Any, Any]) -> Intent:
-    return Intent(
-        decision_id=row.decision_id,
-        position=_position(row),
-        episode=row.episode,
-        step=row.step,
-        signer=Address(row.signer),
-        transaction=Transaction(
-            to=Address(row.to), data=row.data, value_wei=Wei(row.value_wei), purpose=row.purpose
-        ),
-        head_number=row.head_number,
-        deadline_block=row.deadline_block,
-        attempt=Attempt(
-            nonce=row.nonce,
-            hash=row.hash,
-            raw=row.raw,
-            gas_limit=row.gas_limit,
-            max_fee_wei=Wei(row.max_fee_wei),
-            priority_fee_wei=Wei(row.priority_fee_wei),
-        ),
-        state=State(row.state),
-    )

@@ -111,7 +111,10 @@ intents = Table(
     Column("head_number", Integer, nullable=False),
     Column("deadline_block", Integer, nullable=False),
     Column("state", String, nullable=False),
+    Column("urgency", Integer, nullable=False, server_default="0"),
     Index("intents_by_state", "state"),
+    Index("intents_by_decision", "decision_id"),
+    Index("intents_by_episode", "episode"),
 )
 
 nonce_slots = Table(
@@ -122,7 +125,10 @@ nonce_slots = Table(
     Column("signer", String, nullable=False),
     Column("nonce", Integer, nullable=False),
     Column("intent_id", ForeignKey("intents.id"), nullable=False),
+    # Below the intent's own nonce, where a no-op stands for somebody else's lost transaction.
+    Column("filler", Boolean, nullable=False, server_default="0"),
     UniqueConstraint("chain_id", "signer", "nonce", name="one_intent_per_nonce"),
+    Index("nonce_slots_by_intent", "intent_id"),
 )
 
 attempts = Table(
@@ -130,19 +136,24 @@ attempts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("intent_id", ForeignKey("intents.id"), nullable=False),
+    Column("purpose", String, nullable=False, server_default="call"),
     Column("nonce", Integer, nullable=False),
     Column("hash", String, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("gas_limit", Integer, nullable=False),
     Column("max_fee_wei", BigInteger, nullable=False),
     Column("priority_fee_wei", BigInteger, nullable=False),
+    Column("head_number", Integer, nullable=False, server_default="0"),
     Column("block_number", Integer),
     Column("block_hash", String),
     Column("succeeded", Boolean),
     Column("gas_used", Integer),
     Column("effective_gas_price_wei", BigInteger),
-    # Not unique: a plan after one that expired may come to the same bytes in the freed nonce slot.
+    Column("l1_fee_wei", BigInteger),
+    # Not unique: journals of version 1 freed the slots of signed bytes, and may hold them twice.
     Index("attempts_by_hash", "hash"),
+    Index("attempts_by_intent", "intent_id"),
+    Index("attempts_by_block", "block_number"),
 )
 
 observations = Table(

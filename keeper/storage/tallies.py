@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, distinct, func, select
 
-from keeper.model.records import State
+from keeper.model.lifecycle import State
 from keeper.model.units import Address
 from keeper.model.values import PositionId
 from keeper.storage.schema import attempts, decisions, intents

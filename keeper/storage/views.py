@@ -8,10 +8,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from keeper.model.records import DRY_RUN, State
+from keeper.model.lifecycle import Purpose, State
+from keeper.model.records import DRY_RUN
 from keeper.model.units import WAD, Amount, Token
 from keeper.storage.database import open_for_reading
 from keeper.storage.schema import attempts, decisions, intents, observations, results
+
+_FAILED = (
+    State.EXPIRED,
+    State.REVERTED,
+    State.NONCE_LOST,
+    State.SKIPPED,
+    State.CANCELLED,
+)
+"""Ends without success; the first that a transaction of a plan came to is the plan's."""
 
 
 class UnknownDecisionError(Exception):
@@ -43,10 +53,13 @@ class PositionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionView:
-    """One transaction of an approved plan."""
+    """One transaction that was signed for an approved plan; of those with one nonce at most one is
+    ever mined."""
 
     purpose: str
+    """Of the plan's own ones; `cancel` or `fill` for a no-op."""
     state: str
+    """Of the intent that it was signed for."""
     tx_hash: str
     nonce: int
     block: int | None
@@ -66,7 +79,8 @@ class DecisionView:
     approved: bool
     reason: str
     outcome: str
-    """`refused`, `dry run`, `not sent`, `pending`, `done`, `reverted` or `expired`."""
+    """`refused`, `dry run`, `not sent`, `pending`, `done`, `reverted`, `cancelled`, `expired`,
+    `nonce lost` or `skipped`."""
     kind: str | None
     amount: str | None
     """Decimal text in whole tokens."""
@@ -158,9 +172,24 @@ def _reading(path: Path) -> Iterator[Connection]:
 
 
 def _decisions(connection: Connection) -> list[DecisionView]:
-    sent: dict[int, list[Row[Any]]] = {}
-    query = select(intents, attempts).join(attempts, attempts.c.intent_id == intents.c.id)
-    for row in connection.execute(query.order_by(intents.c.id)):
+    sent: dict[int, list[Any]] = {}
+    query = (
+        select(
+            intents.c.id.label("intent"),
+            intents.c.decision_id,
+            intents.c.purpose,
+            intents.c.state,
+            attempts.c.purpose.label("of_attempt"),
+            attempts.c.hash,
+            attempts.c.nonce,
+            attempts.c.block_number,
+            attempts.c.gas_used,
+            attempts.c.effective_gas_price_wei,
+        )
+        .outerjoin(attempts, attempts.c.intent_id == intents.c.id)
+        .order_by(intents.c.id, attempts.c.id)
+    )
+    for row in connection.execute(query):
         sent.setdefault(row.decision_id, []).append(row)
     query = (
         select(decisions, results)
@@ -170,8 +199,8 @@ def _decisions(connection: Connection) -> list[DecisionView]:
     return [_decision(row, sent.get(row.id, [])) for row in connection.execute(query)]
 
 
-def _decision(row: Row[Any], sent: list[Row[Any]]) -> DecisionView:
-    mined = sent[-1].block_number if sent else None
+def _decision(row: Any, sent: list[Any]) -> DecisionView:
+    mined = _block_of_action(sent)
     return DecisionView(
         id=row.id,
         label=row.label,
@@ -194,7 +223,7 @@ def _decision(row: Row[Any], sent: list[Row[Any]]) -> DecisionView:
         latency_blocks=None if mined is None else mined - row.head_number,
         transactions=tuple(
             TransactionView(
-                purpose=tx.purpose,
+                purpose=tx.purpose if tx.of_attempt == Purpose.CALL else tx.of_attempt,
                 state=tx.state,
                 tx_hash=tx.hash,
                 nonce=tx.nonce,
@@ -203,20 +232,34 @@ def _decision(row: Row[Any], sent: list[Row[Any]]) -> DecisionView:
                 effective_gas_price_wei=tx.effective_gas_price_wei,
             )
             for tx in sent
+            if tx.hash is not None
         ),
     )
 
 
-def _outcome(row: Row[Any], sent: list[Row[Any]]) -> str:
+def _block_of_action(sent: list[Any]) -> int | None:
+    """Where the last intent's own transaction is, whichever of its attempts it was."""
+    return next(
+        (
+            tx.block_number
+            for tx in reversed(sent)
+            if tx.intent == sent[-1].intent
+            and tx.of_attempt == Purpose.CALL
+            and tx.block_number is not None
+        ),
+        None,
+    )
+
+
+def _outcome(row: Any, sent: list[Any]) -> str:
     if not row.approved:
         return "refused"
     if not sent:
         return "dry run" if row.reason == DRY_RUN else "not sent"
     states = {State(tx.state) for tx in sent}
-    if State.EXPIRED in states:
-        return "expired"
-    if State.REVERTED in states:
-        return "reverted"
+    for end in _FAILED:
+        if end in states:
+            return end.value
     return "pending" if any(state.open for state in states) else "done"
 
 

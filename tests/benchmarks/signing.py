@@ -22,7 +22,7 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
-from keeper.chain.transactions import TransactionManager
+from keeper.chain.transactions.manager import TransactionManager
 from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
 from keeper.engine.calibrator import Calibrator
@@ -140,6 +140,7 @@ class Ours:
             ),
             guarding=Guarding(),
             store=store,
+            fees=FEES,
             live=True,
         )
 

@@ -75,10 +75,10 @@ async def test_kill__held_at_a_point__one_execution(
 
 
 @pytest.mark.parametrize("point", ["intent-of-approval", "intent-of-action"])
-async def test_kill__deadline_passed_before_the_bytes_left__nonce_is_used_by_the_next_plan(
+async def test_kill__deadline_passed_before_the_bytes_left__no_ops_take_the_nonces_first(
     ground: Ground, point: str
 ) -> None:
-    # What expired does not count: the limit per day leaves room for one action of 2241 USD.
+    # What was cancelled does not count: the limit per day leaves room for one action of 2241 USD.
     one = ground.guard(max_per_action_usd=2_500, max_per_day_usd=2_500)
     gate = POINTS[point].gate()
     async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, gate) as proxy:
@@ -91,10 +91,14 @@ async def test_kill__deadline_passed_before_the_bytes_left__nonce_is_used_by_the
         async with ground.keeper(proxy, "--live") as restarted:
             await ground.until_concluded(restarted)
             assert_protected_once(ground, one, restarted)
-    expired, done = ground.decisions()
-    assert (expired.outcome, done.outcome) == ("expired", "done")
-    unsent = [tx.nonce for tx in expired.transactions if tx.state == "expired"]
-    assert unsent[0] == done.transactions[0].nonce
+    cancelled, done = ground.decisions()
+    assert (cancelled.outcome, done.outcome) == ("cancelled", "done")
+    no_ops = [tx for tx in cancelled.transactions if tx.purpose == "cancel"]
+    assert [tx.nonce for tx in no_ops if tx.block is not None][-1] == cancelled.transactions[
+        -1
+    ].nonce
+    last = max(tx.nonce for tx in cancelled.transactions)
+    assert done.transactions[0].nonce == last + 1
 
 
 async def test_kill__journal_locked_after_the_receipt_was_read__one_execution(

@@ -51,9 +51,17 @@ def decoded(raw: bytes) -> Sent:
     )
 
 
+CAPS = ("maxFeePerGas", "maxPriorityFeePerGas")
+
+
+def slot_of(tx: Sent) -> tuple[Address, int]:
+    return tx.sender, tx.nonce
+
+
 @dataclass
 class FakeNode:
-    """Takes transactions, and mines those that are asked for."""
+    """Takes transactions, and mines those that are asked for. As geth's, its pool replaces one by
+    another with the same nonce if both caps are higher by 10 %."""
 
     number: int = 100
     pool: dict[str, Sent] = field(default_factory=dict)
@@ -92,8 +100,10 @@ class FakeNode:
         empty blocks. `run` does what a transaction says and tells whether it succeeded."""
         self.number += 1
         block = head_at(self.number)
-        for tx_hash in hashes or tuple(self.pool):
+        for tx_hash in hashes or self._next():
             tx = self.pool.pop(tx_hash)
+            for rival in [each for each in self.pool.values() if slot_of(each) == slot_of(tx)]:
+                del self.pool[rival.hash]
             ran = succeeded if run is None else run(tx)
             self.nonces[tx.sender] = tx.nonce + 1
             self.receipts[tx_hash] = {
@@ -106,6 +116,15 @@ class FakeNode:
             }
         self.number += blocks - 1
         return head_at(self.number)
+
+    def _next(self) -> list[str]:
+        """What a miner can take of the pool: of each sender without a gap."""
+        taken, nonces = [], dict(self.nonces)
+        for tx in sorted(self.pool.values(), key=lambda each: each.nonce):
+            if tx.nonce == nonces.get(tx.sender, 0):
+                nonces[tx.sender] = tx.nonce + 1
+                taken.append(tx.hash)
+        return taken
 
     def skip(self, blocks: int) -> Head:
         """Blocks without any of our transactions."""
@@ -134,6 +153,11 @@ class FakeNode:
             raise RpcError("eth_sendRawTransaction", -32000, "already known")
         if tx.nonce < self.nonces.get(tx.sender, 0):
             raise RpcError("eth_sendRawTransaction", -32000, "nonce too low")
+        for rival in [each for each in self.pool.values() if slot_of(each) == slot_of(tx)]:
+            if any(tx.fields[cap] * 10 < rival.fields[cap] * 11 for cap in CAPS):
+                message = "replacement transaction underpriced"
+                raise RpcError("eth_sendRawTransaction", -32000, message)
+            del self.pool[rival.hash]
         self.pool[tx.hash] = tx
         return tx.hash
 

@@ -1,9 +1,11 @@
 """Values that a journal keeps, each with its own round figures."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from keeper.model.records import Attempt, DecisionRecord, Intent, Observation, Result, State
+from keeper.model.lifecycle import TRANSITIONS, State, Urgency
+from keeper.model.records import Attempt, DecisionRecord, Intent, Observation, Result
 from keeper.model.units import WAD, Token, Wad, Wei
 from keeper.model.values import PositionId, Transaction
 from keeper.storage.journal import Journal
@@ -51,17 +53,50 @@ def intent(decision_id: int, episode: int, *, nonce: int = 0, step: int = 0, **m
         "transaction": Transaction(to=address("c3"), data=b"\0\1", purpose="Repay"),
         "head_number": 100,
         "deadline_block": 105,
-        "attempt": Attempt(
-            nonce=nonce,
-            hash=f"0x{position.account[2:4]}{nonce}",
-            raw=bytes([nonce]),
-            gas_limit=300_000,
-            max_fee_wei=Wei(HUGE),
-            priority_fee_wei=Wei(1),
-        ),
+        "urgency": Urgency.ROUTINE,
+        "nonce": nonce,
+        "attempts": (attempt(position, nonce),),
         "state": State.SIGNED,
     }
     return Intent(**values | more)
+
+
+def attempt(position: PositionId = ALICE, nonce: int = 0, **changes: Any) -> Attempt:
+    values: dict[str, Any] = {
+        "nonce": nonce,
+        "hash": f"0x{position.account[2:4]}{nonce}",
+        "raw": bytes([nonce]),
+        "gas_limit": 300_000,
+        "max_fee_wei": Wei(HUGE),
+        "priority_fee_wei": Wei(1),
+        "head_number": 100,
+    }
+    return Attempt(**values | changes)
+
+
+def kept(journal: Journal, batch: Sequence[Intent]) -> None:
+    """Bring intents into the journal on a way that an intent can take."""
+    journal.reserve([replace(each, state=State.RESERVED) for each in batch], {})
+    for each in batch:
+        if each.state is not State.EXPIRED:
+            reserved = replace(each, state=State.RESERVED, attempts=())
+            for bytes_of in each.attempts:
+                journal.record_attempts([(reserved, bytes_of)])
+                reserved = replace(reserved, state=State.SIGNED)
+        for state in way_to(each.state):
+            journal.move({each.key: state})
+
+
+def way_to(state: State) -> tuple[State, ...]:
+    """What follows RESERVED or SIGNED until a state is reached, by the shortest way."""
+    if state is State.EXPIRED:
+        return (State.EXPIRED,)
+    ways: list[tuple[State, ...]] = [(State.SIGNED,)]
+    for way in ways:
+        if way[-1] is state:
+            return way[1:]
+        ways += [(*way, after) for after in sorted(TRANSITIONS[way[-1]]) if after not in way]
+    raise AssertionError(f"nothing leads to {state}")
 
 
 def result(decision_id: int, **changes: Any) -> Result:

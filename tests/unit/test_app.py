@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from keeper import app
 from keeper.chain import pool
+from keeper.chain.l1_fees import GAS_PRICE_ORACLE
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.settings import (
     MULTICALL3,
@@ -57,7 +58,7 @@ class Chain(ToyChain):
         self.node.rpc.answers |= {
             "eth_getBlockByNumber": self._block,
             "eth_chainId": lambda: hex(CHAIN_ID),
-            "eth_getCode": lambda *_: "0x6080",
+            "eth_getCode": lambda who, _: "0x" if who == GAS_PRICE_ORACLE else "0x6080",
             "anvil_nodeInfo": dict,
         }
 

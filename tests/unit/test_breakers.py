@@ -9,8 +9,9 @@ from sqlalchemy import insert
 
 from keeper.chain.breakers import QUARANTINED, RATE, SPEND, Breakers
 from keeper.chain.settings import BreakerSettings
+from keeper.chain.transactions.seams import SignatureRequest
 from keeper.model.alerts import Alert
-from keeper.model.records import State
+from keeper.model.lifecycle import State, Urgency
 from keeper.model.units import Wei
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
@@ -115,7 +116,15 @@ class Desk:
 
     async def objection(self, *, most_wei: int = COST, replaces: bool = False) -> str | None:
         return await self.breakers.objection(
-            chain_id=CHAIN_ID, signer=ALICE.account, most_wei=most_wei, replaces=replaces
+            SignatureRequest(
+                chain_id=CHAIN_ID,
+                signer=ALICE.account,
+                position=ALICE,
+                purpose="Repay",
+                replaces=replaces,
+                most_wei=Wei(most_wei),
+                urgency=Urgency.URGENT,
+            )
         )
 
 

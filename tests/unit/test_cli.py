@@ -14,6 +14,7 @@ from keeper import __version__
 from keeper.cli import errors, main
 from keeper.cli.root import app
 from keeper.model.errors import ConfigurationError, Problem, TemporaryError
+from keeper.model.lifecycle import State, Urgency
 from keeper.model.records import (
     Attempt,
     DecisionRecord,
@@ -21,13 +22,13 @@ from keeper.model.records import (
     MinedReceipt,
     Observation,
     Result,
-    State,
 )
 from keeper.model.units import WAD, Address, Token, Wad, Wei
 from keeper.model.values import PositionId, Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.store import Store
+from tests.unit.journal_values import kept
 
 ACCOUNT = Address("0x52908400098527886E0F7030069857D2E4169EE7")
 USDC = Token(
@@ -59,8 +60,8 @@ def journal(config: Path) -> Journal:
     approved = journal.record_decision(_decision(approved=True, reason="fewest USD to the target"))
     episode = journal.open_episode(POSITION, 100)
     intent = _intent(approved, episode)
-    journal.record_intents([intent])
-    journal.record_receipts(
+    kept(journal, [intent])
+    journal.record_mined(
         [
             MinedReceipt(
                 hash=TX_HASH,
@@ -70,7 +71,8 @@ def journal(config: Path) -> Journal:
                 gas_used=210_000,
                 effective_gas_price_wei=Wei(3 * 10**9),
             )
-        ]
+        ],
+        {intent.key: State.MINED},
     )
     journal.record_result(
         Result(
@@ -150,13 +152,18 @@ def _intent(decision_id: int, episode: int) -> Intent:
         transaction=Transaction(to=USDC.address, data=b"\x01", purpose="Repay"),
         head_number=100,
         deadline_block=110,
-        attempt=Attempt(
-            nonce=7,
-            hash=TX_HASH,
-            raw=b"\x02",
-            gas_limit=250_000,
-            max_fee_wei=Wei(10**10),
-            priority_fee_wei=Wei(10**9),
+        urgency=Urgency.ROUTINE,
+        nonce=7,
+        attempts=(
+            Attempt(
+                nonce=7,
+                hash=TX_HASH,
+                raw=b"\x02",
+                gas_limit=250_000,
+                max_fee_wei=Wei(10**10),
+                priority_fee_wei=Wei(10**9),
+                head_number=100,
+            ),
         ),
         state=State.SIGNED,
     )

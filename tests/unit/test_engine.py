@@ -121,7 +121,9 @@ async def test_pass__plan_under_way__the_position_is_left_alone(ground: Ground) 
     for _ in range(3):
         await ground.block()
     assert len(ground.decisions()) == 1
-    assert len(ground.sent()) == 2
+    # It is outbid after two blocks, and that is all.
+    assert [tx.nonce for tx in ground.sent()] == [0, 1, 0, 1]
+    assert len({tx.call for tx in ground.sent()}) == 2
 
 
 async def test_pass__forecast_has_acted__waits_until_the_danger_has_passed_once(

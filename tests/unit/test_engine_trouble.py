@@ -8,11 +8,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from keeper.model.records import State
 from keeper.storage.views import explanation
 from tests.unit.fake_rpc import refused
 from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, Ground
-from tests.unit.toy_protocol import CHAIN_ID, DOLLAR
+from tests.unit.toy_protocol import DOLLAR
 
 
 @pytest.fixture
@@ -133,19 +132,29 @@ async def test_pass__reverted_on_chain__is_told_and_tried_again(ground: Ground) 
     assert ground.engine.worsened_positions == 0
 
 
-async def test_pass__expired__is_told_and_planned_anew(ground: Ground) -> None:
+async def test_pass__never_taken_by_its_deadline__is_cancelled_and_planned_anew(
+    ground: Ground,
+) -> None:
     ground.watch(ALICE.address)
     await ground.start()
     ground.price(1_850)
+    take = ground.chain.node.rpc.answers["eth_sendRawTransaction"]
     ground.chain.node.rpc.answers["eth_sendRawTransaction"] = refused("eth_sendRawTransaction")
-    await ground.block()
-    while len(ground.decisions()) == 1:
+    for _ in range(DEADLINE_BLOCKS + 1):
         await ground.block()
+    ground.chain.node.rpc.answers["eth_sendRawTransaction"] = take
+    await ground.block()
+    assert [(tx.to, tx.call) for tx in ground.chain.node.pool.values()] == [
+        (ALICE.address, b""),
+        (ALICE.address, b""),
+    ]
+    await ground.mine()
     first, second = ground.decisions()
-    assert (first.outcome, second.outcome) == ("expired", "pending")
-    assert second.block > first.block + DEADLINE_BLOCKS
-    assert [tx.nonce for tx in second.transactions] == [0, 1]
-    assert {i.state for i in ground.store.journal.open_intents(CHAIN_ID)} == {State.SIGNED}
+    assert (first.outcome, second.outcome) == ("cancelled", "pending")
+    assert [tx.nonce for tx in second.transactions] == [2, 3]
+    await ground.mine()
+    assert [each.outcome for each in ground.decisions()] == ["cancelled", "done"]
+    assert ground.engine.worsened_positions == 0
 
 
 async def test_pass__outcome_differs_from_the_prediction__is_told(ground: Ground) -> None:
@@ -252,7 +261,7 @@ async def test_pass__journal_fails__nothing_is_sent_and_the_next_block_tries_aga
         raise OperationalError("INSERT", {}, Exception("database or disk is full"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(ground.store.journal, "record_intents", full)
+        patched.setattr(ground.store.journal, "reserve", full)
         await ground.block()
         assert ground.sent() == []
         assert ground.position().note == "the journal cannot be used: the log says why"

@@ -4,10 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.fees import FeeCapReachedError, Fees, suggest_fees
+from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, suggest_fees
+from keeper.model.lifecycle import Urgency
 from keeper.model.units import Wei
 
 GWEI = 10**9
+
+
+def hard(cap: int) -> Ceiling:
+    return Ceiling(max_fee_wei=Wei(cap), bound="max_fee_gwei")
 
 
 def suggested(base: float, rewards: list[float], *, floor: float = 0.1, cap: float = 100) -> Fees:
@@ -15,7 +20,8 @@ def suggested(base: float, rewards: list[float], *, floor: float = 0.1, cap: flo
         base_fee_wei=Wei(round(base * GWEI)),
         rewards_wei=[round(each * GWEI) for each in rewards],
         floor_wei=Wei(round(floor * GWEI)),
-        cap_wei=Wei(round(cap * GWEI)),
+        ceiling=hard(round(cap * GWEI)),
+        urgency=Urgency.ROUTINE,
     )
 
 
@@ -66,7 +72,11 @@ def test_suggest_fees__any_market__pays_the_next_block_within_the_cap(
 ) -> None:
     def fees() -> Fees:
         return suggest_fees(
-            base_fee_wei=Wei(base), rewards_wei=rewards, floor_wei=Wei(floor), cap_wei=Wei(cap)
+            base_fee_wei=Wei(base),
+            rewards_wei=rewards,
+            floor_wei=Wei(floor),
+            ceiling=hard(cap),
+            urgency=Urgency.ROUTINE,
         )
 
     if base + floor > cap:

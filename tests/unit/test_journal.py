@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import IntegrityError
 
+from keeper.model.lifecycle import State
 from keeper.model.records import (
     ApprovedAction,
     MinedReceipt,
-    State,
 )
 from keeper.model.units import Address, Amount, Wad, Wei
 from keeper.model.values import AddCollateral, Repay, Transaction
@@ -31,6 +31,7 @@ from tests.unit.journal_values import (
     NOW,
     decision,
     intent,
+    kept,
     observation,
     opened,
     result,
@@ -115,7 +116,7 @@ def test_record_intents__read_back__is_exactly_what_was_signed(journal: Journal)
         intent(*opened(journal), nonce=4, transaction=approve),
         intent(*opened(journal), nonce=5, step=1),
     ]
-    journal.record_intents(batch)
+    kept(journal, batch)
     assert journal.open_intents(CHAIN_ID) == batch
     assert journal.open_intents(1) == []
     assert journal.next_step(batch[0].episode) == 2
@@ -132,9 +133,9 @@ def test_record_intents__one_cannot_be_kept__none_is(
     journal: Journal, engine: Engine, taken: dict[str, int]
 ) -> None:
     ids = opened(journal)
-    journal.record_intents([intent(*ids, nonce=4)])
+    kept(journal, [intent(*ids, nonce=4)])
     with pytest.raises(IntegrityError):
-        journal.record_intents([intent(*ids, nonce=7, step=7), intent(*ids, **taken)])
+        kept(journal, [intent(*ids, nonce=7, step=7), intent(*ids, **taken)])
     assert [rows(engine, table) for table in (intents, nonce_slots, attempts)] == [1, 1, 1]
     assert journal.next_step(ids[1]) == 1
 
@@ -142,7 +143,7 @@ def test_record_intents__one_cannot_be_kept__none_is(
 def test_record_intents__same_nonce_of_another_signer_or_chain__is_free(journal: Journal) -> None:
     for position in (ALICE, BOB, ELSEWHERE):
         ids = opened(journal, position)
-        journal.record_intents([intent(*ids, nonce=4, position=position)])
+        kept(journal, [intent(*ids, nonce=4, position=position)])
     assert journal.last_nonce(CHAIN_ID, ALICE.account) == 4
 
 
@@ -150,14 +151,14 @@ def test_record_intents__unknown_decision_or_episode__is_refused(journal: Journa
     decision_id, episode = opened(journal)
     for wrong in (intent(decision_id + 1, episode), intent(decision_id, episode + 1)):
         with pytest.raises(IntegrityError):
-            journal.record_intents([wrong])
+            kept(journal, [wrong])
 
 
 def test_move__some_intents__leaves_the_others(journal: Journal) -> None:
     ids = opened(journal)
     batch = [intent(*ids, nonce=nonce, step=nonce) for nonce in range(3)]
-    journal.record_intents(batch)
-    journal.move([batch[0].key, batch[2].key], State.MINED)
+    kept(journal, batch)
+    journal.move(dict.fromkeys([batch[0].key, batch[2].key], State.MINED))
     assert [each.state for each in journal.open_intents(CHAIN_ID)] == [
         State.MINED,
         State.SIGNED,
@@ -166,17 +167,25 @@ def test_move__some_intents__leaves_the_others(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "last"), [(State.CONFIRMED, 4), (State.REVERTED, 4), (State.EXPIRED, None)]
+    ("state", "last"), [(State.CONFIRMED, 4), (State.REVERTED, 4), (State.CANCELLED, 4)]
 )
-def test_record_result__intent_over__is_not_open_and_frees_its_nonce_only_if_it_expired(
-    journal: Journal, state: State, last: int | None
+def test_record_result__intent_over__is_not_open_and_keeps_its_nonce(
+    journal: Journal, state: State, last: int
 ) -> None:
     ids = opened(journal)
-    only = intent(*ids, nonce=4)
-    journal.record_intents([only])
+    only = intent(*ids, nonce=4, state=State.MINED)
+    kept(journal, [only])
     journal.record_result(result(ids[0]), {only.key: state})
     assert journal.open_intents(CHAIN_ID) == []
     assert journal.last_nonce(CHAIN_ID, ALICE.account) == last
+
+
+def test_move__never_signed_and_expired__frees_its_nonce(journal: Journal) -> None:
+    only = replace(intent(*opened(journal), nonce=4, state=State.RESERVED), attempts=())
+    journal.reserve([only], {})
+    journal.move({only.key: State.EXPIRED})
+    assert journal.open_intents(CHAIN_ID) == []
+    assert journal.last_nonce(CHAIN_ID, ALICE.account) is None
 
 
 def test_record_result__settled_again_after_a_reorg__the_last_counts(
@@ -206,10 +215,10 @@ def test_settled_intents__from_a_nonce_on__are_those_the_journal_holds_for_mined
     journal: Journal,
 ) -> None:
     ids = opened(journal)
-    ends = [State.CONFIRMED, State.REVERTED, State.CONFIRMED, State.EXPIRED, State.MINED]
+    ends = [State.CONFIRMED, State.REVERTED, State.CANCELLED, State.EXPIRED, State.MINED]
     batch = [intent(*ids, nonce=n, step=n, state=state) for n, state in enumerate(ends)]
     others = opened(journal, BOB)
-    journal.record_intents([*batch, intent(*others, position=BOB, nonce=2, state=State.CONFIRMED)])
+    kept(journal, [*batch, intent(*others, position=BOB, nonce=2, state=State.CONFIRMED)])
     assert journal.settled_intents(CHAIN_ID, ALICE.account, 1) == batch[1:3]
     assert journal.settled_intents(CHAIN_ID, ALICE.account, 3) == []
 
@@ -229,7 +238,7 @@ def test_record_receipts__mined_again_elsewhere__is_overwritten(
     journal: Journal, engine: Engine
 ) -> None:
     only = intent(*opened(journal))
-    journal.record_intents([only])
+    kept(journal, [only])
     receipt = MinedReceipt(
         hash=only.attempt.hash,
         block_number=101,
@@ -238,36 +247,11 @@ def test_record_receipts__mined_again_elsewhere__is_overwritten(
         gas_used=1,
         effective_gas_price_wei=Wei(HUGE),
     )
-    journal.record_receipts([replace(receipt, block_number=103, block_hash="0xb"), receipt])
+    journal.record_mined([replace(receipt, block_number=103, block_hash="0xb"), receipt], {})
     with engine.connect() as connection:
         (row,) = connection.execute(select(attempts)).all()
     assert (row.block_number, row.block_hash) == (101, "0xa")
     assert row.effective_gas_price_wei == HUGE
-
-
-def test_record_receipts__bytes_of_an_expired_plan_signed_again__belong_to_the_open_one(
-    journal: Journal, engine: Engine
-) -> None:
-    first, second = opened(journal), opened(journal)
-    expired = intent(*first, nonce=4)
-    journal.record_intents([expired])
-    journal.record_result(result(first[0], succeeded=False), {expired.key: State.EXPIRED})
-    journal.record_intents([intent(*second, nonce=4, step=1)])
-    journal.record_receipts(
-        [
-            MinedReceipt(
-                hash=expired.attempt.hash,
-                block_number=110,
-                block_hash="0xa",
-                succeeded=True,
-                gas_used=1,
-                effective_gas_price_wei=Wei(1),
-            )
-        ]
-    )
-    with engine.connect() as connection:
-        mined = connection.execute(select(attempts.c.block_number).order_by(attempts.c.id))
-        assert list(mined.scalars()) == [None, 110]
 
 
 # -- limits per day ------------------------------------------------------------------------------
@@ -281,29 +265,31 @@ def test_moved_usd8_since__states__count_what_is_open_or_done(journal: Journal) 
         State.CONFIRMED: 8,
         State.REVERTED: 16,
         State.EXPIRED: 32,
+        State.CANCELLED: 64,
+        State.NONCE_LOST: 128,
+        State.SKIPPED: 256,
+        State.FINALIZED: 512,
     }
     for nonce, (state, moved) in enumerate(ends.items()):
         ids = opened(journal, moved_usd8=moved)
-        only = intent(*ids, nonce=nonce, step=nonce)
-        journal.record_intents([only])
-        journal.move([only.key], state)
-    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 1 + 2 + 4 + 8
+        kept(journal, [intent(*ids, nonce=nonce, step=nonce, state=state)])
+    assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 1 + 2 + 4 + 8 + 512
 
 
 def test_moved_usd8_since__approval_and_action__count_once(journal: Journal) -> None:
     ids = opened(journal, moved_usd8=HUGE)
-    journal.record_intents([intent(*ids, nonce=0), intent(*ids, nonce=1, step=1)])
+    kept(journal, [intent(*ids, nonce=0), intent(*ids, nonce=1, step=1)])
     assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == HUGE
 
 
-def test_moved_usd8_since__approval_done_but_action_expired__counts_nothing(
+def test_moved_usd8_since__approval_done_but_action_reverted__counts_nothing(
     journal: Journal,
 ) -> None:
     ids = opened(journal)
     approve, repay = intent(*ids, nonce=0), intent(*ids, nonce=1, step=1)
-    journal.record_intents([approve, repay])
-    journal.move([approve.key], State.CONFIRMED)
-    journal.move([repay.key], State.EXPIRED)
+    kept(journal, [approve, repay])
+    journal.move(dict.fromkeys([approve.key, repay.key], State.MINED))
+    journal.move({approve.key: State.CONFIRMED, repay.key: State.REVERTED})
     assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 0
 
 
@@ -314,9 +300,9 @@ def test_moved_usd8_since__dry_runs_refusals_others_and_yesterday__count_nothing
     journal.record_decision(decision(approved=False))
     for nonce, position in enumerate((BOB, ELSEWHERE)):
         ids = opened(journal, position)
-        journal.record_intents([intent(*ids, nonce=nonce, position=position)])
+        kept(journal, [intent(*ids, nonce=nonce, position=position)])
     old = opened(journal, timestamp=NOW - DAY_S)
-    journal.record_intents([intent(*old, nonce=9)])
+    kept(journal, [intent(*old, nonce=9)])
     assert journal.moved_usd8_since(ALICE, NOW - DAY_S) == 0
     assert journal.moved_usd8_since(ALICE, NOW - DAY_S - 1) == 7
 

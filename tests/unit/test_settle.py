@@ -7,8 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from keeper.chain.rpc import RpcError
-from keeper.chain.transactions import NULLS_TO_EXPIRE
-from keeper.model.records import State
+from keeper.chain.transactions.patience import LOOKS_TO_LOSE
+from keeper.model.lifecycle import State
+from tests.unit.fake_node import decoded
 from tests.unit.transaction_ground import (
     ALICE,
     BOB,
@@ -52,7 +53,7 @@ async def test_settle__mined__is_over_at_the_first_confirmation(ground: Ground) 
     assert settled.receipt.hash == settled.intents[-1].attempt.hash
     assert (settled.receipt.block_number, settled.receipt.block_hash) == (head.number, head.hash)
     assert settled.receipt.gas_used == 50_000
-    assert ground.manager.busy(ALICE.address)  # until its result is in the journal
+    assert ground.manager.pending(position())  # until its result is in the journal
     ground.conclude(settled)
     assert ground.manager.idle
     assert ground.states() == {}
@@ -133,71 +134,78 @@ async def test_settle__dropped_before_its_deadline__the_same_bytes_are_sent_agai
     assert ground.node.raws == [first.attempt.raw, second.attempt.raw] * 2
 
 
-async def test_settle__dropped_past_its_deadline__expires_and_frees_its_nonce(
-    ground: Ground,
-) -> None:
+async def test_settle__dropped_past_its_deadline__is_cancelled_by_a_no_op(ground: Ground) -> None:
     (intent,) = await ground.submit(prepared(REPAY, chain_nonce=3))
     ground.node.nonces[ALICE.address] = 3
     ground.node.drop(intent.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
-    assert ends(settled) == [State.EXPIRED]
+    assert await ground.settle() == []
+    (no_op,) = ground.node.pool.values()
+    assert (no_op.nonce, no_op.to, no_op.call) == (3, ALICE.address, b"")
+    assert ground.manager.busy(position())
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CANCELLED]
     assert settled.receipt is None
-    assert ground.node.raws == [intent.attempt.raw]
     ground.conclude(settled)
     assert ground.manager.idle
-    (again,) = await ground.submit(prepared(REPAY, chain_nonce=3))
-    assert again.attempt == intent.attempt  # the same bytes: at most one of them is ever mined
 
 
-async def test_settle__unknown_to_one_of_several_nodes__does_not_expire_at_once(
-    ground: Ground,
-) -> None:
+async def test_settle__cancel_loses_its_race__the_call_is_adopted(ground: Ground) -> None:
     (intent,) = await ground.submit(prepared(REPAY))
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    for _ in range(2 * NULLS_TO_EXPIRE):
-        waiting = ground.node.pool.pop(intent.attempt.hash)
-        for _ in range(NULLS_TO_EXPIRE - 1):
-            assert await ground.settle_over(1) == []
-        ground.node.pool[intent.attempt.hash] = waiting
-        assert await ground.settle_over(1) == []
+    await ground.settle()
+    (no_op,) = ground.node.pool.values()
+    assert no_op.call == b""
+    # Another node had kept the call, and its miner was first.
+    ground.node.pool = {intent.attempt.hash: decoded(intent.attempt.raw)}
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+    assert settled.receipt is not None
+    assert settled.receipt.hash == intent.attempt.hash
 
 
-async def test_settle__approval_mined_but_the_rest_expired__is_over(ground: Ground) -> None:
+async def test_settle__approval_mined_but_the_rest_cancelled__is_over(ground: Ground) -> None:
     first, second = await ground.submit()
     ground.node.mine(first.attempt.hash)
     ground.node.drop(second.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
-    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
-    assert ends(settled) == [State.CONFIRMED, State.EXPIRED]
+    await ground.settle()
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED, State.CANCELLED]
     assert settled.receipt is None
 
 
-async def test_settle__gap_before_a_queued_transaction__is_filled_past_the_deadline(
+async def test_settle__dropped_before_a_queued_transaction__fills_its_own_gap(
     ground: Ground,
 ) -> None:
     first, _ = await ground.submit()
     ground.node.drop(first.attempt.hash)
-    ground.node.skip(DEADLINE_BLOCKS + 1)
     ground.node.before_taking = _full
-    assert await ground.settle_over(2 * NULLS_TO_EXPIRE) == []
+    ground.node.skip(1)
+    assert await ground.settle() == []
     ground.node.before_taking = lambda _: None
-    assert await ground.settle_over(1) == []
+    ground.node.skip(1)
+    await ground.settle()
     assert first.attempt.hash in ground.node.pool
+    assert sorted(tx.nonce for tx in ground.node.pool.values()) == [0, 1]
 
 
 def _full(_: bytes) -> None:
     raise RpcError("eth_sendRawTransaction", -32000, "the mempool is full")
 
 
-async def test_settle__nonce_used_by_another_transaction__is_not_sent_again_and_ends(
+async def test_settle__nonce_used_by_another_transaction__is_lost_after_several_looks(
     ground: Ground,
 ) -> None:
     (intent,) = await ground.submit(prepared(REPAY))
     ground.node.drop(intent.attempt.hash)
     ground.node.nonces[ALICE.address] = 1
-    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
-    assert ends(settled) == [State.EXPIRED]
+    assert await ground.settle_over(LOOKS_TO_LOSE - 1) == []
+    (settled,) = await ground.settle_over(1)
+    assert ends(settled) == [State.NONCE_LOST]
     assert len(ground.node.raws) == 1
 
 
@@ -211,19 +219,9 @@ async def test_submit__reorg_took_back_what_was_settled__opens_it_again_instead(
     ground.node.take_back(intent.attempt.hash, None)
     assert await ground.submit(prepared(REPAY)) == []
     assert ground.states() == {"Repay": State.BROADCAST}
-    assert ground.manager.busy(ALICE.address)
+    assert ground.manager.busy(position())
     await ground.settle()
     assert ground.node.raws == [intent.attempt.raw] * 2
-    ground.node.mine()
-    (settled,) = await ground.settle()
-    assert ends(settled) == [State.CONFIRMED]
-
-
-async def test_settle__overdue_but_known_to_the_node__keeps_waiting(ground: Ground) -> None:
-    await ground.submit(prepared(REPAY))
-    ground.node.skip(10 * DEADLINE_BLOCKS)
-    assert await ground.settle() == []
-    assert ground.manager.busy(ALICE.address)
     ground.node.mine()
     (settled,) = await ground.settle()
     assert ends(settled) == [State.CONFIRMED]
@@ -234,9 +232,11 @@ async def test_settle__answers_are_errors__nothing_is_concluded_from_them(ground
     ground.node.drop(intent.attempt.hash)
     ground.node.skip(DEADLINE_BLOCKS + 1)
     error = RpcError("eth_getTransactionByHash", -32005, "rate limit")
-    assert await ground.manager.settle(ground.node.head, [error, error, error]) == []
+    requests = ground.manager.outcome_requests(ground.node.head)
+    assert await ground.manager.settle(ground.node.head, [error] * len(requests)) == []
+    await ground.manager.mend(ground.node.head, ground.stakes.get)
     assert len(ground.node.raws) == 1
-    assert ground.manager.busy(ALICE.address)
+    assert ground.manager.busy(position())
 
 
 async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) -> None:
@@ -246,8 +246,8 @@ async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) ->
     (settled,) = await ground.settle()
     assert settled.intents[0].position == position()
     ground.conclude(settled)
-    assert not ground.manager.busy(ALICE.address)
-    assert ground.manager.busy(BOB.address)
+    assert not ground.manager.busy(position())
+    assert ground.manager.busy(position(BOB.address))
 
 
 # -- after a restart -----------------------------------------------------------------------------
@@ -256,7 +256,7 @@ async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) ->
 async def test_recover__sent_before_the_kill__is_not_sent_again(ground: Ground) -> None:
     await ground.submit()
     await ground.restarted().recover()
-    assert ground.manager.busy(ALICE.address)
+    assert ground.manager.busy(position())
     ground.node.mine()
     (settled,) = await ground.settle()
     assert ends(settled) == [State.CONFIRMED, State.CONFIRMED]
@@ -273,15 +273,19 @@ async def test_recover__killed_before_the_send__sends_the_identical_bytes(ground
     assert ground.node.raws == [intent.attempt.raw for intent in intents]
 
 
-async def test_recover__past_its_deadline__never_sends(ground: Ground) -> None:
+async def test_recover__past_its_deadline__sends_a_no_op_and_never_the_call(
+    ground: Ground,
+) -> None:
     ground.node.rpc.down = True
     await ground.submit()
     ground.node.rpc.down = False
     ground.node.skip(DEADLINE_BLOCKS + 1)
     await ground.restarted().recover()
-    (settled,) = await ground.settle_over(NULLS_TO_EXPIRE)
-    assert ends(settled) == [State.EXPIRED, State.EXPIRED]
-    assert ground.node.raws == []
+    await ground.settle()
+    assert [tx.call for tx in ground.node.sent()] == [b"", b""]
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CANCELLED, State.CANCELLED]
 
 
 async def test_recover__without_the_key__sends_nothing_but_follows_what_was_sent(

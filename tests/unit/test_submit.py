@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
-from keeper.model.records import State
+from keeper.model.lifecycle import State
 from tests.unit.fake_node import Sent, hash_of
 from tests.unit.transaction_ground import (
     ALICE,
@@ -40,8 +40,8 @@ async def test_submit__a_plan__is_on_disk_before_its_first_byte_leaves(ground: G
     assert ground.sent() == [("approve", 0), ("Repay", 1)]
     assert [each.attempt.raw for each in intents] == ground.node.raws
     assert [each.attempt.hash for each in intents] == list(ground.node.pool)
-    assert ground.manager.busy(ALICE.address)
-    assert not ground.manager.busy(BOB.address)
+    assert ground.manager.busy(position())
+    assert not ground.manager.busy(position(BOB.address))
 
 
 async def test_submit__transaction__carries_chain_fees_and_gas_with_headroom(
@@ -101,7 +101,7 @@ async def test_submit__earlier_plan_half_mined__counts_on_from_what_is_open(
     "trouble",
     [
         EndpointUnavailableError("timed out"),
-        RpcError("eth_sendRawTransaction", -32000, "already known"),
+        RpcError("eth_sendRawTransaction", -32000, "the mempool is full"),
     ],
 )
 async def test_submit__send_fails__stays_open_and_nothing_is_sent_behind_it(
@@ -115,7 +115,7 @@ async def test_submit__send_fails__stays_open_and_nothing_is_sent_behind_it(
         await ground.submit()
     assert ground.sent() == [("approve", 0)]
     assert ground.states() == {"approve": State.SIGNED, "Repay": State.SIGNED}
-    assert ground.manager.busy(ALICE.address)
+    assert ground.manager.busy(position())
     (said,) = [line for line in logs if line["event"] == "transaction.send_failed"]
     assert (said["purpose"], said["nonce"]) == ("approve", 0)
 

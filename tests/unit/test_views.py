@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keeper.model.records import DRY_RUN, MinedReceipt, State
+from keeper.model.lifecycle import State
+from keeper.model.records import DRY_RUN, MinedReceipt
 from keeper.model.units import WAD, Wad, Wei
 from keeper.storage.database import DatabaseUnusableError, open_database
 from keeper.storage.journal import Journal
@@ -18,7 +19,7 @@ from keeper.storage.views import (
     history,
     positions,
 )
-from tests.unit.journal_values import BOB, decision, intent, observation, opened, result
+from tests.unit.journal_values import BOB, decision, intent, kept, observation, opened, result
 
 
 @pytest.fixture
@@ -100,7 +101,11 @@ def test_history__nothing_signed__tells_why(
         ((State.CONFIRMED, State.MINED), "pending"),
         ((State.CONFIRMED, State.CONFIRMED), "done"),
         ((State.CONFIRMED, State.REVERTED), "reverted"),
-        ((State.CONFIRMED, State.EXPIRED), "expired"),
+        ((State.EXPIRED, State.EXPIRED), "expired"),
+        ((State.CONFIRMED, State.CANCELLED), "cancelled"),
+        ((State.CONFIRMED, State.NONCE_LOST), "nonce lost"),
+        ((State.SKIPPED, State.SKIPPED), "skipped"),
+        ((State.FINALIZED, State.FINALIZED), "done"),
     ],
 )
 def test_history__signed__tells_what_came_of_it(
@@ -108,15 +113,15 @@ def test_history__signed__tells_what_came_of_it(
 ) -> None:
     ids = opened(journal)
     batch = [intent(*ids, nonce=4, state=states[0]), intent(*ids, nonce=5, step=1, state=states[1])]
-    journal.record_intents(batch)
+    kept(journal, batch)
     assert only(path).outcome == outcome
 
 
 def test_history__done__shows_the_action_and_what_it_led_to(journal: Journal, path: Path) -> None:
     ids = opened(journal)
     done = intent(*ids, nonce=4)
-    journal.record_intents([done])
-    journal.record_receipts(
+    kept(journal, [done])
+    journal.record_mined(
         [
             MinedReceipt(
                 hash=done.attempt.hash,
@@ -126,7 +131,8 @@ def test_history__done__shows_the_action_and_what_it_led_to(journal: Journal, pa
                 gas_used=50_000,
                 effective_gas_price_wei=Wei(2**70),
             )
-        ]
+        ],
+        {done.key: State.MINED},
     )
     journal.record_result(
         result(ids[0], health_after=Wad(2 * WAD), differences=("debt is 5, predicted 4",)),

@@ -14,7 +14,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
 from keeper.chain.settings import MULTICALL3, FeeSettings
-from keeper.chain.transactions import TransactionManager
+from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
@@ -151,6 +151,8 @@ class ToyChain:
         return True
 
     def _run(self, state: State, sender: Address, to: Address, call: bytes, now: int) -> None:
+        if not call:
+            return
         selector, amount = call[:4], int.from_bytes(call[-32:], "big")
         if selector == APPROVE.selector:
             spender = address("0x" + call[16:36].hex())
@@ -313,6 +315,7 @@ class Ground:
             transactions=self.transactions,
             guarding=Guarding(),
             store=self.store,
+            fees=fees,
             live=self.live,
         )
         await self.engine.resume(self.chain.head)

@@ -14,12 +14,23 @@ import numpy as np
 from keeper.abi.words import Function, word_to_address
 from keeper.model.book import QUOTE, Book, Column
 from keeper.model.reading import Calls, Reading, ReadingError, Returns
-from keeper.model.units import WAD, Address, Amount, Price, Token, Wad, mul_div_down, mul_div_up
+from keeper.model.units import (
+    WAD,
+    Address,
+    Amount,
+    Bps,
+    Price,
+    Token,
+    Wad,
+    mul_div_down,
+    mul_div_up,
+)
 from keeper.model.values import (
     NO_PURSES,
     Action,
     AddCollateral,
     Deleverage,
+    LiquidationTerms,
     Option,
     Payment,
     PositionId,
@@ -285,6 +296,9 @@ class Toy:
             spends=action.amount,
             allowance=Amount(raw=position.allowance, token=action.amount.token),
         )
+
+    def liquidation_terms(self, _: ToyPosition) -> LiquidationTerms:
+        return LiquidationTerms(close_factor=Bps(5_000), liquidation_penalty=Bps(500))
 
     def matches(self, predicted: ToyPosition, reread: ToyPosition) -> tuple[str, ...]:
         if predicted.id.account in self.unjudgeable:

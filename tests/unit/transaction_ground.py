@@ -8,8 +8,10 @@ from keeper.chain.fees import Fees
 from keeper.chain.prepare import Prepared, Proposal
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import Simulation
-from keeper.chain.transactions import Settled, TransactionManager
-from keeper.model.records import DecisionRecord, Intent, Result, State
+from keeper.chain.transactions.manager import Settled, TransactionManager
+from keeper.chain.transactions.seams import SignatureRequest, Stake
+from keeper.model.lifecycle import State
+from keeper.model.records import DecisionRecord, Intent, Result
 from keeper.model.units import WAD, Address, Wad, Wei
 from keeper.model.values import PositionId, Transaction
 from keeper.storage.journal import Journal
@@ -19,6 +21,7 @@ from tests.unit.fake_rpc import address, aggregated, word
 
 CHAIN_ID = 31_337
 DEADLINE_BLOCKS = 5
+FINALITY_BLOCKS = 20
 GWEI = 10**9
 ALICE, BOB = signer_of(ALICE_KEY), signer_of(BOB_KEY)
 POOL, TOKEN = address("c3"), address("d4")
@@ -60,6 +63,10 @@ class Ground:
     def __init__(self, path: Path) -> None:
         self.store = Store(path)
         self.node = FakeNode()
+        self.stakes: dict[PositionId, Stake] = {}
+        self.objection: str | None = None
+        self.asked: list[SignatureRequest] = []
+        self.now_s = 0.0
         self.manager = self.restarted()
 
     @property
@@ -82,8 +89,15 @@ class Ground:
             confirmations=confirmations,
             journal=self.store.journal,
             run=self.store.run,
+            finality_blocks=FINALITY_BLOCKS,
+            before_signing=self._before_signing,
+            clock=lambda: self.now_s,
         )
         return self.manager
+
+    async def _before_signing(self, request: SignatureRequest) -> str | None:
+        self.asked.append(request)
+        return self.objection
 
     def decision(self, of: PositionId) -> int:
         return self.journal.record_decision(
@@ -122,7 +136,9 @@ class Ground:
         """What a pass does at the node's newest block."""
         requests = self.manager.outcome_requests(self.node.head)
         answers = await self.node.rpc.batch(requests) if requests else []
-        return await self.manager.settle(self.node.head, answers)
+        settled = await self.manager.settle(self.node.head, answers)
+        await self.manager.mend(self.node.head, self.stakes.get)
+        return settled
 
     async def settle_over(self, blocks: int) -> list[Settled]:
         """What the passes over this many empty blocks settle."""
@@ -143,6 +159,7 @@ class Ground:
         )
         self.journal.record_result(result, {each.key: each.state for each in settled.intents})
         self.manager.close(settled)
+        self.manager.concluded(settled)
 
     def states(self) -> dict[str, State]:
         """By purpose, of the intents that are open on disk."""

@@ -1,0 +1,110 @@
+"""How bytes come to be signed: never without asking."""
+
+from keeper.chain.fees import NO_OP_GAS, Fees
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
+from keeper.chain.signer import Signer
+from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
+from keeper.model.lifecycle import Purpose, Urgency
+from keeper.model.records import Attempt, Intent
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head, Transaction
+
+
+class ObjectedError(Exception):
+    """A breaker forbids the signature; says why."""
+
+
+class Pen:
+    """Signs for one chain with the keys that are here."""
+
+    def __init__(
+        self,
+        *,
+        rpc: JsonRpc,
+        chain_id: int,
+        signers: dict[Address, Signer],
+        before_signing: BeforeSigning,
+    ) -> None:
+        self.signers = signers
+        self._rpc = rpc
+        self._chain_id = chain_id
+        self._ask = before_signing
+
+    async def call(
+        self, intent: Intent, *, gas_limit: int, fees: Fees, urgency: Urgency, head: Head
+    ) -> Attempt:
+        """The intent's own transaction. Raises `ObjectedError`."""
+        return await self._sign(
+            intent, intent.transaction, Purpose.CALL, intent.nonce, gas_limit, fees, urgency, head
+        )
+
+    async def no_op(
+        self,
+        intent: Intent,
+        *,
+        purpose: Purpose,
+        nonce: int,
+        fees: Fees,
+        urgency: Urgency,
+        head: Head,
+    ) -> Attempt:
+        """A transaction of nothing from the signer to itself. Raises `ObjectedError`."""
+        nothing = Transaction(to=intent.signer, data=b"", purpose=purpose.value)
+        gas_limit = await self._no_op_gas(intent.signer)
+        return await self._sign(intent, nothing, purpose, nonce, gas_limit, fees, urgency, head)
+
+    async def _sign(
+        self,
+        intent: Intent,
+        transaction: Transaction,
+        purpose: Purpose,
+        nonce: int,
+        gas_limit: int,
+        fees: Fees,
+        urgency: Urgency,
+        head: Head,
+    ) -> Attempt:
+        objection = await self._ask(
+            SignatureRequest(
+                chain_id=self._chain_id,
+                signer=intent.signer,
+                position=intent.position,
+                purpose=transaction.purpose,
+                replaces=any(each.nonce == nonce for each in intent.attempts),
+                most_wei=Wei(gas_limit * fees.max_fee_wei + transaction.value_wei),
+                urgency=urgency,
+            )
+        )
+        if objection is not None:
+            raise ObjectedError(objection)
+        raw, tx_hash = self.signers[intent.signer].sign(
+            {
+                "type": 2,
+                "chainId": self._chain_id,
+                "nonce": nonce,
+                "to": transaction.to,
+                "data": transaction.data,
+                "value": transaction.value_wei,
+                "gas": gas_limit,
+                "maxFeePerGas": fees.max_fee_wei,
+                "maxPriorityFeePerGas": fees.priority_fee_wei,
+            }
+        )
+        return Attempt(
+            purpose=purpose,
+            nonce=nonce,
+            hash=tx_hash,
+            raw=raw,
+            gas_limit=gas_limit,
+            max_fee_wei=fees.max_fee_wei,
+            priority_fee_wei=fees.priority_fee_wei,
+            head_number=head.number,
+        )
+
+    async def _no_op_gas(self, signer: Address) -> int:
+        """On some rollups (Arbitrum) the gas of a transfer holds the cost of its bytes on L1."""
+        try:
+            told = await self._rpc.call("eth_estimateGas", {"from": signer, "to": signer})
+            return max(int(told, 16), NO_OP_GAS)
+        except (RpcError, EndpointUnavailableError, TypeError, ValueError):
+            return NO_OP_GAS

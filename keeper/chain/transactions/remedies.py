@@ -1,0 +1,165 @@
+"""What is done at a head about a slot whose transaction is not mined. Pure."""
+
+from dataclasses import dataclass
+
+from keeper.chain.fees import (
+    Ceiling,
+    FeeCapReachedError,
+    FeeHistory,
+    Fees,
+    ceiling,
+    replacement,
+    suggest_fees,
+)
+from keeper.chain.settings import FeeSettings
+from keeper.model.lifecycle import Purpose, Urgency
+from keeper.model.records import Attempt, Intent
+from keeper.model.units import Wei
+from keeper.model.values import Head
+
+REPLACE_AFTER_BLOCKS = 2
+"""A transaction that two blocks went by is outbid; one whose cap is below the next block's base fee
+at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A node has it, and it has its chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """The identical bytes again: the node does not have them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """The same transaction at higher fees."""
+
+    fees: Fees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """A no-op in its place."""
+
+    fees: Fees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capped:
+    """It should be outbid, and a ceiling forbids it."""
+
+    reached: FeeCapReachedError
+
+
+Remedy = Wait | Resend | Replace | Cancel | Capped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What the next block costs, and what may be paid for it."""
+
+    head: Head
+    history: FeeHistory
+    settings: FeeSettings
+    budget_left_wei: Wei
+
+    @property
+    def next_base_fee_wei(self) -> Wei:
+        """As the node tells it, or else the head's."""
+        told = self.history.next_base_fee_wei
+        return self.head.base_fee_wei if told is None else told
+
+    def suggested(self, urgency: Urgency, allowed: Ceiling) -> Fees:
+        """Fees for new bytes. Raises `FeeCapReachedError`."""
+        return suggest_fees(
+            base_fee_wei=self.next_base_fee_wei,
+            rewards_wei=self.history.rewards(urgency),
+            floor_wei=self.settings.min_priority_fee_wei,
+            ceiling=allowed,
+            urgency=urgency,
+        )
+
+    def outbidding(self, old: Fees, urgency: Urgency, allowed: Ceiling) -> Fees:
+        """Fees that replace `old`. Raises `FeeCapReachedError`."""
+        try:
+            market = self.suggested(urgency, allowed)
+        except FeeCapReachedError:
+            # To stay ahead in line counts even where the market cannot be paid now.
+            market = None
+        return replacement(old=old, market=market, ceiling=allowed)
+
+
+def remedy(
+    intent: Intent,
+    *,
+    market: Market,
+    urgency: Urgency,
+    worth_wei: Wei | None,
+    missing: bool,
+    underpriced: bool,
+    waited_blocks: int,
+    void: bool,
+) -> Remedy:
+    """For an intent that holds its slot, has bytes, and is in no block.
+
+    `missing`: no mempool has its newest bytes. `underpriced`: a node said that they pay too little.
+    `void`: it is not wanted any more, be it that the
+    position is healthy, its deadline has passed, or no node takes it.
+    """
+    attempt = intent.attempt
+    cancelling = void or intent.cancelling
+    allowed = (
+        _ceiling_of_no_op(intent, market)
+        if cancelling
+        else ceiling(
+            urgency=urgency,
+            hard_cap_wei=market.settings.max_fee_wei,
+            worth_wei=worth_wei,
+            # Its own bytes are among what waits.
+            budget_left_wei=Wei(market.budget_left_wei + attempt.most_wei),
+            gas_limit=attempt.gas_limit,
+            l1_fee_wei=Wei(0),
+        )
+    )
+    outpriced = underpriced or attempt.max_fee_wei < market.next_base_fee_wei
+    stuck = waited_blocks >= REPLACE_AFTER_BLOCKS and not missing
+    if cancelling and not intent.cancelling:
+        return _outbid(attempt, market, urgency, allowed, cancel=True)
+    if outpriced or stuck:
+        found = _outbid(attempt, market, urgency, allowed, cancel=intent.cancelling)
+        return Resend() if missing and isinstance(found, Capped) else found
+    return Resend() if missing else Wait()
+
+
+def _outbid(
+    attempt: Attempt, market: Market, urgency: Urgency, allowed: Ceiling, *, cancel: bool
+) -> Remedy:
+    old = fees_of(attempt)
+    try:
+        fees = market.outbidding(old, urgency, allowed)
+    except FeeCapReachedError as reached:
+        return Capped(reached=reached)
+    return Cancel(fees=fees) if cancel else Replace(fees=fees)
+
+
+def _ceiling_of_no_op(intent: Intent, market: Market) -> Ceiling:
+    """A no-op must be able to outbid what it cancels, and costs a fraction of it: the hard cap, or
+    half above the highest call if that is more."""
+    highest = max(each.max_fee_wei for each in intent.attempts if each.purpose is Purpose.CALL)
+    return Ceiling(
+        max_fee_wei=Wei(max(market.settings.max_fee_wei, highest * 3 // 2 + 1)),
+        bound="max_fee_gwei",
+    )
+
+
+def fees_of(attempt: Attempt) -> Fees:
+    """What an attempt offers."""
+    return Fees(max_fee_wei=attempt.max_fee_wei, priority_fee_wei=attempt.priority_fee_wei)
+
+
+def over(old: Fees, wanted: Fees) -> Fees:
+    """`wanted`, raised as far as it takes to replace `old`; the ceilings were asked for `wanted`."""
+    unbounded = Ceiling(max_fee_wei=Wei(2**255), bound="max_fee_gwei")
+    return replacement(old=old, market=wanted, ceiling=unbounded)

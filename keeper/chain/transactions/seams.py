@@ -1,0 +1,99 @@
+"""What the transaction manager asks of others, and what it is told by them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from keeper.abi.words import MAX_UINT256
+from keeper.model.lifecycle import State, Urgency
+from keeper.model.records import Attempt, Intent, MinedReceipt
+from keeper.model.units import Address, Wei
+from keeper.model.values import PositionId
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class IntentJournal(Protocol):
+    """What the manager needs of the journal; synchronous, called on the store's thread."""
+
+    def reserve(self, batch: Sequence[Intent], taken_from: Mapping[int, str]) -> None: ...
+    def record_attempts(self, signed: Sequence[tuple[Intent, Attempt]]) -> None: ...
+    def move(self, states: Mapping[str, State]) -> None: ...
+    def record_mined(
+        self, receipts: Iterable[MinedReceipt], states: Mapping[str, State]
+    ) -> None: ...
+    def open_intents(self, chain_id: int) -> list[Intent]: ...
+    def confirmed_intents(self, chain_id: int) -> list[Intent]: ...
+    def settled_intents(
+        self, chain_id: int, signer: Address, from_nonce: int
+    ) -> Sequence[Intent]: ...
+    def next_step(self, episode: int) -> int: ...
+    def last_nonce(self, chain_id: int, signer: Address) -> int | None: ...
+
+
+class RunOnStore(Protocol):
+    """Runs a synchronous store method on the store's own thread."""
+
+    async def __call__(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureRequest:
+    """Bytes that are about to be signed."""
+
+    chain_id: int
+    signer: Address
+    position: PositionId
+    purpose: str
+    """The transaction's purpose, `cancel` or `fill`."""
+    replaces: bool
+    """Whether the slot has bytes already, of which at most one is ever mined."""
+    most_wei: Wei
+    """The most it can cost: gas limit × max fee + value."""
+    urgency: Urgency
+
+
+class BeforeSigning(Protocol):
+    """Asked right before every signature, of replacements and no-ops too."""
+
+    async def __call__(self, request: SignatureRequest, /) -> str | None:
+        """Why it may not be signed, in words for the owner; None if it may."""
+        ...
+
+
+async def nothing_against(_: SignatureRequest) -> str | None:
+    """Every signature is allowed."""
+    return None
+
+
+class GasLeft(Protocol):
+    """The owner's budget for gas."""
+
+    async def __call__(self, chain_id: int, signer: Address, /) -> Wei:
+        """What the signer may still spend today, when all that waits costs its most."""
+        ...
+
+
+async def without_limit(_chain_id: int, _signer: Address) -> Wei:
+    """No budget."""
+    return Wei(MAX_UINT256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stake:
+    """How a position for which something is under way stands at a head."""
+
+    healthy: bool
+    """At its target, or without debt: what is not mined yet is not needed any more."""
+    urgency: Urgency
+    worth_wei: Wei | None
+    """The most that protecting it is worth in gas; None where that is not known."""
+
+
+class NonceVotes(Protocol):
+    """Asks every endpoint: one that lies or lags must not end an intent."""
+
+    async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
+        """Whether, at that block, a majority of those that answer counts the nonce as used."""
+        ...

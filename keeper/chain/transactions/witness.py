@@ -1,0 +1,140 @@
+"""What the node says, at one head, of everything that was sent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.chain.fees import FEE_HISTORY_BLOCKS, PERCENTILES, FeeHistory, decode_fee_history
+from keeper.chain.rpc import Request, RpcError
+from keeper.model.records import Attempt, Intent, MinedReceipt
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Clear answers only: an error is not a "no"."""
+
+    receipts: dict[str, MinedReceipt]
+    ahead: frozenset[str]
+    """Hashes that are mined, but in no block that the head's state holds: the node is further."""
+    unmined: frozenset[str]
+    """Hashes of which the node says that no block has them."""
+    missing: frozenset[str]
+    """Of these, those that wait in no mempool of the node's either."""
+    nonces: dict[Address, int]
+    """The next one to be mined, by signer, at the head."""
+    deep_nonces: dict[Address, int]
+    """The same at the depth of a confirmed transaction."""
+    fees: FeeHistory
+
+    def mined(self, intent: Intent) -> tuple[Attempt, MinedReceipt] | None:
+        """The attempt of the intent's slot that is in a block, with its receipt."""
+        for attempt in intent.attempts:
+            if attempt.nonce == intent.nonce and attempt.hash in self.receipts:
+                return attempt, self.receipts[attempt.hash]
+        return None
+
+    def not_mined(self, intent: Intent) -> bool:
+        """Whether the node denies every attempt of the slot."""
+        return all(
+            attempt.hash in self.unmined
+            for attempt in intent.attempts
+            if attempt.nonce == intent.nonce
+        )
+
+
+NOTHING = Known(
+    receipts={},
+    ahead=frozenset(),
+    unmined=frozenset(),
+    missing=frozenset(),
+    nonces={},
+    deep_nonces={},
+    fees=FeeHistory(),
+)
+
+
+class Witness:
+    """The questions of one pass, and how to read the answers."""
+
+    def __init__(
+        self, head: Head, *, followed: Sequence[Intent], confirmed: Iterable[Intent], depth: int
+    ) -> None:
+        """`followed` are open; of `confirmed` ones only the receipts are asked for. `depth` is the
+        number of confirmations."""
+        self._head = head
+        attempts = [attempt for intent in followed for attempt in intent.attempts]
+        self._hashes = list(
+            dict.fromkeys(
+                [attempt.hash for attempt in attempts]
+                + [attempt.hash for intent in confirmed for attempt in intent.attempts]
+            )
+        )
+        self._waiting = list(dict.fromkeys(attempt.hash for attempt in attempts))
+        self._signers = list(dict.fromkeys(intent.signer for intent in followed))
+        self._blocks: list[Any] = [{"blockHash": head.hash}]
+        if depth > 1:
+            self._blocks.append(hex(max(head.number - depth + 1, 0)))
+        history = (hex(FEE_HISTORY_BLOCKS), hex(head.number), list(PERCENTILES.values()))
+        self.requests = [
+            *(Request(method="eth_getTransactionReceipt", params=(h,)) for h in self._hashes),
+            *(Request(method="eth_getTransactionByHash", params=(h,)) for h in self._waiting),
+            *(
+                Request(method="eth_getTransactionCount", params=(signer, block))
+                for block in self._blocks
+                for signer in self._signers
+            ),
+            *([Request(method="eth_feeHistory", params=history)] if followed else []),
+        ]
+
+    def known(self, answers: Sequence[Any | RpcError]) -> Known:
+        """What the answers say."""
+        rest = iter(answers)
+        receipts, ahead, unmined = {}, set(), set()
+        for tx_hash in self._hashes:
+            answer = next(rest)
+            if isinstance(answer, dict):
+                receipt = _receipt(answer)
+                if self._holds(receipt):
+                    receipts[tx_hash] = receipt
+                else:
+                    ahead.add(tx_hash)
+            elif answer is None:
+                unmined.add(tx_hash)
+        missing = {h for h in self._waiting if next(rest) is None and h in unmined}
+        at_head, *deeper = [
+            {
+                signer: int(count, 16)
+                for signer in self._signers
+                if isinstance(count := next(rest), str)
+            }
+            for _ in self._blocks
+        ]
+        return Known(
+            receipts=receipts,
+            ahead=frozenset(ahead),
+            unmined=frozenset(unmined),
+            missing=frozenset(missing),
+            nonces=at_head,
+            deep_nonces=deeper[0] if deeper else at_head,
+            fees=decode_fee_history(next(rest, None)),
+        )
+
+    def _holds(self, receipt: MinedReceipt) -> bool:
+        """Whether the head's state holds what the receipt tells of."""
+        if receipt.block_number == self._head.number:
+            return receipt.block_hash == self._head.hash
+        return receipt.block_number < self._head.number
+
+
+def _receipt(answer: dict[str, Any]) -> MinedReceipt:
+    return MinedReceipt(
+        hash=answer["transactionHash"],
+        block_number=int(answer["blockNumber"], 16),
+        block_hash=answer["blockHash"],
+        succeeded=int(answer["status"], 16) == 1,
+        gas_used=int(answer["gasUsed"], 16),
+        effective_gas_price_wei=Wei(int(answer["effectiveGasPrice"], 16)),
+        l1_fee_wei=Wei(int(answer.get("l1Fee") or "0x0", 16)),
+    )
