@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from keeper.cli.output import ConfigOption, JsonOption, print_json, show, utc
+from keeper.cli.output import ConfigOption, JsonOption, narrow, print_json, show, utc
 from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
@@ -80,20 +80,28 @@ def _shown(one: StoredPrices) -> dict[str, Any]:
 
 
 def _show(held: list[dict[str, Any]]) -> None:
+    lines = [
+        {
+            "pair": one["pair"],
+            "venue": one["venue"],
+            "step": f"{one['step_s']} s" if one["step_s"] else "rounds",
+            "rows": f"{one['rows']:,}",
+            "from (UTC)": utc(one["first"]),
+            "to (UTC)": utc(one["last"]),
+            "complete": "" if one["complete"] is None else f"{one['complete']:.1%}",
+            "feed": "" if one["feed"] is None else f"{one['feed']} on chain {one['chain_id']}",
+        }
+        for one in held
+    ]
+    if narrow():
+        for line in lines:
+            show("\n".join(f"{name:<11} {said}" for name, said in line.items() if said) + "\n")
+        return
     table = Table(box=box.ROUNDED)
-    for name in ("pair", "venue", "step", "rows", "from (UTC)", "to (UTC)", "complete", "feed"):
+    for name in lines[0]:
         table.add_column(name, justify="right" if name in ("rows", "complete") else "left")
-    for one in held:
-        table.add_row(
-            one["pair"],
-            one["venue"],
-            f"{one['step_s']} s" if one["step_s"] else "rounds",
-            f"{one['rows']:,}",
-            utc(one["first"]),
-            utc(one["last"]),
-            "" if one["complete"] is None else f"{one['complete']:.1%}",
-            "" if one["feed"] is None else f"{one['feed']} on chain {one['chain_id']}",
-        )
+    for line in lines:
+        table.add_row(*line.values())
     show(table)
 
 

@@ -74,7 +74,7 @@ class PriceStore:
     def _of_feed(self, held: HeldRounds) -> StoredPrices:
         return StoredPrices(
             source=PriceSource(pair=held.pair or held.feed, venue=FEED_VENUE, step_s=ROUNDS),
-            name=f"{held.feed} on chain {held.chain_id}",
+            name=" ".join(filter(None, (held.pair, held.feed, f"on chain {held.chain_id}"))),
             rows=held.rounds,
             first=held.first,
             last=held.last,

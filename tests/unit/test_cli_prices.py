@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from keeper.backtest import ccxt_exchange
+from keeper.backtest.exchange import PAGE
 from keeper.cli import main
 from keeper.cli.prices import app
+from keeper.model.errors import TemporaryError
 from keeper.storage.store import Store
+from tests.unit.test_config import VALID
+from tests.unit.test_exchange import STEP_S, FakeExchange
 
 HEADER = "timestamp,open,high,low,close\n"
 
@@ -68,6 +73,37 @@ def test_import__directory_and_file__are_kept_once_and_shown_with_their_gaps(
     bitcoin, ether = told(config, "show")["prices"]
     assert (bitcoin["pair"], bitcoin["rows"], bitcoin["complete"]) == ("BTC/USD", 5, 1.0)
     assert (ether["first"], ether["last"], ether["complete"]) == (0, 39 * 3600, 0.5)
+
+
+def test_show__narrow_terminal__cuts_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(config, "import", hours(tmp_path / "ETHUSDT-1h-a.csv", 10))
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown = CliRunner().invoke(app, ["show", "--config", str(config)])
+        for said in ("ETH/USD", "SPOT", "3600 s", "1970-01-01 09:00:00", "100.0%"):
+            assert said in shown.stdout
+        assert "…" not in shown.stdout
+
+
+def test_fetch__an_exchange_broken_off__goes_on_where_it_stopped(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = FakeExchange()
+    monkeypatch.setattr(ccxt_exchange, "opened", lambda _: exchange)
+    arguments = ["fetch", "--exchange", "fake", "--symbol", "ETH/USDT", "--since", "1970-01-01"]
+    end = ["--until", "1970-01-04"]  # four days of 288 candles, of which a hole takes 550
+    exchange.pages_left = 1
+    broken = CliRunner().invoke(app, [*arguments, *end, "--config", str(config)])
+    assert isinstance(broken.exception, TemporaryError)
+    (first,) = told(config, "show")["prices"]
+    assert (first["pair"], first["venue"], first["step_s"]) == ("ETH/USD", "SPOT_FAKE", STEP_S)
+    exchange.pages_left = None
+    added = told(config, *arguments, *end)["added"]
+    assert sum(added.values()) + first["rows"] == 4 * 288 - (PAGE + 50)
+    assert first["rows"] > 0
+    assert not any(told(config, *arguments, *end)["added"].values())
 
 
 def test_import__a_bad_line_in_one_file__nothing_of_any_is_kept(
@@ -148,6 +184,14 @@ def test_prices__what_cannot_be__is_told_with_its_fix_and_nothing_is_kept(
     given = [each.format(folder=tmp_path) for each in arguments]
     assert said in refused(monkeypatch, capsys, *given, "--config", config)
     assert not (tmp_path / "j.sqlite3").exists()
+
+
+def test_fetch__feed_that_is_no_address__is_told_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    config.write_text(VALID)
+    said = refused(monkeypatch, capsys, "fetch", "--feed", "0x12", "--config", config)
+    assert '--feed: "0x12" is not an address' in said
 
 
 def test_import__folder_that_may_not_be_read__is_named(

@@ -8,7 +8,7 @@ import pytest
 from keeper.backtest.candles import HistoryError
 from keeper.backtest.exchange import PAGE, Row, Wanted, fetched, missing, wanted
 from keeper.model.candles import Candles, PriceSource
-from keeper.model.errors import ConfigurationError
+from keeper.model.errors import ConfigurationError, TemporaryError
 
 STEP_S = 300
 LENGTH = 1_200
@@ -21,6 +21,8 @@ class FakeExchange:
     name = "fake"
 
     def __init__(self) -> None:
+        self.pages_left: int | None = None
+        """After so many pages it is down."""
         self.rows: dict[int, list[float]] = {
             n * STEP_S: [n * STEP_S * 1_000.0, 100.0, 101.0, 99.0, 100.5, 7.0]
             for n in range(LENGTH)
@@ -35,6 +37,10 @@ class FakeExchange:
 
     def page(self, symbol: str, step: str, since_ms: int, limit: int) -> Sequence[Row]:
         assert (symbol, step) == ("ETH/USDT", "5m")
+        if self.pages_left is not None:
+            if not self.pages_left:
+                raise TemporaryError("fake is unavailable")
+            self.pages_left -= 1
         inside = [row for start, row in sorted(self.rows.items()) if start * 1_000 >= since_ms]
         # As some do: nothing at all where the page would begin in a hole.
         if inside and inside[0][0] > since_ms + limit * STEP_S * 1_000:
