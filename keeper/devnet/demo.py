@@ -98,6 +98,8 @@ class Demo:
             # Whatever ended the showing, the thread leaves the chain before anyone else goes on.
             stop.set()
             await driving
+        # The last blocks may have come while the moment before them was being drawn.
+        self.show(await asyncio.to_thread(self._moment))
         return pace.late_beats
 
     def _drive(self, pace: Pace) -> None:
