@@ -1,5 +1,6 @@
 """All lines, in the order of the table."""
 
+from tests.faults import lines_breakers as lines_breakers
 from tests.faults import lines_endpoints as lines_endpoints
 from tests.faults import lines_errors as lines_errors
 from tests.faults import lines_heads as lines_heads

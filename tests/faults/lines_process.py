@@ -119,9 +119,11 @@ async def _(stage: Stage) -> str:
     )
     async with stage.daemon() as running:
         await stage.block(running)
+        del stage.ground.environ["KEEPER_SERVICE__HTTP_PORT"]
         async with second.keeper(stage.proxy, "--live", ws=False) as refused:
             code = await refused.ended()
         assert code not in {0, -signal.SIGKILL}
         stage.ground.chain.set_price("WETH", FALL)
-        await stage.settle(one, running)
+        while not stage.ground.events(one) or stage.ground.open():
+            await stage.block(running)
     return f"the second ended with {code}; the first " + stage.protected(one)

@@ -42,6 +42,9 @@ class FaultReport:
         line = played.params.get("line") if played else None
         if isinstance(line, Line) and (call.when == "call" or report.failed):
             seen = item.stash.get(SEEN, "") if report.passed else _first_line(call)
+            before = [row for row in self.rows if row.name == line.name]
+            if before and before[0].verdict == RED:
+                return report
             self.rows = [row for row in self.rows if row.name != line.name] + [
                 Row(
                     name=line.name,

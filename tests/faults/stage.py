@@ -5,11 +5,15 @@ never to judge it.
 """
 
 import asyncio
+import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+from aiohttp import web
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
@@ -40,11 +44,36 @@ class Bid:
     tip_wei: int
 
 
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def bid_of(raw: str) -> tuple[int, Bid]:
     """The nonce and the bid of signed bytes."""
     fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
     bid = Bid(cap_wei=fields["maxFeePerGas"], tip_wei=fields["maxPriorityFeePerGas"])
     return fields["nonce"], bid
+
+
+@dataclass(slots=True, kw_only=True)
+class Pager:
+    """The receiver of alerts."""
+
+    told: dict[str, bytes]
+    status: int
+    alerts: list[tuple[str, str]] = field(default_factory=list)
+    """The name and the status of each, in order."""
+
+    async def take(self, request: web.Request) -> web.Response:
+        """One POST."""
+        body = await request.read()
+        self.told[f"alert {len(self.told)}"] = body
+        alert = json.loads(body)
+        self.alerts.append((alert["name"], alert["status"]))
+        return web.Response(status=self.status)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +89,8 @@ class Stage:
     """Closes what the line has opened."""
     runs: list[Keeper] = field(default_factory=list)
     """Every run of the daemon."""
+    told: dict[str, bytes] = field(default_factory=dict)
+    """What it told the world: its pages, its alerts."""
 
     def inject(self, *faults: Fault) -> None:
         """From now on the endpoint has these faults and no others."""
@@ -82,6 +113,7 @@ class Stage:
     ) -> AsyncIterator[Keeper]:
         """`keeper run --live` behind the endpoint; killed on leaving."""
         self.ground.environ |= canaries.urls(self.proxy, ws=ws)
+        self.ground.environ["KEEPER_SERVICE__HTTP_PORT"] = str(free_port())
         async with self.ground.keeper(self.proxy, "--live", ws=ws, sabotage=sabotage) as running:
             self.runs.append(running)
             yield running
@@ -96,7 +128,30 @@ class Stage:
             f"log of run {n}": (run.text + run.output).encode() for n, run in enumerate(self.runs)
         }
         keys = [one.account.private_key for one in self.ground.guarded]
-        return canaries.leaks(said | canaries.files(self.ground) | canaries.processes(), keys)
+        found = said | self.told | canaries.files(self.ground) | canaries.processes()
+        return canaries.leaks(found, keys)
+
+    async def pages(self) -> dict[str, bytes]:
+        """The daemon's pages, as anybody on the machine can read them; kept for `leaks`."""
+        port = self.ground.environ["KEEPER_SERVICE__HTTP_PORT"]
+        async with aiohttp.ClientSession() as session:
+            for page in ("healthz", "metrics"):
+                async with session.get(f"http://127.0.0.1:{port}/{page}") as answer:
+                    self.told[page] = await answer.read()
+        return self.told
+
+    async def pager(self, status: int = 200) -> "Pager":
+        """Where the daemon's alerts are posted to from its next start on, answered with a status."""
+        pager = Pager(told=self.told, status=status)
+        app = web.Application()
+        app.router.add_post("/{path:.*}", pager.take)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self.opened.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        self.ground.environ["KEEPER_WEBHOOK_URL"] = f"http://127.0.0.1:{port}{canaries.PATH}"
+        return pager
 
     # -- waiting ---------------------------------------------------------------------------------
 
@@ -144,6 +199,7 @@ class Stage:
         for _ in range(SETTLED_WITHIN_BLOCKS):
             await self.block(running)
             if len(self.ground.events(one)) >= executions and not self.ground.open():
+                await self.pages()
                 return
         raise AssertionError(
             running.log(f"not settled in {SETTLED_WITHIN_BLOCKS} blocks: {self.ground.open()}")

@@ -45,6 +45,13 @@ def set_balance(chain: LocalChain, symbol: str, account: Address, raw: int) -> N
     chain.rpc.call("anvil_setStorageAt", token.address, slot, _word(raw))
 
 
+def with_balance(chain: LocalChain, symbol: str, account: Address, raw: int) -> Json:
+    """State overrides in which the account has so much of a token."""
+    token = chain.contracts.tokens[symbol]
+    slot = slot_behind(chain, token, (int(account, 16),), "balanceOf", account)
+    return {token.address: {"stateDiff": {slot: _word(raw)}}}
+
+
 def revoke(chain: LocalChain, symbol: str, account: Address) -> None:
     """Let the pool take nothing of the account's token any more."""
     token, pool = chain.contracts.tokens[symbol], chain.contracts.aave.pool.address
