@@ -57,10 +57,16 @@ class Depth:
 
     def sold(self, bought: int) -> int:
         """Units that buying takes, rounded up. Raises `ValueError` beyond `deepest`."""
-        for (less, for_less), (more, for_more) in pairwise(((0, 0), *self.quotes)):
-            if bought <= more:
-                return for_less + mul_div_up(for_more - for_less, bought - less, more - less)
-        raise ValueError(f"{bought} is beyond the {self.deepest} that were quoted")
+        (less, for_less), (more, for_more) = self._around(bought)
+        return for_less + mul_div_up(for_more - for_less, bought - less, more - less)
+
+    def marginal(self, bought: int) -> tuple[int, int]:
+        """The price that the pools are moved to by buying so much, without their fees: units bought
+        and the units sold for them. The mean between two quotes. Raises `ValueError`
+        beyond `deepest`."""
+        (less, for_less), (more, for_more) = self._around(bought)
+        sold = for_more - for_less
+        return more - less, sold - self.fee(sold)
 
     def fee(self, sold: int) -> int:
         """Units of the token sold that the pools keep, rounded up."""
@@ -68,3 +74,9 @@ class Depth:
         for hop in self.route.hops:
             left, whole = left * (PPM - hop.fee_ppm), whole * PPM
         return mul_div_up(sold, whole - left, whole)
+
+    def _around(self, bought: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        for less, more in pairwise(((0, 0), *self.quotes)):
+            if bought <= more[0]:
+                return less, more
+        raise ValueError(f"{bought} is beyond the {self.deepest} that were quoted")

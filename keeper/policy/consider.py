@@ -105,14 +105,15 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
     """No more than keeps the price within its limit: what is beyond it is left to a later action,
     when others have brought the pools back."""
 
+    def fair(bought: int, sold: int) -> bool:
+        paid = sold * unwind.sells_price.value * 10**unwind.price.decimals * unwind.token.unit
+        worth = bought * unwind.price.value * 10**unwind.sells_price.decimals * unwind.sells.unit
+        return paid * BPS <= worth * (BPS + unwind.slippage_limit)
+
     def within(raw: int) -> bool:
         sold = depth.sold(raw)
-        repaid_usd8 = raw * unwind.price.value * 10**unwind.sells_price.decimals
-        sold_usd8 = sold * unwind.sells_price.value * 10**unwind.price.decimals
-        return sold <= unwind.held.raw and (
-            sold_usd8 * unwind.token.unit * BPS
-            <= repaid_usd8 * unwind.sells.unit * (BPS + unwind.slippage_limit)
-        )
+        # What is paid in all, and the price at which the last unit is bought: both are limited.
+        return sold <= unwind.held.raw and fair(raw, sold) and fair(*depth.marginal(raw))
 
     budget = raw_down(scope.budget_usd8, unwind.price, unwind.token.unit)
     most = min(unwind.available.raw, budget, depth.deepest)
