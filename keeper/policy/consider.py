@@ -108,7 +108,7 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
     def fair(bought: int, sold: int) -> bool:
         paid = sold * unwind.sells_price.value * 10**unwind.price.decimals * unwind.token.unit
         worth = bought * unwind.price.value * 10**unwind.sells_price.decimals * unwind.sells.unit
-        return paid * BPS <= worth * (BPS + unwind.slippage_limit)
+        return bool(paid * BPS <= worth * (BPS + unwind.slippage_limit))
 
     def within(raw: int) -> bool:
         sold = depth.sold(raw)

@@ -1,0 +1,203 @@
+"""Unwinding on the real contracts: what is predicted beside what a guardian's call comes to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from keeper.devnet.chain import LocalChain
+from keeper.mandate import guardian
+from keeper.mandate.charter import Charter, read_charter
+from keeper.mandate.guardian import Guard
+from keeper.model.liquidity import Depth
+from keeper.model.units import WAD, Amount, Wad
+from keeper.model.values import Action, AddCollateral, Deleverage, Purse, Repay, Unwind
+from keeper.protocols import aave_v3
+from keeper.venues import uniswap_v3
+from tests.guardian.ground import BTC, USDC, Ground, ground
+from tests.protocols.reading import Reader
+from tests.protocols.test_aave_v3_crowd import health_of
+
+
+def guard_of(made: Ground) -> Guard:
+    return Guard(
+        guardian=made.guardian.address,
+        market=made.market,
+        keeper=made.keeper,
+        purse=Purse(holder=made.owner, spender=made.guardian.address),
+        sources=("wallet", "pool"),
+    )
+
+
+def charter_of(made: Ground) -> Charter:
+    return Reader(made.chain).run(read_charter(made.guardian.address, made.market))
+
+
+def position_of(made: Ground, market: aave_v3.AaveMarket) -> Any:
+    reader, purse = Reader(made.chain), guard_of(made).purse
+    snapshot = reader.run(
+        aave_v3.snapshot(
+            market, (made.owner,), timestamp=reader.timestamp, purses={made.owner: purse}
+        )
+    )
+    return snapshot.position(made.owner)
+
+
+def unwinds(made: Ground, position: Any) -> tuple[Unwind, ...]:
+    """What the mandate leaves, with depths as the pools quote them."""
+    charter, reader = charter_of(made), Reader(made.chain)
+    quoter = made.chain.contracts.uniswap.quoter.address
+    assert charter.mandate is not None
+    pools = reader.run(uniswap_v3.read_pools(quoter, charter.mandate.pools))
+    depths: list[Depth] = []
+    possible = aave_v3.unwinds(position)
+    for each in possible:
+        routes = uniswap_v3.routes(
+            pools,
+            sells=each.sells.address,
+            buys=each.token.address,
+            max_hops=charter.mandate.max_hops,
+        )
+        quotes = uniswap_v3.Quotes.of(quoter, routes, each.available.raw)
+        depths += reader.run(quotes.reading())
+    return guardian.unwinds(
+        guard_of(made),
+        charter,
+        possible,
+        health=Wad(position.health),
+        depths=depths,
+        swaps_blocked=None,
+    )
+
+
+def done(made: Ground, action: Action) -> Action:
+    """Let the keeper do it an hour later; the action as the guardian's event tells it."""
+    sent = guardian.transaction(guard_of(made), charter_of(made).mandate_hash, action)
+    tx = made.chain.send(made.keeper, sent.to, sent.data, gas=5_000_000)
+    made.chain.mine(made.chain.timestamp() + 3607)
+    receipt = made.chain.rpc.call("eth_getTransactionReceipt", tx)
+    assert receipt["status"] == "0x1", action
+    wanted = {"blockHash": receipt["blockHash"], "address": made.guardian.address}
+    return guardian.logged(action, tx, made.chain.rpc.call("eth_getLogs", wanted))
+
+
+def assert_prediction_holds(
+    made: Ground, market: aave_v3.AaveMarket, before: Any, action: Action
+) -> Any:
+    """The action as it was done leads to what is read, to the last unit. Returns what was read."""
+    performed = done(made, action)
+    reader = Reader(made.chain)
+    snapshot = reader.run(aave_v3.snapshot(market, (made.owner,), timestamp=reader.timestamp))
+    reread = snapshot.position(made.owner)
+    predicted = aave_v3.predict(performed, snapshot.revalued(before), reader.timestamp)
+    assert aave_v3.matches(predicted, reread) == ()
+    assert predicted.health == health_of(reader, made.owner)
+    return reread
+
+
+def unwound(
+    made: Ground, market: aave_v3.AaveMarket, symbol: str, *, share_percent: int = 20
+) -> tuple[Deleverage, Any]:
+    """Pay back a share of the debt by selling a collateral on the last of its routes."""
+    position = position_of(made, market)
+    (unwind,) = (each for each in unwinds(made, position) if each.sells.symbol == symbol)
+    assert unwind.blocked is None
+    depth = unwind.depths[-1]
+    raw = unwind.available.raw * share_percent // 100
+    action = Deleverage(
+        position=position.id,
+        amount=Amount(raw=raw, token=unwind.token),
+        sold=Amount(raw=depth.sold(raw), token=unwind.sells),
+        route=depth.route,
+    )
+    return action, position
+
+
+CASES: Mapping[str, tuple[Mapping[str, int], Mapping[str, int], str, int]] = {
+    "one pool": ({"WETH": 10 * WAD}, {"USDC": 16_500 * USDC}, "WETH", 20),
+    "8 decimals into 6": ({"WBTC": BTC}, {"USDC": 28_000 * USDC}, "WBTC", 20),
+    "two pools into 18": ({"WBTC": BTC}, {"DAI": 28_000 * WAD}, "WBTC", 20),
+    "two collaterals": (
+        {"WETH": 10 * WAD, "WBTC": BTC // 10},
+        {"USDC": 18_500 * USDC},
+        "WBTC",
+        15,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_predict__unwind_through_a_guardian__equals_what_is_read(
+    chain: LocalChain, market: aave_v3.AaveMarket, case: str
+) -> None:
+    collateral, debt, symbol, share_percent = CASES[case]
+    made = ground(chain, collateral, debt, target=2 * WAD, slippage_calm_bps=150)
+    action, before = unwound(made, market, symbol, share_percent=share_percent)
+    reread = assert_prediction_holds(made, market, before, action)
+    assert reread.health > before.health
+
+
+def test_predict__whole_debt_unwound__equals_what_is_read(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC}, target=2**256 - 1)
+    action, before = unwound(made, market, "WETH", share_percent=101)
+    reread = assert_prediction_holds(made, market, before, action)
+    assert reread.health is None
+    assert [str(amount.token.symbol) for amount in reread.collaterals] == ["WETH"]
+
+
+def test_predict__payments_through_a_guardian__equal_what_is_read(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC})
+    made.fund("USDC", 1_000 * USDC)
+    made.fund("WETH", WAD)
+    for kind in (Repay, AddCollateral):
+        before = position_of(made, market)
+        (option,) = (
+            each
+            for each in guardian.payments(
+                guard_of(made), charter_of(made), aave_v3.options(before), until=before.timestamp
+            )
+            if each.kind == kind.__name__
+        )
+        assert option.source == "wallet"
+        action = kind(position=before.id, amount=option.available)
+        reread = assert_prediction_holds(made, market, before, action)
+        assert reread.health > before.health
+
+
+def test_unwinds__a_collateral_without_ltv__must_leave_first(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, {"WETH": 10 * WAD, "WBTC": BTC // 10}, {"USDC": 18_500 * USDC})
+    wbtc = made.token("WBTC").address
+    made.configure("configureReserveAsCollateral", wbtc, 0, 7_500, 10_650)
+    position = position_of(made, market)
+    blocked = {each.sells.symbol: each.blocked for each in aave_v3.unwinds(position)}
+    assert blocked["WBTC"] is None
+    assert str(blocked["WETH"]).startswith("no collateral may leave before WBTC")
+    # As the pool says: its code 57 is LTV_VALIDATION_FAILED.
+    refused = made.refusal(made.keeper, *made.deleverage("WETH", "USDC", most=2_000 * USDC))
+    assert "57" in refused.name
+    action, before = unwound(made, market, "WBTC", share_percent=15)
+    assert_prediction_holds(made, market, before, action)
+
+
+def test_unwinds__allowance_and_mandate__bound_what_may_be_sold(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC})
+    made.allow(made.a_token("WETH"), WAD)
+    (unwind,) = unwinds(made, position_of(made, market))
+    assert unwind.held.raw == WAD
+    # An ether at 2281.37 dollars, at the worst price allowed, in USDC at 0.99984.
+    worst = 2_281.37 / (1 + unwind.slippage_limit / 1e4) / 0.99984
+    assert unwind.available.raw == pytest.approx(worst * USDC, rel=1e-6)
+    made.allow(made.a_token("WETH"), 0)
+    (unwind,) = unwinds(made, position_of(made, market))
+    assert "approve" in str(unwind.blocked)
+    made.set_mandate(collaterals=(made.token("WBTC").address,))
+    (unwind,) = unwinds(made, position_of(made, market))
+    assert "does not list WETH" in str(unwind.blocked)
