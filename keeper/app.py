@@ -91,7 +91,7 @@ async def _attended(
 ) -> None:
     rpc = Pool.of(settings.chain)
     try:
-        await _reached(_check_chains, rpc, settings, once=once)
+        await _reached(check_chains, rpc, settings, once=once)
         local = await _reached(checked, rpc, settings, once=once)
         signers = await _signers(settings, local=local) if live else {}
         store = Store(settings.store_path)
@@ -323,7 +323,7 @@ async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -
         raise TemporaryError(str(error)) from error
 
 
-async def _check_chains(pool: Pool, settings: Settings) -> None:
+async def check_chains(pool: Pool, settings: Settings) -> None:
     """No endpoint may serve another chain; of those that read, one must answer."""
     told = await asyncio.gather(
         *(endpoint.chain_id() for endpoint in pool.endpoints), return_exceptions=True

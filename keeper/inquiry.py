@@ -1,22 +1,24 @@
 """What a command asks of the configured chain once, beside the daemon or without it."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from keeper.app import checked, watched_markets, watched_positions
+from keeper.app import check_chains, checked, watched_markets, watched_positions
 from keeper.backtest.shipped import shipped
 from keeper.chain.feed_history import FeedHistory, FetchedRounds, RoundStore
 from keeper.chain.heads import Heads
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Pool
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import Rpc
 from keeper.config.settings import Settings
+from keeper.engine.calibrator import Calibrator
 from keeper.engine.outlook import Outlook, look_ahead
-from keeper.engine.watch import Snapshot, Watched, assemble
+from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
+from keeper.forecast.calibration import Calibration
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
 from keeper.protocols.chainlink import Round
@@ -42,8 +44,9 @@ class Ground:
 async def reached(settings: Settings) -> AsyncIterator[Ground]:
     """Raises `TemporaryError` where the endpoint is down, `ConfigurationError` where the chain
     contradicts the settings."""
-    rpc = Rpc(settings.chain.rpc_url)
+    rpc = Pool.of(settings.chain)
     try:
+        await check_chains(rpc, settings)
         await checked(rpc, settings)
         yield Ground(
             settings=settings,
@@ -98,37 +101,44 @@ class Seen:
 async def look(settings: Settings) -> Seen:
     """Read and forecast as a pass of the daemon does, at the newest block, and act on nothing."""
     watched, markets = watched_positions(settings), watched_markets(settings)
-    async with reached(settings) as ground:
-        head = await ground.heads.current()
-        for market in markets:
-            await market.discover(ground.reader, head)
-        prices = FeedPrices(
-            reader=ground.reader,
-            chain_id=settings.chain.chain_id,
-            store=_KnownRounds(settings.store_path),
-            run=_run,
-        )
-        feeds = dict.fromkeys(feed for market in markets for feed in market.feeds)
-        await prices.load(list(feeds), head)
-        pools = MarketPrices(reader=ground.reader, sources=settings.market_prices)
-        await pools.load(head)
-        (*values, known), _ = await ground.reader.read(
-            [*(market.reading(head) for market in markets), pools.latest()], at=head.hash
-        )
-        snapshot = assemble(head, watched, markets, values)
-        outlook = look_ahead(
-            snapshot,
-            watched,
-            {market.name: market for market in markets},
-            prices.series,
-            shipped(),
-            None if isinstance(known, ReadingError) else known,
-        )
-        return Seen(watched=watched, snapshot=snapshot, outlook=outlook)
+    with closing(_Known(settings.store_path)) as store:
+        async with reached(settings) as ground:
+            return await _look(ground, store, watched, markets)
 
 
-class _KnownRounds:
-    """The rounds that the store has, where there is one that can be read; it is not written to."""
+async def _look(
+    ground: Ground,
+    store: "_Known",
+    watched: Sequence[Watched],
+    markets: Sequence[WatchedMarket],
+) -> Seen:
+    settings, head = ground.settings, await ground.heads.current()
+    for market in markets:
+        await market.discover(ground.reader, head)
+    prices = FeedPrices(
+        reader=ground.reader, chain_id=settings.chain.chain_id, store=store, run=_run
+    )
+    feeds = dict.fromkeys(feed for market in markets for feed in market.feeds)
+    await prices.load(list(feeds), head)
+    pools = MarketPrices(reader=ground.reader, sources=settings.market_prices)
+    await pools.load(head)
+    (*values, known), _ = await ground.reader.read(
+        [*(market.reading(head) for market in markets), pools.latest()], at=head.hash
+    )
+    snapshot = assemble(head, watched, markets, values)
+    outlook = look_ahead(
+        snapshot,
+        watched,
+        {market.name: market for market in markets},
+        prices.series,
+        await store.calibration(settings.chain.chain_id, head.timestamp),
+        None if isinstance(known, ReadingError) else known,
+    )
+    return Seen(watched=watched, snapshot=snapshot, outlook=outlook)
+
+
+class _Known:
+    """What the store has, where there is one that can be read; it is not written to."""
 
     def __init__(self, path: Path) -> None:
         self._store: PriceStore | None = None
@@ -138,12 +148,32 @@ class _KnownRounds:
             # Whatever is wrong with the journal, the chain has the rounds as well.
             return
 
+    async def calibration(self, chain_id: int, now: int) -> Calibration:
+        """What ships, and over it what the daemon has fitted."""
+        if self._store is None:
+            return shipped()
+        calibrator = Calibrator(shipped=shipped(), store=_Fits(self._store), chain_id=chain_id)
+        await calibrator.load(now)
+        return calibrator.calibration
+
     def add(self, chain_id: int, feed: Address, rounds: Iterable[Round]) -> None:
         """Nothing: who only asks changes nothing."""
 
     def since(self, chain_id: int, feed: Address, timestamp: int) -> Sequence[Round]:
         """What is there."""
         return () if self._store is None else self._store.rounds.since(chain_id, feed, timestamp)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._store is not None:
+            self._store.close()
+
+
+class _Fits:
+    """The store as a calibrator wants it."""
+
+    def __init__(self, store: PriceStore) -> None:
+        self.prices, self.pair_fits, self.run = store.rounds, store.pair_fits, _run
 
 
 async def _run(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Protocol
 
 import structlog
 
+from keeper.chain.transactions.seams import RunOnStore
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.realised import DAY_S
 from keeper.forecast.refit import LONGEST_S, PairFit, TooShortError, refit
 from keeper.forecast.volatility import RoundSeries
 from keeper.model.units import Address
-from keeper.storage.pair_fits import StoredFit
-from keeper.storage.store import Store
+from keeper.storage.pair_fits import PairFits, StoredFit
+from keeper.storage.prices import PriceHistory
 
 log = structlog.get_logger()
 
@@ -20,10 +22,21 @@ OLD_S = 60 * DAY_S
 """An older fit is left for what ships: it knows nothing of the last two months."""
 
 
+class FitStore(Protocol):
+    """What this needs of the store."""
+
+    @property
+    def prices(self) -> PriceHistory: ...
+    @property
+    def pair_fits(self) -> PairFits: ...
+    @property
+    def run(self) -> RunOnStore: ...
+
+
 class Calibrator:
     """One chain's. `load` reads the stored fits once; `refit` adds to them."""
 
-    def __init__(self, *, shipped: Calibration, store: Store, chain_id: int) -> None:
+    def __init__(self, *, shipped: Calibration, store: FitStore, chain_id: int) -> None:
         self._shipped = shipped
         self._store = store
         self._chain_id = chain_id

@@ -13,6 +13,7 @@ from keeper.model.candles import ROUNDS, Candles, PriceSource
 from keeper.model.units import Address
 from keeper.storage.candles import CandleHistory
 from keeper.storage.database import open_beside, open_for_reading
+from keeper.storage.pair_fits import PairFits
 from keeper.storage.prices import HeldRounds, PriceHistory
 from keeper.storage.store import Store, running
 
@@ -50,6 +51,7 @@ class PriceStore:
         self._engine = engine
         self.rounds = PriceHistory(engine)
         self.candles = CandleHistory(engine)
+        self.pair_fits = PairFits(engine)
 
     @classmethod
     def to_add(cls, path: Path) -> Self:
