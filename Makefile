@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults faults-mutants check format lock bench fuzz clean guardian gas
+.PHONY: help setup demo test test-unit faults faults-mutants crashpoints check format lock bench fuzz clean guardian gas
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -38,6 +38,9 @@ test-unit: $(VENV)/.packages  ## tests without a network, in seconds
 
 faults: setup  ## every fault of the fixed list: fault, seen, verdict; also in build/faults.json
 	$(BIN)/pytest tests/faults/test_faults.py --faults all --faults-json build/faults.json --tb no --no-header
+
+crashpoints: $(VENV)/.packages  ## the daemon dies at N random points of the send path: one execution each
+	$(BIN)/python -m tests.crashpoints $(or $(N),200) --seed $(or $(SEED),1)
 
 faults-mutants: setup  ## defects planted in a copy: each must turn a line of `make faults` red
 	$(BIN)/python -m tests.faults.mutants

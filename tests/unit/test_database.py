@@ -1,15 +1,21 @@
 """Opening the journal: migrated, durable, refused by name where it is not ours."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from keeper.model.errors import ConfigurationError
+from keeper.model.lifecycle import Purpose, State, Urgency
+from keeper.model.units import Address
 from keeper.storage.database import DatabaseUnusableError, open_database, open_for_reading
+from keeper.storage.journal import Journal
 from keeper.storage.schema import metadata
 from keeper.storage.store import Store
 
@@ -168,3 +174,64 @@ async def test_store__method_fails__its_error_comes_back(path: Path) -> None:
     with pytest.raises(ValueError, match="told"):
         await store.run(fail, "told")
     store.close()
+
+
+# -- journals of earlier versions ----------------------------------------------------------------
+
+
+def test_open_database__journal_of_the_first_version__keeps_what_it_held(path: Path) -> None:
+    made_by_first_version(path)
+    engine = open_database(path)
+    journal = Journal(engine)
+    (waiting,) = journal.open_intents(1)
+    assert (waiting.key, waiting.nonce, waiting.state) == ("1:m:0xa:1:Repay:3", 8, State.BROADCAST)
+    assert (waiting.urgency, waiting.displaced) == (Urgency.ROUTINE, False)
+    (attempt,) = waiting.attempts
+    assert (attempt.purpose, attempt.hash, attempt.head_number) == (Purpose.CALL, "0x2", 100)
+    # Its signed bytes expired there and freed the slot, which the next plan took.
+    (done,) = journal.settled_intents(1, Address("0xa"), 0)
+    assert (done.state, done.nonce) == (State.CONFIRMED, 7)
+    journal.record_attempts([(waiting, replace(attempt, hash="0x3", head_number=102))])
+    journal.move({waiting.key: State.MINED})
+    engine.dispose()
+
+
+def made_by_first_version(path: Path) -> None:
+    """One confirmed intent, one that expired in the slot of the third, which waits."""
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", "keeper.storage:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO decisions VALUES"
+                " (1,1,'m','0xa','main',100,'0xh',1,'floor',1,'','Repay','5',NULL,NULL,NULL,'7',"
+                "'1','2','{}')"
+            )
+        )
+        connection.execute(text("INSERT INTO episodes VALUES (1, 1, 'm', '0xa', 100, NULL)"))
+        for number, (state, nonce) in enumerate(
+            [("confirmed", 7), ("expired", 8), ("broadcast", 8)]
+        ):
+            connection.execute(
+                text(
+                    "INSERT INTO intents VALUES (:id, :key, 1, 1, :id, 1, 'm', '0xa', '0xa',"
+                    " '0xc', x'00', '0', 'Repay', 100, 105, :state)"
+                ),
+                {"id": number + 1, "key": f"1:m:0xa:1:Repay:{number + 1}", "state": state},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO attempts VALUES (:id, :id, :nonce, :hash, x'01', 21000, '9', '1',"
+                    " NULL, NULL, NULL, NULL, NULL)"
+                ),
+                {"id": number + 1, "nonce": nonce, "hash": f"0x{number}"},
+            )
+            if state != "expired":
+                connection.execute(
+                    text("INSERT INTO nonce_slots VALUES (:id, 1, '0xa', :nonce, :id)"),
+                    {"id": number + 1, "nonce": nonce},
+                )
+    engine.dispose()
