@@ -33,6 +33,7 @@ from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
+from keeper.engine.witness import Witnesses
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.guardian import Guard
 from keeper.model.errors import TemporaryError
@@ -184,6 +185,9 @@ class Daemon:
             market_prices=MarketPrices(reader=reader, sources=settings.market_prices),
             calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
             preparer=self._preparer,
+            witnesses=Witnesses(
+                pool=rpc, multicall=chain.multicall, notifier=attendance.notifications
+            ),
             transactions=self._transactions,
             guarding=Guarding(
                 watched=watched,

@@ -33,6 +33,7 @@ from keeper.engine.scribe import Decided, Scribe
 from keeper.engine.stakes import stake_of
 from keeper.engine.trial import Trial, judged, trials
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
+from keeper.engine.witness import Witnesses
 from keeper.forecast.oracle_state import MarketPrice
 from keeper.model.book import Floats
 from keeper.model.errors import ConfigurationError
@@ -78,6 +79,7 @@ class Engine:
         market_prices: MarketPrices,
         calibrator: Calibrator,
         preparer: Preparer,
+        witnesses: Witnesses,
         transactions: TransactionManager,
         guarding: Guarding,
         store: Store,
@@ -97,6 +99,7 @@ class Engine:
         self._paid: Mapping[Address, MarketPrice] = {}
         self._calibrator = calibrator
         self._preparer = preparer
+        self._witnesses = witnesses
         self._transactions = transactions
         self._store = store
         self._live = live
@@ -394,14 +397,18 @@ class Engine:
             return []
         proposals = [proposal for *_, tried in trying for proposal in tried]
         left_wei = await self._transactions.gas_left_wei(each.signer for each in proposals)
-        outcomes = iter(
-            await self._preparer.prepare(proposals, snapshot.head, gas_left_wei=left_wei)
+        prepared_all, doubts = await asyncio.gather(
+            self._preparer.prepare(proposals, snapshot.head, gas_left_wei=left_wei),
+            self._witnesses.objections([tries[0] for _, tries, _ in trying], snapshot),
         )
+        outcomes = iter(prepared_all)
         approved = []
-        for each, tries, _ in trying:
+        for (each, tries, _), doubt in zip(trying, doubts, strict=True):
             seen = [next(outcomes) for _ in tries]
             with self._scribe.alone(each.row):
                 verdict, prepared = judged(tries, seen)
+                if isinstance(verdict, Plan) and doubt is not None:
+                    verdict = doubt
                 if prepared is not None and isinstance(verdict, Plan):
                     approved.append((replace(each, plan=verdict), prepared))
                 else:

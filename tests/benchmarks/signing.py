@@ -16,6 +16,7 @@ from hexbytes import HexBytes
 
 from keeper.backtest.shipped import shipped
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -29,10 +30,12 @@ from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
+from keeper.engine.witness import Witnesses
 from keeper.model.units import SECONDS_PER_YEAR, WAD, Wad, Wei
 from keeper.model.values import PositionId
 from keeper.policy.settings import Policy
 from keeper.protocols import aave_v3
+from keeper.service.notifications import Notifications
 from keeper.storage.store import Store
 from tests.benchmarks.measuring import Lap, Side, take_turns
 from tests.benchmarks.peers import Peer
@@ -129,6 +132,11 @@ class Ours:
             market_prices=MarketPrices(reader=reader),
             calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
             preparer=Preparer(rpc=self.rpc, multicall=multicall, fees=FEES, margin_s=MARGIN_S),
+            witnesses=Witnesses(
+                pool=Pool([Endpoint(self.rpc, chain_id=chain.chain_id)]),
+                multicall=multicall,
+                notifier=Notifications(clock=time.monotonic),
+            ),
             transactions=TransactionManager(
                 rpc=self.rpc,
                 chain_id=chain.chain_id,

@@ -1,5 +1,6 @@
 """A chain in memory on which the toy protocol runs, and an engine that watches it."""
 
+import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 from keeper.abi.erc20 import APPROVE
 from keeper.backtest.shipped import shipped
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -19,16 +21,18 @@ from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
+from keeper.engine.witness import Witnesses
 from keeper.model.reading import Call
 from keeper.model.units import WAD, Address, Wad, Wei
 from keeper.model.values import Head, PositionId
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
+from keeper.service.notifications import Notifications
 from keeper.storage.store import Store
 from keeper.storage.views import DecisionView, PositionView, history, positions
 from tests.unit.fake_feed import Feed
 from tests.unit.fake_node import ALICE_KEY, BOB_KEY, FakeNode, Sent, signer_of
-from tests.unit.fake_rpc import View, address, aggregated, head_at, header, multicall, word
+from tests.unit.fake_rpc import FakeRpc, View, address, aggregated, head_at, header, multicall, word
 from tests.unit.toy_protocol import (
     ADD,
     CHAIN_ID,
@@ -261,6 +265,9 @@ class Ground:
         self.store = Store(path)
         self.live = True
         self.market_sources: list[MarketSource] = []
+        self.witnesses: list[FakeRpc] = []
+        """Endpoints beside the one that reads."""
+        self.notifier = Notifications(clock=time.monotonic)
         self.confirmations = 1
         self.signers = {signer.address: signer for signer in (ALICE, BOB)}
 
@@ -292,6 +299,7 @@ class Ground:
             journal=self.store.journal,
             run=self.store.run,
         )
+        self.pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in (rpc, *self.witnesses)])
         names = dict.fromkeys(row.id.market for row in self.watched)
         self.engine = Engine(
             watched=self.watched,
@@ -312,6 +320,7 @@ class Ground:
             market_prices=MarketPrices(reader=reader, sources=self.market_sources),
             calibrator=Calibrator(shipped=shipped(), store=self.store, chain_id=CHAIN_ID),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
+            witnesses=Witnesses(pool=self.pool, multicall=MULTICALL3, notifier=self.notifier),
             transactions=self.transactions,
             guarding=Guarding(),
             store=self.store,

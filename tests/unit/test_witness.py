@@ -1,0 +1,196 @@
+"""Before a send: what the other endpoints see decides with, and their silence does not."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.model.values import Head
+from keeper.policy.agreement import Verdict, weigh
+from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused
+from tests.unit.toy_chain import ALICE, USD8, Ground, State
+from tests.unit.toy_protocol import CHAIN_ID
+
+Lie = Callable[[State], None]
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    ground = Ground(tmp_path / "journal.sqlite3")
+    ground.watch(ALICE.address)
+    yield ground
+    ground.store.close()
+
+
+def witness(ground: Ground, lie: Lie = lambda _: None) -> FakeRpc:
+    """One more endpoint of the same chain, which may see its state otherwise."""
+
+    def call(asked: Any, block: Any) -> Any:
+        assert block["blockHash"] == ground.chain.head.hash
+        state = deepcopy(ground.chain.state)
+        lie(state)
+        return multicall(lambda view: ground.chain._view(state, view))(asked)
+
+    rpc = FakeRpc(
+        {
+            "eth_chainId": lambda: hex(CHAIN_ID),
+            "eth_call": call,
+            "eth_getBlockByHash": lambda found, _: header(head_at(int(found[3:], 16))),
+        }
+    )
+    rpc.name = f"witness {len(ground.witnesses) + 1}"
+    ground.witnesses.append(rpc)
+    return rpc
+
+
+def cheaper(state: State) -> None:
+    for market in state.markets.values():
+        market.price_usd8 = 1_000 * USD8
+
+
+def less_debt(state: State) -> None:
+    for account in state.accounts.values():
+        account.principal //= 2
+
+
+def alerts(ground: Ground) -> set[tuple[str, str]]:
+    return {(alert.name, alert.severity.value) for alert in ground.notifier.active}
+
+
+async def in_danger(ground: Ground) -> Head:
+    await ground.start()
+    ground.chain.market().price_usd8 = 1_850 * USD8
+    return ground.chain.block()
+
+
+async def test_send__others_see_the_same__acts_at_once_with_one_post_each(ground: Ground) -> None:
+    others = [witness(ground), witness(ground)]
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == set()
+    for other in others:
+        assert other.methods == [["eth_chainId", *["eth_getBlockByHash"] * 2, "eth_call"]]
+
+
+async def test_send__only_endpoint_configured__asks_nobody_and_alerts_nobody(
+    ground: Ground,
+) -> None:
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == set()
+
+
+async def test_send__others_do_not_answer__acts_and_alerts(ground: Ground) -> None:
+    witness(ground).down = True
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == {("endpoints.alone", "warning")}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"eth_getBlockByHash": lambda found, _: header(head_at(1)) if int(found[3:], 16) < 101 else None},
+        {"eth_call": refused("eth_call", -32000, "missing trie node")},
+        {"eth_call": lambda *_: "0x"},
+    ],
+    ids=["one-block-behind", "refuses", "nonsense"],
+)  # fmt: skip
+async def test_send__other_cannot_say__acts_and_alerts(
+    ground: Ground, method: dict[str, Any]
+) -> None:
+    witness(ground).answers |= method
+    head = await in_danger(ground)
+    assert head.number == 101
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == {("endpoints.alone", "warning")}
+
+
+@pytest.mark.parametrize("lie", [cheaper, less_debt])
+async def test_send__one_contradicts_and_two_agree__acts_a_block_later(
+    ground: Ground, lie: Lie
+) -> None:
+    witness(ground), witness(ground, lie)
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert ground.chain.node.raws == []
+    assert alerts(ground) == {("endpoints.disagree", "warning")}
+    await ground.engine.run_pass(ground.chain.block())
+    assert len(ground.chain.node.raws) == 2
+    asked = len(ground.witnesses[1].posts)
+    # The liar is not asked again.
+    ground.chain.mine()
+    ground.chain.market().price_usd8 = 1_500 * USD8
+    await ground.engine.run_pass(ground.chain.block())
+    assert len(ground.chain.node.raws) > 2
+    assert len(ground.witnesses[1].posts) == asked
+    assert alerts(ground) == set()
+
+
+async def test_send__two_endpoints_contradict_each_other__refuses_and_alerts_until_they_agree(
+    ground: Ground,
+) -> None:
+    liar = witness(ground, cheaper)
+    head = await in_danger(ground)
+    for _ in range(3):
+        await ground.engine.run_pass(head)
+        head = ground.chain.block()
+    assert ground.chain.node.raws == []
+    assert alerts(ground) == {("endpoints.disagree", "critical")}
+    assert [decided.outcome for decided in ground.decisions()] == ["refused", "refused"]
+    liar.answers |= witness(ground).answers
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == set()
+
+
+async def test_send__most_contradict_the_reader__refuses_and_reads_elsewhere(
+    ground: Ground,
+) -> None:
+    witness(ground, less_debt), witness(ground, less_debt)
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    await ground.engine.run_pass(ground.chain.block())
+    assert ground.chain.node.raws == []
+    assert ground.pool.in_order()[0].name == "witness 1"
+
+
+async def test_send__other_follows_another_chain_of_blocks__is_a_contradiction(
+    ground: Ground,
+) -> None:
+    witness(ground).answers["eth_getBlockByHash"] = lambda *_: None
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert ground.chain.node.raws == []
+    assert alerts(ground) == {("endpoints.disagree", "warning")}
+
+
+def test_weigh__nobody_contradicts__acts_however_few_there_are() -> None:
+    for agree in (0, 1, 5):
+        verdict = weigh(agree=agree, contradict=0, waited=False, rechecked_on_chain=False)
+        assert verdict is Verdict.ACT
+
+
+@pytest.mark.parametrize(
+    ("agree", "contradict", "verdict"),
+    [(0, 1, Verdict.REFUSE), (1, 1, Verdict.ACT), (1, 2, Verdict.REFUSE), (2, 2, Verdict.ACT)],
+)
+def test_weigh__contradicted__waits_a_block_and_then_follows_the_majority(
+    agree: int, contradict: int, verdict: Verdict
+) -> None:
+    def weighed(*, waited: bool, rechecked: bool = False) -> Verdict:
+        return weigh(
+            agree=agree, contradict=contradict, waited=waited, rechecked_on_chain=rechecked
+        )
+
+    assert weighed(waited=False) is Verdict.WAIT
+    assert weighed(waited=False, rechecked=True) is Verdict.WAIT
+    assert weighed(waited=True) is verdict
+    # A contract that checks again on the chain needs no majority.
+    assert weighed(waited=True, rechecked=True) is Verdict.ACT
