@@ -207,13 +207,14 @@ class Stage:
 
     # -- the chain's own faults ------------------------------------------------------------------
 
-    async def congested(self, running: Keeper, **how: Any) -> int:
-        """As `block`, with a block that is full of what pays more than anybody else."""
+    async def congested(self, running: Keeper, *, beside_gas: int = 0, **how: Any) -> int:
+        """As `block`, with a block that is full of what pays more than anybody else, but for so much
+        gas for those who pay as much."""
         chain = self.ground.chain
         if chain.rpc.call("eth_getCode", BURNER, "latest") == "0x":
             chain.rpc.call("anvil_setCode", BURNER, BURNS_ALL_ITS_GAS)
         crowd = chain.account("crowd").address
-        chain.send(crowd, BURNER, b"", fees=FIRST_IN_BLOCK, gas=BLOCK_GAS_LIMIT)
+        chain.send(crowd, BURNER, b"", fees=FIRST_IN_BLOCK, gas=BLOCK_GAS_LIMIT - beside_gas)
         return await self.block(running, **how)
 
     def reorg(self, depth: int) -> None:
