@@ -23,7 +23,6 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
 from keeper.chain.sending import Broadcaster
-from keeper.chain.settings import Use
 from keeper.chain.signer import Signer
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.chain.transactions.votes import PoolVotes
@@ -165,7 +164,7 @@ class Daemon:
             journal=store.journal,
             run=store.run,
             finality_blocks=chain.finality_blocks,
-            broadcaster=Broadcaster([each for each in rpc.endpoints if each.use is not Use.READ]),
+            broadcaster=Broadcaster.over(rpc, private_only=chain.private_only),
             before_signing=self._breakers.objection,
             gas_left=self._breakers.left_wei,
             notifier=attendance.notifications,

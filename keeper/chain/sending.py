@@ -6,14 +6,17 @@ the hash, and sends the same bytes or none.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
+from keeper.chain.pool import Pool
 from keeper.chain.rpc import EndpointUnavailableError, RateLimitedError, RpcError
 from keeper.chain.send_errors import SendOutcome, classified
+from keeper.chain.settings import Use
 
 __all__ = ["Broadcaster", "Reply", "SendOutcome", "Sent", "combined"]
 
@@ -24,6 +27,9 @@ SEND_WITHIN_S = 10.0
 """A node that has not answered by then is not waited for."""
 OTHERS_WITHIN_S = 0.5
 """How long the others may take when one has the bytes already; their POSTs go on meanwhile."""
+
+KEPT_HASHES = 1_000
+"""Of what was sent privately and may have to be sent to all."""
 
 _FIRST_COUNTS = (
     SendOutcome.ACCEPTED,
@@ -73,20 +79,52 @@ class Sent:
 
 
 class Broadcaster:
-    """Sends over one or several endpoints."""
+    """Sends over one or several endpoints, private ones first if there are any."""
 
-    def __init__(self, senders: Sequence[Sender]) -> None:
-        self._senders = tuple(senders)
+    def __init__(
+        self,
+        senders: Sequence[Sender],
+        *,
+        private: Sequence[Sender] = (),
+        private_only: bool = False,
+    ) -> None:
+        self._public = () if private_only and private else tuple(senders)
+        self._private = tuple(private)
         self._late: set[asyncio.Task[Reply]] = set()
+        self._kept_private: OrderedDict[str, None] = OrderedDict()
+
+    @classmethod
+    def over(cls, pool: Pool, *, private_only: bool) -> "Broadcaster":
+        """Over the endpoints of a pool that take transactions."""
+        return cls(
+            [each for each in pool.endpoints if each.use in (Use.ALL, Use.SEND)],
+            private=[each for each in pool.endpoints if each.use is Use.PRIVATE],
+            private_only=private_only,
+        )
 
     async def send(self, raw: bytes, tx_hash: str) -> Sent:
         """One POST to each endpoint. Never raises for what a node does or fails to do.
 
         As soon as one has the bytes, the others get a moment and then finish behind the caller's
-        back."""
+        back. What is sent for the first time goes to the private endpoints alone, if there are any
+        and one of them takes it; the same bytes again, because no block has them yet, to all."""
+        if not self._private or tx_hash in self._kept_private:
+            return await self._posted_to((*self._private, *self._public), raw, tx_hash)
+        sent = await self._posted_to(self._private, raw, tx_hash)
+        if sent.outcome.taken:
+            self._kept_private[tx_hash] = None
+            if len(self._kept_private) > KEPT_HASHES:
+                self._kept_private.popitem(last=False)
+            return sent
+        if not self._public:
+            return sent
+        public = await self._posted_to(self._public, raw, tx_hash)
+        replies = (*sent.replies, *public.replies)
+        return Sent(outcome=combined(reply.outcome for reply in replies), replies=replies)
+
+    async def _posted_to(self, senders: Sequence[Sender], raw: bytes, tx_hash: str) -> Sent:
         posts = [
-            asyncio.create_task(_posted(sender, raw, tx_hash), name="send")
-            for sender in self._senders
+            asyncio.create_task(_posted(sender, raw, tx_hash), name="send") for sender in senders
         ]
         pending = set(posts)
         try:
@@ -108,7 +146,7 @@ class Broadcaster:
                 outcome=SendOutcome.UNANSWERED,
                 reason=f"{sender.name} has not answered yet",
             )
-            for sender, post in zip(self._senders, posts, strict=True)
+            for sender, post in zip(senders, posts, strict=True)
         )
         return Sent(outcome=combined(reply.outcome for reply in replies), replies=replies)
 

@@ -146,6 +146,15 @@ def _endpoint_contradictions(tables: Tables) -> Contradictions:
                 'leave `use` out of one of them, or add one with use = "send" or "private"',
             ),
         )
+    if tables.chain.private_sending == "only" and "private" not in uses.values():
+        yield (
+            ("chain", "private_sending"),
+            WrongValueError(
+                "there is no private endpoint to send to",
+                "nothing could be sent",
+                'add an [endpoints.<name>] with use = "private", or take the key out',
+            ),
+        )
     if tables.chain.rpc_url is None and tables.chain.ws_url is not None:
         yield (
             ("chain", "ws_url"),

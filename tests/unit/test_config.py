@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from keeper.chain.settings import Use
 from keeper.config import Settings, default_path, load_settings
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Address
@@ -207,6 +208,18 @@ MISTAKES = {
     "nearly certain": ("0.05", "0." + 30 * "9", ":10: policies.careful.trigger_probability: 0.999", "such as 0.05"),
     "control character": ('"main"', '"main\\u001b[2J"', ":23: positions[0].label: the text holds characters", "one line"),
     "nobody's home": ("alice.json", "~no-such-user/alice.json", ':20: signers.alice.keystore: "~no-such-user', "whole path"),
+    "plain http": ("http://127.0.0.1:8545", "http://eth.example", ":3: chain.rpc_url: http to a remote host", "https://"),
+    "user in the URL": ("http://127.0.0.1:8545", "https://alice@eth.example", ":3: chain.rpc_url: the URL holds an API key", "${RPC_KEY}"),
+    "no endpoint": ('rpc_url = "http://127.0.0.1:8545"', "", ":1: chain.rpc_url: no endpoint reads the chain", "rpc_url ="),
+    "only read": ('rpc_url = "http://127.0.0.1:8545"', '[endpoints.a]\nurl = "https://a.example"\nuse = "read"', ":5: endpoints.a.use: no endpoint takes transactions", "use"),
+    "endpoint without scheme": ("[fees]", '[endpoints.a]\nurl = "a.example"\n[fees]', ":6: endpoints.a.url: this is not a URL", "http://"),
+    "endpoint without url": ("[fees]", '[endpoints.a]\nuse = "send"\n[fees]', "endpoints.a.url: `url` is missing", "url ="),
+    "plain ws": ("[fees]", '[endpoints.a]\nurl = "https://a.example"\nws_url = "ws://a.example"\n[fees]', ":7: endpoints.a.ws_url: ws to a remote host", "wss://"),
+    "key in an endpoint": ("[fees]", '[endpoints.a]\nurl = "https://a.example/v2/abcdefghij0123456789XYZ"\n[fees]', ":6: endpoints.a.url: the URL holds an API key", "KEEPER_ENDPOINTS"),
+    "endpoint's variable": ("[fees]", '[endpoints.a]\nurl = "https://a.example/${NOPE}"\n[fees]', ":6: endpoints.a.url: the environment variable NOPE is not set", "set NOPE"),
+    "unknown use": ("[fees]", '[endpoints.a]\nurl = "https://a.example"\nuse = "privat"\n[fees]', ':7: endpoints.a.use: "privat" is not known', 'write "private"'),
+    "same endpoint twice": ("[fees]", '[endpoints.a]\nurl = "HTTP://127.0.0.1:8545/"\n[fees]', ":6: endpoints.a.url: this is the same endpoint as chain.rpc_url", "another provider"),
+    "nothing private": ("id = 31337", 'id = 31337\nprivate_sending = "only"', ":3: chain.private_sending: there is no private endpoint", "private"),
     "no TOML": ("[fees]", "[fees", ":5: this is not TOML", "key = value"),
     "key twice": ("id = 31337", "id = 31337\nid = 1", ":3: this is not TOML", "once"),
 }  # fmt: skip
@@ -223,6 +236,35 @@ def test_settings__mistake__is_told_with_file_line_reason_and_fix(
     assert expected in message
     assert "\n  why: " in message
     assert fix in message.partition("\n  fix: ")[2] + "\n"
+
+
+def test_settings__several_endpoints__keep_their_order_uses_and_secrets(tmp_path: Path) -> None:
+    named = (
+        '[endpoints.first]\nurl = "https://a.example/${RPC_KEY}"\nws_url = "wss://a.example"\n'
+        '[endpoints.relay]\nurl = "https://b.example"\nuse = "private"\n[fees]'
+    )
+    environ = {
+        "RPC_KEY": "canary",
+        "KEEPER_ENDPOINTS__RELAY__URL": "https://c.example/parrot",
+    }
+    settings = load(tmp_path, VALID.replace("[fees]", named), environ)
+    assert [(each.name, each.url, each.use) for each in settings.chain.endpoints] == [
+        (None, "http://127.0.0.1:8545", Use.ALL),
+        ("first", "https://a.example/canary", Use.ALL),
+        ("relay", "https://c.example/parrot", Use.PRIVATE),
+    ]
+    assert {"canary", "parrot"} <= settings.secrets
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "10.1.2.3", "localhost", "geth", "node.internal"]
+)
+def test_settings__plain_http_within_ones_own_network__is_accepted(
+    tmp_path: Path, host: str
+) -> None:
+    settings = load(tmp_path, VALID.replace("127.0.0.1", host))
+    assert settings.chain.rpc_url == f"http://{host}:8545"
 
 
 def test_settings__several_mistakes__are_told_together(tmp_path: Path) -> None:

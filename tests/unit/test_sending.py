@@ -192,3 +192,32 @@ def test_combined__rejection__counts_only_if_it_is_everybodys() -> None:
     assert combined([rejected, SendOutcome.LIMITED]) is SendOutcome.LIMITED
     assert combined([SendOutcome.FEE_TOO_LOW, unanswered]) is SendOutcome.FEE_TOO_LOW
     assert combined([]) is unanswered
+
+
+# -- private endpoints ---------------------------------------------------------------------------
+
+
+async def test_send__private_endpoint_takes_it__the_public_ones_see_it_only_if_sent_again() -> None:
+    public, private = Node("public"), Node("private")
+    broadcaster = Broadcaster([public], private=[private])
+    assert (await broadcaster.send(RAW, HASH)).outcome is SendOutcome.ACCEPTED
+    assert (len(private.posts), len(public.posts)) == (1, 0)
+    assert (await broadcaster.send(RAW, HASH)).outcome is SendOutcome.ACCEPTED
+    assert (len(private.posts), len(public.posts)) == (2, 1)
+
+
+async def test_send__private_endpoint_is_down__the_public_ones_get_it_at_once() -> None:
+    down = fails(EndpointUnavailableError("private is unavailable: timed out"))
+    public, private = Node("public"), Node("private", down)
+    sent = await Broadcaster([public], private=[private]).send(RAW, HASH)
+    assert sent.outcome is SendOutcome.ACCEPTED
+    assert [reply.endpoint for reply in sent.replies] == ["private", "public"]
+
+
+async def test_send__private_only__no_public_endpoint_ever_sees_it() -> None:
+    down = fails(EndpointUnavailableError("private is unavailable: timed out"))
+    public, private = Node("public"), Node("private", down)
+    broadcaster = Broadcaster([public], private=[private], private_only=True)
+    for _ in range(3):
+        assert (await broadcaster.send(RAW, HASH)).outcome is SendOutcome.UNANSWERED
+    assert (len(private.posts), public.posts) == (3, [])
