@@ -19,7 +19,9 @@ from keeper.chain.heads import (
     HeadChange,
     Heads,
 )
+from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
+from keeper.chain.standing import Standing
 from keeper.model.values import Head
 from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
 
@@ -465,3 +467,136 @@ async def test_heads__listener_breaks_on_something_unforeseen__the_consumer_hear
         socket.frames.put_nowait(ZeroDivisionError("a bug"))
         with pytest.raises(ZeroDivisionError):
             await anext(changes)
+
+
+# -- several endpoints ---------------------------------------------------------------------------
+
+
+def pool_of(*nodes: Node) -> Pool:
+    for number, node in enumerate(nodes):
+        node.rpc.name = f"node {number}"
+    return Pool([Endpoint(node.rpc, chain_id=31_337) for node in nodes])
+
+
+async def test_heads__several_endpoints__the_one_that_is_ahead_leads() -> None:
+    slow, quick = Node(head_at(5)), Node(head_at(5))
+    pool = pool_of(slow, quick)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        quick.mine(head_at(6))
+        assert (await anext(changes)).head == head_at(6)
+        await polled(slow)
+        assert [each.name for each in pool.in_order()] == ["node 1", "node 0"]
+        slow.mine(head_at(6), head_at(7))
+        assert (await anext(changes)).head == head_at(7)
+
+
+async def test_heads__leader_dies_and_the_other_is_far_behind__never_goes_backward() -> None:
+    ahead, behind = Node(head_at(60)), Node(head_at(10))
+    pool = pool_of(ahead, behind)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        while (await anext(changes)).head != head_at(60):
+            pass
+        ahead.rpc.down = True
+        waiting = asyncio.ensure_future(anext(changes))
+        for _ in range(2 * POLLS_BELOW):
+            await polled(behind)
+        assert not waiting.done()
+        assert pool.endpoints[1].state.standing is Standing.OUT_OF_SYNC
+        behind.mine(head_at(61))
+        assert (await waiting).head == head_at(61)
+
+
+async def test_heads__two_forks_of_one_height__do_not_change_sides_with_every_poll() -> None:
+    one, two = Node(head_at(5)), Node(head_at(5, fork="f"))
+    async with aclosing(Heads(pool_of(one, two), poll_interval_s=0.0).changes()) as changes:
+        first = (await anext(changes)).head
+        waiting = asyncio.ensure_future(anext(changes))
+        await polled(one)
+        await polled(two)
+        assert not waiting.done()
+        longer = head_at(6, fork="f")
+        two.mine(longer)
+        assert first.number == 5
+        assert (await waiting).head == longer
+
+
+async def test_heads__one_tells_an_absurd_height__the_others_lead_on() -> None:
+    liar, honest = Node(head_at(5)), Node(head_at(5))
+    async with aclosing(Heads(pool_of(liar, honest), poll_interval_s=0.0).changes()) as changes:
+        await anext(changes)
+        await polled(honest)
+        liar.mine(head_at(10**9))
+        honest.mine(head_at(6))
+        assert (await anext(changes)).head == head_at(6)
+
+
+async def test_heads__one_hangs__the_others_are_followed() -> None:
+    stuck, node = Node(head_at(5)), Node(head_at(5))
+
+    async def never(requests: Any) -> Any:
+        await asyncio.Event().wait()
+
+    stuck.rpc.batch = never  # type: ignore[method-assign]  # an endpoint that does not answer
+    async with aclosing(Heads(pool_of(stuck, node), poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        node.mine(head_at(6))
+        assert (await anext(changes)).head == head_at(6)
+
+
+async def test_heads__polled_head_is_not_shown_again__is_kept() -> None:
+    """A node that lost its last blocks: what was polled once is not taken back."""
+    node = Node(head_at(5))
+    async with aclosing(node.heads().changes()) as changes:
+        await anext(changes)
+        node.latest = lambda: header(head_at(3))
+        waiting = asyncio.ensure_future(anext(changes))
+        for _ in range(2 * POLLS_BELOW):
+            await polled(node)
+        assert not waiting.done()
+        node.latest = lambda: header(head_at(6))
+        assert (await waiting).head == head_at(6)
+
+
+async def test_heads__age__counts_from_the_last_new_head() -> None:
+    node, now_s = Node(head_at(5)), 100.0
+    heads = node.heads(clock=lambda: now_s)
+    assert heads.age_s is None
+    async with aclosing(heads.changes()) as changes:
+        await anext(changes)
+        now_s = 130.0
+        await polled(node)
+        assert heads.age_s == 30.0
+        node.mine(head_at(6))
+        await anext(changes)
+        assert heads.age_s == 0.0
+
+
+async def test_heads__websocket_closed_cleanly__is_said_and_connected_again(
+    sockets: list[Socket],
+) -> None:
+    node, first, second = Node(head_at(1)), Socket(), Socket()
+    sockets += [first, second]
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        with capture_logs() as logs:
+            first.frames.put_nowait(None)
+            second.announce(head_at(2))
+            assert (await anext(changes)).head == head_at(2)
+    assert "heads.websocket_closed" in [line["event"] for line in logs]
+
+
+async def test_heads__a_thousand_announced_at_once__only_the_newest_comes(
+    sockets: list[Socket],
+) -> None:
+    node, socket = Node(head_at(1)), Socket()
+    sockets.append(socket)
+    async with aclosing(node.heads(ws_url="ws://node").changes()) as changes:
+        await anext(changes)
+        node.mine(head_at(1_000))
+        for number in range(2, 1_001):
+            socket.announce(head_at(number))
+        await socket.frames.join()
+        await polled(node)
+        seen = [(await anext(changes)).head.number]
+    assert seen == [1_000]
