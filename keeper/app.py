@@ -43,6 +43,7 @@ from keeper.resources import resource
 from keeper.service.accounts import tell_of_endpoints, tell_of_gas
 from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, schedule
+from keeper.storage.ownership import owned
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
@@ -94,11 +95,13 @@ async def _attended(
         await _reached(check_chains, rpc, settings, once=once)
         local = await _reached(checked, rpc, settings, once=once)
         signers = await _signers(settings, local=local) if live else {}
+        instance = await _instance(rpc) if local else ""
         store = Store(settings.store_path)
         try:
-            await Daemon(settings, attendance, rpc, store, signers, turn, live=live).follow(
-                once=once
-            )
+            with owned(settings.chain.chain_id, signers, instance=instance):
+                await Daemon(settings, attendance, rpc, store, signers, turn, live=live).follow(
+                    once=once
+                )
         finally:
             store.close()
     finally:
@@ -359,6 +362,14 @@ async def checked(rpc: JsonRpc, settings: Settings) -> bool:
     except RpcError:
         return False
     return True
+
+
+async def _instance(rpc: JsonRpc) -> str:
+    """What tells a local chain from others with the same id; empty if its node does not say."""
+    try:
+        return str((await rpc.call("anvil_metadata"))["instanceId"])
+    except (RpcError, KeyError, TypeError):
+        return ""
 
 
 async def _signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:

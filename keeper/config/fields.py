@@ -44,6 +44,10 @@ class EnvironmentText(str):
     __slots__ = ()
 
 
+MAX_LOSS_SHARE = 10
+"""Paying more for gas than ten liquidations cost is a slip of the pen."""
+
+
 def number(value: Any) -> Decimal:
     """A finite number, exactly as written."""
     if isinstance(value, EnvironmentText):
@@ -230,6 +234,19 @@ def slippage_bps(value: Any) -> Bps:
             "write for instance 50 for half a percent",
         )
     return Bps(int(parsed))
+
+
+def loss_share_bps(value: Any) -> Bps:
+    """A share of a loss, rounded down to basis points: above 0, and at most ten times the loss."""
+    parsed = positive(value)
+    share = int(parsed * BPS)
+    if not 1 <= share <= MAX_LOSS_SHARE * BPS:
+        raise WrongValueError(
+            f"{parsed} is not a share between 0.0001 and {MAX_LOSS_SHARE}",
+            "1 is all that a liquidation would cost",
+            "write for instance 1.0",
+        )
+    return Bps(share)
 
 
 def flag(value: Any) -> bool:

@@ -16,7 +16,7 @@ from pydantic_settings import (
 from keeper.chain.settings import MULTICALL3
 from keeper.config import fields, urls
 from keeper.config.fields import EnvironmentText
-from keeper.model.units import Address, Bps, Wad, Wei
+from keeper.model.units import BPS, Address, Bps, Wad, Wei
 
 PREFIX = "KEEPER_"
 
@@ -36,6 +36,7 @@ Text = Annotated[str, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
 Addresses = Annotated[tuple[Address, ...], PlainValidator(fields.addresses)]
 TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(fields.token_amounts)]
+LossShare = Annotated[Bps, PlainValidator(fields.loss_share_bps)]
 Slippage = Annotated[Bps, PlainValidator(fields.slippage_bps)]
 Flag = Annotated[bool, PlainValidator(fields.flag)]
 Day = Annotated[int, PlainValidator(fields.day_s)]
@@ -70,6 +71,7 @@ class ChainTable(Table):
     private_sending: PrivateSending = "first"
     poll_interval_s: Seconds = 1.0
     confirmations: Count = 1
+    finality_blocks: Count = 64
     multicall: AddressText = MULTICALL3
     quoter: OptionalAddress = None
     wrapped_native: OptionalAddress = None
@@ -93,6 +95,7 @@ class FeesTable(Table):
     max_fee_gwei: Gwei = Field(examples=["500"])
     min_priority_fee_gwei: Gwei = Wei(10**9)
     deadline_blocks: Count = 10
+    max_share_of_loss: LossShare = Bps(BPS)
 
 
 class ServiceTable(Table):
