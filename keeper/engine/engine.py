@@ -376,7 +376,13 @@ class Engine:
         against = await self._quarantine(watched.id)
         if against is not None:
             chosen = Refused(cause=cause, reason=against, before=aged, considered=())
-        return Decided(row=row, plan=chosen, moved_today_usd8=moved, stake=stake)
+        return Decided(
+            row=row,
+            plan=chosen,
+            moved_today_usd8=moved,
+            stake=stake,
+            charter=self._guarding.known(watched.id),
+        )
 
     async def _approve(
         self, snapshot: Snapshot, outlook: Outlook, decided: Sequence[Decided]

@@ -118,10 +118,12 @@ class Guarding:
         for pair, raw in most.items():
             routes = uniswap_v3.routes(
                 self._pools, sells=pair[0], buys=pair[1], max_hops=hops[pair]
-            )
-            quotes = uniswap_v3.Quotes.of(quoter, routes[:MAX_ROUTES], raw)
+            )[:MAX_ROUTES]
             known = self._quotes.get(pair)
-            wanted[pair] = known if known is not None and known == quotes else quotes
+            sizes = uniswap_v3.sizes_up_to(raw)
+            if known is None or (known.routes, known.sizes) != (routes, sizes):
+                known = uniswap_v3.Quotes.of(quoter, routes, raw)
+            wanted[pair] = known
         return wanted
 
     # -- planning --------------------------------------------------------------------------------
@@ -132,6 +134,11 @@ class Guarding:
         if isinstance(found, ReadingError):
             raise found
         return found
+
+    def known(self, position: PositionId) -> Charter | None:
+        """What the position's guardian said; None if it has none or it could not be read."""
+        found = self._charters.get(position)
+        return found if isinstance(found, Charter) else None
 
     def options(
         self, guard: Guard, position: PositionState, swaps_blocked: str | None

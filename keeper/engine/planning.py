@@ -12,6 +12,8 @@ from keeper.model.values import Cause, Head, Option, PositionState, Unwind
 from keeper.policy.costs import GasPrice
 from keeper.policy.plan import Plan, Refused, plan
 
+NO_UNWIND = "Deleverage: only a guardian may sell collateral for debt (`guardian`)"
+
 
 def plan_for(
     watched: Watched,
@@ -50,7 +52,7 @@ def plan_for(
             target=min(policy.target, charter.mandate.target),
             max_per_action_usd8=min(policy.max_per_action_usd8, charter.available),
         )
-    return plan(
+    chosen = plan(
         position=position,
         cause=cause,
         policy=policy,
@@ -60,6 +62,9 @@ def plan_for(
         gas_price=gas_price,
         surviving=surviving,
     )
+    if isinstance(chosen, Refused) and watched.guard is None and adapter.unwinds(position):
+        return replace(chosen, reason=f"{chosen.reason}; {NO_UNWIND}")
+    return chosen
 
 
 def _refused(cause: Cause, reason: str, position: PositionState) -> Refused:

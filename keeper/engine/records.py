@@ -8,12 +8,16 @@ from typing import Any, Final
 from keeper.chain.prepare import Prepared
 from keeper.engine.outlook import Outlook
 from keeper.engine.watch import Watched
+from keeper.mandate.charter import Charter
 from keeper.model.records import DecisionRecord, Observation
 from keeper.model.units import SECONDS_PER_YEAR, Wad, float_from_wad
 from keeper.model.values import Action, Deleverage, Head, PositionState
 from keeper.policy.consider import Considered
 from keeper.policy.costs import Costs
 from keeper.policy.plan import Plan, Refused
+
+FAR_FUTURE_S: Final = 253_370_764_800
+"""The year 9999, beyond which Python's calendar does not go."""
 
 MISCALIBRATION: Final = (
     "on the same volatility, what it put at 1 to 5 % in 2022 and 2023 came true 2.4 times as often "
@@ -65,6 +69,7 @@ def decision_record(
     approved: bool,
     reason: str,
     moved_today_usd8: int,
+    charter: Charter | None,
 ) -> DecisionRecord:
     """A decision with all that went into it. The position has debt: without, nothing is decided."""
     position = decided.before
@@ -95,6 +100,7 @@ def decision_record(
                 "max_per_action_usd": watched.policy.max_per_action_usd8 / 1e8,
                 "max_per_day_usd": watched.policy.max_per_day_usd8 / 1e8,
             },
+            **_mandate(watched, charter),
             "options": [_considered(item, chosen) for item in decided.considered],
             **_swap(chosen),
             "transactions": _transactions(prepared),
@@ -188,6 +194,28 @@ def _policy(watched: Watched) -> dict[str, Any]:
         "trigger_probability": policy.trigger_probability,
         "target": float_from_wad(policy.target),
         "max_health_to_act": float_from_wad(policy.max_health_to_act),
+    }
+
+
+def _mandate(watched: Watched, charter: Charter | None) -> dict[str, Any]:
+    """What the guardian said, where one acts for the account."""
+    if watched.guard is None or charter is None or charter.mandate is None:
+        return {}
+    mandate = charter.mandate
+    return {
+        "mandate": {
+            "guardian": watched.guard.guardian,
+            "keeper": mandate.keeper,
+            "sources": list(watched.guard.sources),
+            "available_usd": charter.available / 1e8,
+            "max_health_to_act": float_from_wad(mandate.max_health_to_act),
+            "target": float_from_wad(mandate.target),
+            "expires": datetime.fromtimestamp(mandate.expiry, UTC).isoformat(sep=" ")
+            if mandate.expiry < FAR_FUTURE_S
+            else "never",
+            "frozen": charter.frozen,
+            "hash": "0x" + charter.mandate_hash.hex(),
+        }
     }
 
 

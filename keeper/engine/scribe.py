@@ -12,6 +12,7 @@ from keeper.chain.transactions.seams import Stake
 from keeper.engine.outlook import Outlook
 from keeper.engine.records import decision_record, observation, shown
 from keeper.engine.watch import Snapshot, Watched
+from keeper.mandate.charter import Charter
 from keeper.model.reading import ReadingError
 from keeper.model.values import PositionState
 from keeper.policy.plan import Plan, Refused
@@ -28,6 +29,8 @@ class Decided:
     plan: Plan | Refused
     moved_today_usd8: int
     stake: Stake
+    charter: Charter | None = None
+    """What the account's guardian said, if it has one that answered."""
 
 
 class Scribe:
@@ -115,6 +118,7 @@ class Scribe:
             approved=approved,
             reason=reason,
             moved_today_usd8=each.moved_today_usd8,
+            charter=each.charter,
         )
         return await self._store.run(self._store.journal.record_decision, record)
 

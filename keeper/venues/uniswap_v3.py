@@ -100,6 +100,14 @@ def _other(pool: Pool, token: Address) -> Address | None:
     return pool.token0 if token == pool.token1 else None
 
 
+def sizes_up_to(most: int) -> tuple[int, ...]:
+    """Where a depth up to `most` is quoted: `SIZES_OF_64` of it, rounded up to four binary digits,
+    so that a debt that grows by its interest is quoted by the same calls from block to block."""
+    step = 1 << max(most.bit_length() - 4, 6)
+    top = -(-most // step) * step
+    return tuple(top * part // 64 for part in SIZES_OF_64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotes:
     """The calls that read the depths of some routes; kept, so that they are encoded once."""
@@ -110,11 +118,8 @@ class Quotes:
 
     @classmethod
     def of(cls, quoter: Address, routes: tuple[Route, ...], most: int) -> "Quotes":
-        """For buying up to `most`, which is rounded up to four binary digits, so that a debt that
-        grows by its interest is quoted by the same calls from block to block."""
-        step = 1 << max(most.bit_length() - 4, 6)
-        top = -(-most // step) * step
-        sizes = tuple(top * part // 64 for part in SIZES_OF_64)
+        """For buying up to `most`."""
+        sizes = sizes_up_to(most)
         calls = tuple(quote_exact_output(quoter, r.hops, size) for r in routes for size in sizes)
         return cls(routes=routes, sizes=sizes, calls=calls)
 

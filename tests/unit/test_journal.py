@@ -1,7 +1,7 @@
 """What was decided, signed, sent and seen is kept: once, all of it, exactly."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import IntegrityError
 
 from keeper.model.lifecycle import State
+from keeper.model.liquidity import Hop, Route
 from keeper.model.records import (
     ApprovedAction,
     MinedReceipt,
 )
-from keeper.model.units import Address, Amount, Wad, Wei
-from keeper.model.values import AddCollateral, Repay, Transaction
+from keeper.model.units import Address, Amount, Token, Wad, Wei
+from keeper.model.values import AddCollateral, Deleverage, Repay, Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.schema import attempts, intents, nonce_slots, observations, results
@@ -66,6 +67,20 @@ def test_record_decision__approved__gives_the_action_back(journal: Journal, kind
     assert journal.approved(journal.record_decision(recorded)) == ApprovedAction(
         action=kind(position=ALICE, amount=Amount(raw=HUGE, token=DOLLAR)),
         predicted_health=Wad(HUGE),
+    )
+
+
+def test_record_decision__unwind__gives_its_route_and_what_is_sold_back(journal: Journal) -> None:
+    ether = Token(address=address("e7"), symbol="ETHER", decimals=18)
+    hop = Hop(pool=address("f0"), sells=ether.address, buys=DOLLAR.address, fee_ppm=500)
+    route = Route(venue="uniswap_v3", hops=(hop,))
+    swap = {"sold_raw": str(HUGE), "sold_token": asdict(ether), "route": asdict(route)}
+    recorded = decision(kind="Deleverage", document={"swap": swap})
+    assert journal.approved(journal.record_decision(recorded)).action == Deleverage(
+        position=ALICE,
+        amount=Amount(raw=5, token=DOLLAR),
+        sold=Amount(raw=HUGE, token=ether),
+        route=route,
     )
 
 
