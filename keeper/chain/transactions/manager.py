@@ -411,7 +411,8 @@ class TransactionManager:
                     case Wait():
                         self._patience_of(intent).taken()
                     case Resend():
-                        resent.append(intent)
+                        if not self._lacks_a_step(intent):
+                            resent.append(intent)
                     case Capped(reached=reached):
                         self._alert(CEILING, intent, str(reached))
                     case Replace(fees=fees) | Cancel(fees=fees):
@@ -439,8 +440,23 @@ class TransactionManager:
             if head.number > intent.deadline_block
             or intent.cancelling
             or self._patience_of(intent).verdict is Verdict.ABANDON
+            or any(
+                self._patience_of(each).verdict is Verdict.LOST
+                for each in self._open[intent.decision_id]
+            )
             or ((stake := stakes(intent.position)) is not None and stake.healthy)
         }
+
+    def _lacks_a_step(self, intent: Intent) -> bool:
+        """Whether a step of the plan before it has lost its nonce, as far as the node tells: without
+        an approval, say, the action would only revert."""
+        used_below = self._known.nonces.get(intent.signer, 0)
+        return any(
+            each.nonce < min(intent.nonce, used_below)
+            and each.state.unmined
+            and self._known.not_mined(each)
+            for each in self._open[intent.decision_id]
+        )
 
     async def _outbid(
         self, intent: Intent, fees: Fees, urgency: Urgency, head: Head, *, cancel: bool
