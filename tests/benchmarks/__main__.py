@@ -19,6 +19,7 @@ from tests.benchmarks import (
     broadcasting,
     calibrating,
     forecasting,
+    journalling,
     reading,
     report,
     restarting,
@@ -28,7 +29,15 @@ from tests.benchmarks.report import Row
 from tests.benchmarks.town import settle
 
 OUTPUT = Path("build", "bench.json")
-FIGURES = ("reading", "signing", "restarting", "forecasting", "calibrating", "broadcasting")
+FIGURES = (
+    "reading",
+    "signing",
+    "journalling",
+    "restarting",
+    "forecasting",
+    "calibrating",
+    "broadcasting",
+)
 IN_TOWN = {
     "reading": reading.measure,
     "signing": signing.measure,
@@ -54,6 +63,8 @@ def main() -> None:
         notes.append(note)
 
     toolchain = install(lambda _: None)
+    if "journalling" in chosen:
+        add(journalling.measure())
     if "forecasting" in chosen:
         add(forecasting.measure())
     if "calibrating" in chosen:

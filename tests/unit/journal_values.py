@@ -65,7 +65,7 @@ def attempt(position: PositionId = ALICE, nonce: int = 0, **changes: Any) -> Att
     values: dict[str, Any] = {
         "nonce": nonce,
         "hash": f"0x{position.account[2:4]}{nonce}",
-        "raw": bytes([nonce]),
+        "raw": bytes([nonce % 256]),
         "gas_limit": 300_000,
         "max_fee_wei": Wei(HUGE),
         "priority_fee_wei": Wei(1),

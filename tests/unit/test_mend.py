@@ -1,0 +1,188 @@
+"""What waits is outbid, cancelled or displaced: never beside itself, always in its own nonce."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, replacement, replaces
+from keeper.chain.transactions.seams import Stake
+from keeper.model.lifecycle import State, Urgency
+from keeper.model.units import Wei
+from tests.unit.fake_node import CAPS, decoded
+from tests.unit.transaction_ground import (
+    ALICE,
+    DEADLINE_BLOCKS,
+    FINALITY_BLOCKS,
+    GWEI,
+    REPAY,
+    Ground,
+    ends,
+    position,
+    prepared,
+)
+
+OTHER = position(market="other")
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    ground = Ground(tmp_path / "journal.sqlite3")
+    yield ground
+    ground.store.close()
+
+
+def stake(*, healthy: bool = False, urgency: Urgency = Urgency.ROUTINE) -> Stake:
+    return Stake(healthy=healthy, urgency=urgency, worth_wei=None)
+
+
+async def test_mend__two_blocks_passed_it_by__is_outbid_by_an_eighth_in_its_nonce(
+    ground: Ground,
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    await ground.settle_over(1)
+    assert len(ground.node.raws) == 1
+    await ground.settle_over(1)
+    before, after = ground.node.sent()
+    assert (after.nonce, after.call) == (before.nonce, before.call)
+    assert all(after.fields[cap] * 8 >= before.fields[cap] * 9 for cap in CAPS)
+    # Whichever is mined is adopted: here the first, which another node had kept.
+    ground.node.pool = {before.hash: before}
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+    assert settled.receipt is not None
+    assert settled.receipt.hash == intent.attempt.hash
+
+
+async def test_mend__restarted__goes_on_outbidding_from_where_it_was(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    await ground.settle_over(2)
+    await ground.restarted().recover()
+    await ground.settle_over(2)
+    caps = [tx.fields["maxFeePerGas"] for tx in ground.node.sent()]
+    assert len(caps) == 3
+    assert all(8 * after >= 9 * before for before, after in pairwise(caps))
+
+
+async def test_mend__ceiling_reached__stays_as_it_is(ground: Ground) -> None:
+    plan = replace(
+        prepared(REPAY), fees=Fees(max_fee_wei=Wei(95 * GWEI), priority_fee_wei=Wei(GWEI))
+    )
+    await ground.submit(plan)
+    await ground.settle_over(4)
+    assert len(ground.node.raws) == 1
+
+
+async def test_mend__healthy_again__is_cancelled_before_its_deadline(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.stakes[position()] = stake(healthy=True)
+    await ground.settle_over(1)
+    assert [tx.call for tx in ground.node.pool.values()] == [b""]
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CANCELLED]
+
+
+async def test_mend__objection__signs_and_sends_nothing_more(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.objection = "the kill file exists"
+    await ground.settle_over(DEADLINE_BLOCKS + 2)
+    assert len(ground.node.raws) == 1
+    assert ground.asked[-1].replaces
+    assert ground.asked[-1].purpose == "cancel"
+
+
+async def test_submit__objection__expires_and_frees_its_nonces(ground: Ground) -> None:
+    ground.objection = "the kill file exists"
+    assert await ground.submit() == []
+    assert ground.node.raws == []
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.EXPIRED, State.EXPIRED]
+    ground.conclude(settled)
+    ground.objection = None
+    await ground.submit()
+    assert ground.sent() == [("approve", 0), ("Repay", 1)]
+
+
+async def test_submit__urgent__takes_the_nonces_of_a_routine_plan(ground: Ground) -> None:
+    await ground.submit(prepared(of=OTHER))
+    urgent = prepared(REPAY)
+    urgent = replace(urgent, proposal=replace(urgent.proposal, urgency=Urgency.URGENT))
+    await ground.submit(urgent)
+    # Its only transaction comes first; what is left of the other plan is cancelled.
+    waiting = sorted(ground.node.pool.values(), key=lambda tx: tx.nonce)
+    assert [(tx.nonce, tx.call) for tx in waiting] == [(0, REPAY.data), (1, b"")]
+    ground.node.mine()
+    settled = {each.intents[0].position: each for each in await ground.settle()}
+    assert ends(settled[position()]) == [State.CONFIRMED]
+    assert ends(settled[OTHER]) == [State.SKIPPED, State.CANCELLED]
+
+
+async def test_submit__urgent_loses_the_race__the_routine_one_is_adopted(ground: Ground) -> None:
+    (routine,) = await ground.submit(prepared(REPAY, of=OTHER))
+    urgent = prepared(REPAY)
+    urgent = replace(urgent, proposal=replace(urgent.proposal, urgency=Urgency.URGENT))
+    await ground.submit(urgent)
+    ground.node.pool = {routine.attempt.hash: decoded(routine.attempt.raw)}
+    await ground.restarted().recover()
+    ground.node.mine()
+    settled = {each.intents[0].position: each for each in await ground.settle()}
+    assert ends(settled[OTHER]) == [State.CONFIRMED]
+    assert ends(settled[position()]) == [State.NONCE_LOST]
+
+
+async def test_settle__confirmed__is_watched_until_it_is_final(ground: Ground) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    ground.conclude(settled)
+    ground.node.take_back(intent.attempt.hash, None)
+    await ground.settle_over(2)
+    assert ground.states() == {"Repay": State.BROADCAST}
+    assert ground.node.raws == [intent.attempt.raw] * 2
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    ground.conclude(settled)
+    await ground.settle_over(1)
+    ground.node.skip(FINALITY_BLOCKS)
+    await ground.settle()
+    assert ground.journal.confirmed_intents(position().chain_id) == []
+    assert ground.manager.outcome_requests(ground.node.head) == []
+
+
+async def test_settle__lower_nonce_is_nobodys__a_no_op_fills_it(ground: Ground) -> None:
+    """Somebody else's transaction was taken back by a reorg and is lost."""
+    await ground.submit(prepared(REPAY, chain_nonce=1))
+    ground.node.nonces[ALICE.address] = 0
+    await ground.settle_over(4)
+    assert (0, b"") in [(tx.nonce, tx.call) for tx in ground.node.pool.values()]
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+
+
+amounts = st.integers(0, 10**14)
+
+
+@given(amounts, amounts, amounts, amounts, st.integers(0, 10**15))
+def test_replacement__any_fees__is_one_that_nodes_take_within_the_ceiling(
+    old_max: int, old_priority: int, market_max: int, market_priority: int, most: int
+) -> None:
+    old = Fees(max_fee_wei=Wei(old_max), priority_fee_wei=Wei(min(old_max, old_priority)))
+    market = Fees(
+        max_fee_wei=Wei(market_max), priority_fee_wei=Wei(min(market_max, market_priority))
+    )
+    ceiling = Ceiling(max_fee_wei=Wei(most), bound="max_fee_gwei")
+    try:
+        new = replacement(old=old, market=market, ceiling=ceiling)
+    except FeeCapReachedError:
+        assert most < max(-(-old_max * 110 // 100), old_max + 1)
+        return
+    assert replaces(new, old)
+    assert new.priority_fee_wei <= new.max_fee_wei <= most
+    assert 10 * new.max_fee_wei >= 11 * old.max_fee_wei
