@@ -121,3 +121,25 @@ async def test_daemon__dry_run_without_a_key__tells_what_the_guardian_would_do(
     (decision,) = ground.decisions()
     assert decision.kind == "Deleverage"
     assert decision.outcome == "dry run"
+
+
+async def test_daemon__guarded_position_falls__asks_the_node_at_most_twice_before_the_broadcast(
+    ground: Ground,
+) -> None:
+    one = ward(ground, health="1.30")
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("pass.done")
+        while not proxy.recording.heads:
+            await ground.pass_block(running)
+        await ground.pass_block(running)
+        # Positions, mandates and depths.
+        assert proxy.recording.reads_per_block() == 1
+        ground.chain.set_price("WETH", 2_150_00000000)
+        await running.said("transaction.sent", purpose="Deleverage")
+        assert proxy.recording.reads_per_block() == 2
+        await ground.until_concluded(running)
+    assert ground.health(one) >= target_of(one)
+    assert ground.flaws() == []
