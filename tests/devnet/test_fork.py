@@ -429,7 +429,7 @@ def test_examined__no_block_asked_for__is_the_newest(chain: LocalChain) -> None:
     ("key", "message"),
     [
         ("id", "keeper.toml:2: chain.id: the node answers for chain 31337, not 1 why: "),
-        ("market", ":14: markets.aave.pool_addresses_provider: there is no contract at 0x"),
+        ("market", ":18: markets.aave.pool_addresses_provider: there is no contract at 0x"),
         ("multicall", ": chain.multicall: there is no contract at 0x"),
         ("not a provider", "no PoolAddressesProvider answers there why: "),
     ],
