@@ -64,7 +64,11 @@ def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
     """Each configured address that must be a contract, by the path of its setting."""
     return {
         ("chain", "multicall"): settings.chain.multicall,
-        **({} if settings.quoter is None else {("chain", "quoter"): settings.quoter}),
+        **(
+            {("chain", "quoter"): settings.quoter}
+            if settings.quoter is not None and any("pool" in p.sources for p in settings.positions)
+            else {}
+        ),
         **{
             ("positions", index, "guardian"): position.guardian
             for index, position in enumerate(settings.positions)

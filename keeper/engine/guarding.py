@@ -28,6 +28,8 @@ log = structlog.get_logger()
 MAX_ROUTES = 12
 """Asked for each two tokens, the shortest first: about 15M gas of quotes."""
 
+NO_QUOTER = "no QuoterV2 is known on this chain to ask what it would cost: write [chain] quoter"
+
 Pair = tuple[Address, Address]
 """The token sold and the token bought."""
 
@@ -146,6 +148,8 @@ class Guarding:
         """What the mandate leaves of a position's options, source by source in the owner's order.
         `swaps_blocked` says why nothing may be swapped now, or is None."""
         charter, adapter = self.charter(position.id), self._markets[position.id.market].adapter
+        if self._quoter is None:
+            swaps_blocked = NO_QUOTER
         paid = guardian.payments(
             guard, charter, adapter.options(position), until=position.timestamp
         )

@@ -143,3 +143,14 @@ async def test_daemon__guarded_position_falls__asks_the_node_at_most_twice_befor
         await ground.until_concluded(running)
     assert ground.health(one) >= target_of(one)
     assert ground.flaws() == []
+
+
+async def test_daemon__no_quoter_on_an_unknown_chain__says_what_to_write(ground: Ground) -> None:
+    ward(ground)
+    del ground.settings["quoter"]
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+    assert "write [chain] quoter" in refused["reason"]
