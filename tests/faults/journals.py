@@ -29,3 +29,22 @@ def put_back(journal: Path, kept_at: Path) -> None:
         file.unlink()
     for file in kept_at.iterdir():
         shutil.copy2(file, journal.parent)
+
+
+NOBODYS = 10**9
+"""The id of an intent that does not exist."""
+
+
+def reserve(journal: Path, chain_id: int, signer: str, nonce: int) -> None:
+    """Take a signer's nonce for somebody else."""
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute(
+            "INSERT INTO nonce_slots (chain_id, signer, nonce, intent_id) VALUES (?, ?, ?, ?)",
+            (chain_id, signer, nonce, NOBODYS),
+        )
+
+
+def release(journal: Path) -> None:
+    """Give it back."""
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("DELETE FROM nonce_slots WHERE intent_id = ?", (NOBODYS,))

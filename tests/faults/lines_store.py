@@ -8,11 +8,12 @@ from tests.devnet.keeping.gates import Hold, carries, nth
 from tests.devnet.keeping.process import Keeper
 from tests.faults import sabotage
 from tests.faults.faulty import gated
-from tests.faults.journals import kept, locked, put_back
+from tests.faults.journals import kept, locked, put_back, release, reserve
 from tests.faults.registry import line
 from tests.faults.stage import Stage
 
 BLOCKS = 3
+FALL = 2_100_00000000
 NOT_MEANWHILE = "no byte leaves meanwhile; afterwards one repayment"
 NOTHING_MEANWHILE = f"{BLOCKS} blocks without a send; then "
 
@@ -45,7 +46,7 @@ async def _(stage: Stage) -> str:
 
 
 async def _writes_nothing(stage: Stage, running: Keeper) -> None:
-    stage.ground.chain.set_price("WETH", 2_100_00000000)
+    stage.ground.chain.set_price("WETH", FALL)
     for _ in range(BLOCKS):
         await stage.block(running)
     assert stage.broadcasts() == 0
@@ -59,11 +60,28 @@ async def _(stage: Stage) -> str:
     async with stage.daemon() as running:
         await stage.block(running)
         with locked(stage.ground.journal):
-            stage.ground.chain.set_price("WETH", 2_100_00000000)
+            stage.ground.chain.set_price("WETH", FALL)
             await running.said("pass.failed", block=stage.ground.block())
             assert stage.broadcasts() == 0
         await stage.settle(one, running)
     return "no send while locked; then " + stage.protected(one)
+
+
+@line("nonce-taken-in-the-journal", must="no byte leaves under it; free again, one repayment")
+async def _(stage: Stage) -> str:
+    """another process has reserved the signer's next nonce in the journal, behind the daemon's back"""
+    one = stage.ground.guard(health="1.30")
+    ground = stage.ground
+    async with stage.daemon() as running:
+        await stage.block(running)
+        reserve(ground.journal, ground.chain.chain_id, one.account.address, ground.nonce(one))
+        ground.chain.set_price("WETH", FALL)
+        for _ in range(BLOCKS):
+            await stage.block(running)
+        seen = stage.untouched(one)
+        release(ground.journal)
+        await stage.settle(one, running)
+    return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
 
 
 @line("database-last-commit-lost-in-the-mempool", must="the same nonces: at most one can be mined")
@@ -87,7 +105,7 @@ async def _forgotten(stage: Stage, *, mined: bool) -> str:
         kept(stage.ground.journal, copy)
         hold = Hold(nth(2, carries(SEND)), answer=True)
         stage.inject(gated(hold))
-        stage.ground.chain.set_price("WETH", 2_100_00000000)
+        stage.ground.chain.set_price("WETH", FALL)
         await hold.reached()
         await killed.kill()
     put_back(stage.ground.journal, copy)

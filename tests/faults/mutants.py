@@ -37,20 +37,29 @@ class Mutant:
     lines: tuple[str, ...]
 
 
+MANAGER = "keeper/chain/transactions/manager.py"
+BREAKERS = "keeper/chain/breakers.py"
 MUTANTS = (
     Mutant(
         name="no-durable-intent",
-        file="keeper/chain/transactions.py",
-        old="        await self._run(self._journal.record_intents, intents)\n",
+        file=MANAGER,
+        old="        await self._run(self._journal.record_attempts, signed)\n",
         new="",
         lines=("kill-9-after-send", "kill-9-between-two-sends"),
     ),
     Mutant(
         name="no-status-check",
-        file="keeper/chain/transactions.py",
+        file="keeper/chain/transactions/witness.py",
         old='succeeded=int(answer["status"], 16) == 1',
         new="succeeded=True",
         lines=("simulated-fine-reverts-on-chain", "approval-revoked"),
+    ),
+    Mutant(
+        name="unique-nonce-dropped",
+        file="keeper/storage/migrations/versions/0001_journal_and_price_history.py",
+        old="""        sa.UniqueConstraint("chain_id", "signer", "nonce", name="one_intent_per_nonce"),\n""",
+        new="",
+        lines=("nonce-taken-in-the-journal",),
     ),
     Mutant(
         name="reads-at-latest",
@@ -74,18 +83,85 @@ MUTANTS = (
         lines=("rpc-accepts-then-drops",),
     ),
     Mutant(
+        name="no-replacement",
+        file="keeper/chain/transactions/remedies.py",
+        old="REPLACE_AFTER_BLOCKS = 2\n",
+        new="REPLACE_AFTER_BLOCKS = 2_000\n",
+        lines=("stuck-transaction",),
+    ),
+    Mutant(
+        name="refused-price-not-raised",
+        file=MANAGER,
+        old="            self._underpriced.add(intent.key)\n",
+        new="            pass\n",
+        lines=("error-text-geth-replacement-transaction-underpriced",),
+    ),
+    Mutant(
+        name="lost-bytes-not-sent-again",
+        file=MANAGER,
+        old="                            resent.append(intent)\n",
+        new="                            pass\n",
+        lines=("mempool-emptied",),
+    ),
+    Mutant(
+        name="step-sent-without-the-one-before",
+        file=MANAGER,
+        old="                        if not self._lacks_a_step(intent):\n",
+        new="                        if True:\n",
+        lines=("nonce-used-from-outside-before-the-send",),
+    ),
+    Mutant(
         name="deadline-ignored",
-        file="keeper/chain/transactions.py",
-        old="return head.number > intent.deadline_block and not queued_behind",
-        new="return False",
+        file=MANAGER,
+        old="            if head.number > intent.deadline_block\n",
+        new="            if False\n",
         lines=("deadline-passed-before-the-send",),
     ),
     Mutant(
+        name="recovery-of-the-healthy",
+        file=MANAGER,
+        old="            or ((stake := stakes(intent.position)) is not None and stake.healthy)\n",
+        new="",
+        lines=("cancel-that-wins",),
+    ),
+    Mutant(
         name="depth-ignored",
-        file="keeper/chain/transactions.py",
-        old="if head.number - receipt.block_number + 1 < self._confirmations:",
-        new="if False:",
+        file=MANAGER,
+        old="            if _depth(receipt, head) < self._confirmations:\n",
+        new="            if False:\n",
         lines=("confirmations-not-reached",),
+    ),
+    Mutant(
+        name="kill-file-not-checked",
+        file=BREAKERS,
+        old="        return killed(limits.kill_file)\n",
+        new="        return None\n",
+        lines=("kill-file-before-the-signature",),
+    ),
+    Mutant(
+        name="breaker-refilled-at-restart",
+        file=BREAKERS,
+        old="        now, limits = self._now(), self._settings\n",
+        new="""        now, limits = self._now(), self._settings
+        self._begun = getattr(self, "_begun", now)
+        if self._begun == now:
+            return None
+""",
+        lines=("signer-rate-limit",),
+    ),
+    Mutant(
+        name="minority-believed",
+        file="keeper/policy/agreement.py",
+        old="    if contradict == 0:\n",
+        new="    if True:\n",
+        lines=("byzantine-price", "disagreement-without-majority"),
+    ),
+    Mutant(
+        name="another-chain-asked",
+        file="keeper/chain/pool.py",
+        old="        if found != self._chain_id:\n",
+        new="        if False:\n",
+        lines=("wrong-chain-id-after-fail-over",),
     ),
     Mutant(
         name="recursion-unlimited",
@@ -95,17 +171,10 @@ MUTANTS = (
         lines=("json-nested",),
     ),
     Mutant(
-        name="lost-bytes-not-sent-again",
-        file="keeper/chain/transactions.py",
-        old="        await self._send_in_order([i for i in missing if i.key not in useless])\n",
-        new="",
-        lines=("mempool-emptied",),
-    ),
-    Mutant(
         name="poll-never-believed",
         file="keeper/chain/heads.py",
-        old="                self._believe(await self.current())\n",
-        new="                self._polled = await self.current()\n",
+        old="                self._believe(",
+        new="                _ = (",
         lines=("websocket-half-open",),
     ),
 )
