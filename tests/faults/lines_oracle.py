@@ -1,9 +1,13 @@
 """What the protocol's price feed says, and what the chain's sequencer was."""
 
+from keeper.devnet.artifacts import Artifacts, Contract
+from keeper.devnet.toolchain import install
+from tests.devnet.support import create
 from tests.faults.registry import line
 from tests.faults.stage import Stage
 
-FALL = 2_100_00000000
+FALL, DEEPER = 2_100_00000000, 1_750_00000000
+GRACE_S = 3600
 DAY_S = 24 * 3600
 BLOCKS = 3
 
@@ -61,3 +65,39 @@ async def _(stage: Stage) -> str:
         chain.set_price("WETH", FALL)
         await stage.settle(one, running)
     return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
+
+
+@line("sequencer-down-then-grace", must="what the pool allows is done: a repayment in each")
+async def _(stage: Stage) -> str:
+    """the rollup's sequencer is down, then up within its grace period; a position falls in both"""
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    admin = chain.account("deployer").address
+    sequencer = _sequencer(stage)
+    async with stage.daemon() as running:
+        await stage.block(running)
+        chain.transact(admin, sequencer, "setAnswer", True, 0)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+        chain.transact(admin, sequencer, "setAnswer", False, chain.timestamp())
+        chain.set_price("WETH", DEEPER)
+        await stage.settle(one, running, executions=2)
+    return stage.protected(one, executions=2)
+
+
+def _sequencer(stage: Stage) -> Contract:
+    """Let the pool watch over a sequencer, as on a rollup."""
+    chain = stage.ground.chain
+    admin, provider = (
+        chain.account("deployer").address,
+        chain.contracts.aave.pool_addresses_provider,
+    )
+    artifacts = Artifacts(node_modules=install(lambda _: None).node_modules)
+    sequencer = create(chain, artifacts.aave("mocks/oracle/SequencerOracle"), admin)
+    sentinel = create(
+        chain,
+        artifacts.aave("protocol/configuration/PriceOracleSentinel"),
+        *(provider.address, sequencer.address, GRACE_S),
+    )
+    chain.transact(admin, provider, "setPriceOracleSentinel", sentinel.address)
+    return sequencer
