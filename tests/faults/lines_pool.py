@@ -11,6 +11,7 @@ from tests.faults.faulty import (
     down,
     only,
     result,
+    slow,
     status,
     swallowed,
 )
@@ -23,6 +24,8 @@ FALL = 2_100_00000000
 BEHIND = 50
 BLOCKS = 4
 RECEIPT = "eth_getTransactionReceipt"
+LATER = only(POLL, slow(0.1))
+"""Shows its heads late, so that the endpoint before it is the one that is read."""
 ONCE = "the others are followed: one repayment"
 
 
@@ -137,8 +140,8 @@ async def _(stage: Stage) -> str:
 
 
 async def _lied_to(stage: Stage, one: Guarded, lie: Fault) -> str:
-    await stage.endpoint("second")
-    await stage.endpoint("third")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
     stage.inject(lie)
     async with stage.daemon() as running:
         for _ in range(BLOCKS):
@@ -157,8 +160,8 @@ async def _(stage: Stage) -> str:
     """the first of three endpoints shows every call the price from before a fall"""
     one = stage.ground.guard(health="1.30")
     chain = stage.ground.chain
-    await stage.endpoint("second")
-    await stage.endpoint("third")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
     stage.inject(believing(with_price_as_now(chain, "WETH")))
     async with stage.daemon() as running:
         await stage.block(running)
@@ -176,15 +179,15 @@ async def _(stage: Stage) -> str:
     """the second of two endpoints still shows the price from before a fall"""
     one = stage.ground.guard(health="1.30")
     chain = stage.ground.chain
-    second = await stage.endpoint("second")
+    second = await stage.endpoint("second", LATER)
     async with stage.daemon() as running:
         await stage.block(running)
-        faults(second, believing(with_price_as_now(chain, "WETH")))
+        faults(second, LATER, believing(with_price_as_now(chain, "WETH")))
         chain.set_price("WETH", FALL)
         for _ in range(BLOCKS):
             await stage.block(running)
         seen = stage.untouched(one)
-        faults(second)
+        faults(second, LATER)
         await stage.settle(one, running)
     return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
 
@@ -193,8 +196,8 @@ async def _(stage: Stage) -> str:
 async def _(stage: Stage) -> str:
     """the first of three endpoints says of everything mined that it reverted"""
     one = stage.ground.guard()
-    await stage.endpoint("second")
-    await stage.endpoint("third")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
     stage.inject(result(RECEIPT, lambda _, true: true and {**true, "status": "0x0"}))
     async with stage.daemon() as running:
         await stage.settle(one, running)
@@ -211,8 +214,8 @@ async def _(stage: Stage) -> str:
 async def _(stage: Stage) -> str:
     """the first of three endpoints shows receipts of what waits in full blocks' mempool"""
     one = stage.ground.guard()
-    await stage.endpoint("second")
-    await stage.endpoint("third")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
     stage.inject(result(RECEIPT, lambda asked, true: true or made_up(stage, asked["params"][0])))
     async with stage.daemon() as running:
         await stage.sent(one, running)
