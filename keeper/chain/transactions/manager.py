@@ -30,9 +30,9 @@ from keeper.chain.transactions.seams import (
     BeforeSigning,
     GasLeft,
     IntentJournal,
-    NonceVotes,
     RunOnStore,
     Stake,
+    Votes,
     nothing_against,
     without_limit,
 )
@@ -85,7 +85,7 @@ class TransactionManager:
         before_signing: BeforeSigning = nothing_against,
         gas_left: GasLeft = without_limit,
         notifier: Notifier | None = None,
-        votes: NonceVotes | None = None,
+        votes: Votes | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._rpc = rpc
@@ -219,7 +219,7 @@ class TransactionManager:
         settled = []
         for decision_id, intents in self._open.items():
             ends = [self._ended(intent, known, head, lost=intent.key in lost) for intent in intents]
-            if None in ends:
+            if None in ends or not await self._vouched_for(known, intents):
                 continue
             settled.append(
                 Settled(
@@ -233,6 +233,13 @@ class TransactionManager:
                 )
             )
         return settled
+
+    async def _vouched_for(self, known: Known, intents: Sequence[Intent]) -> bool:
+        """Whether the other endpoints bear out the receipts that are to end a plan."""
+        receipts = [mined[1] for intent in intents if (mined := known.mined(intent)) is not None]
+        if self._votes is None:
+            return True
+        return all([await self._votes.is_mined(receipt) for receipt in receipts])
 
     def close(self, settled: Settled) -> None:
         """The plan is over; its position may be planned for."""

@@ -91,9 +91,13 @@ class Stake:
     """The most that protecting it is worth in gas; None where that is not known."""
 
 
-class NonceVotes(Protocol):
+class Votes(Protocol):
     """Asks every endpoint: one that lies or lags must not end an intent."""
 
     async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
         """Whether, at that block, a majority of those that answer counts the nonce as used."""
+        ...
+
+    async def is_mined(self, receipt: MinedReceipt) -> bool:
+        """Whether, of those that have its block, more have it so than otherwise."""
         ...
