@@ -21,7 +21,7 @@ from keeper.chain.pool import Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request, RpcError
 from keeper.chain.sending import Broadcaster
 from keeper.chain.signer import Signer
 from keeper.chain.transactions.manager import TransactionManager
@@ -296,17 +296,30 @@ class Daemon:
         tell_of_endpoints(notifier, standings)
         tallies, chain_id = self._store.tallies, self._chain_id
         metrics.transactions(await self._store.run(tallies.by_state, chain_id))
-        balances_wei: dict[Address, int] = {}
         for signer in self._signers:
             spent_wei = await self._store.run(
                 tallies.spent_wei_since, chain_id, signer, self._now - DAY_S
             )
             metrics.spent(signer, spent_wei)
-            head = await self._heads.current()
-            answer = await self._rpc.read("eth_getBalance", signer, {"blockHash": head.hash})
-            balances_wei[signer] = int(answer, 16)
-            metrics.balance(signer, balances_wei[signer])
+        balances_wei = await self._balances_wei()
+        for signer, balance_wei in balances_wei.items():
+            metrics.balance(signer, balance_wei)
         tell_of_gas(notifier, balances_wei, min_wei=self._min_gas_wei)
+
+    async def _balances_wei(self) -> dict[Address, int]:
+        """Of each signer at the newest head; one that the node does not tell is left out."""
+        signers = list(self._signers)
+        if not signers:
+            return {}
+        block = {"blockHash": (await self._heads.current()).hash}
+        answers = await self._rpc.batch(
+            [Request(method="eth_getBalance", params=(signer, block)) for signer in signers]
+        )
+        return {
+            signer: int(answer, 16)
+            for signer, answer in zip(signers, answers, strict=True)
+            if isinstance(answer, str)
+        }
 
     async def _reconcile(self) -> None:
         await self._transactions.reconcile(await self._heads.current())
