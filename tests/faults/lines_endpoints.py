@@ -64,7 +64,7 @@ for name, fault, said in (
         "JSON-RPC error -32005 to everything",
     ),
 ):
-    line(name, fault=said, must=MEANWHILE, quick=name != "json-wrong-id")(outage(fault))
+    line(name, fault=said, must=MEANWHILE)(outage(fault))
 line("slow-30-s", fault="every answer takes 30 s", must=MEANWHILE, quick=False)(
     outage(slow(SLOW_S), 2)
 )

@@ -149,7 +149,6 @@ for each in WANTS_MORE:
         each.name,
         fault=f'the node says "{each.says}" to the first price',
         must="a higher price at the same nonce: one repayment",
-        quick=False,
     )(dear(each))
 for each in NOT_NOW:
     line(

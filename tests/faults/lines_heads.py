@@ -41,7 +41,11 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("websocket-1000-heads-queued", must="the decision is made on the newest head: one repayment")
+@line(
+    "websocket-1000-heads-queued",
+    must="the decision is made on the newest head: one repayment",
+    quick=False,
+)
 async def _(stage: Stage) -> str:
     """the process is stopped while 1,000 heads are announced, the last with a fallen price"""
     one = stage.ground.guard(health="1.30")

@@ -103,7 +103,6 @@ async def _(stage: Stage) -> str:
 @line(
     "wrong-chain-id-after-fail-over",
     must="nothing is ever sent to it; one repayment by the first",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the first endpoint dies, and the second has meanwhile become another chain's"""
@@ -123,14 +122,14 @@ async def _(stage: Stage) -> str:
     return f"{seen} meanwhile; then " + stage.protected(one)
 
 
-@line("byzantine-price", must="two of three say otherwise: nothing is sent", quick=False)
+@line("byzantine-price", must="two of three say otherwise: nothing is sent")
 async def _(stage: Stage) -> str:
     """the first of three endpoints shows every call a fallen price"""
     one = stage.ground.guard(health="1.30")
     return await _lied_to(stage, one, believing(with_price(stage.ground.chain, "WETH", FALL)))
 
 
-@line("byzantine-health", must="two of three say otherwise: nothing is sent", quick=False)
+@line("byzantine-health", must="two of three say otherwise: nothing is sent")
 async def _(stage: Stage) -> str:
     """the first of three endpoints shows every call a higher debt of the account"""
     one = stage.ground.guard(health="1.30")
@@ -153,9 +152,7 @@ async def _lied_to(stage: Stage, one: Guarded, lie: Fault) -> str:
     return f"{seen} for a lie; then " + stage.protected(one)
 
 
-@line(
-    "byzantine-hides-a-danger", must="what the others see is acted upon: one repayment", quick=False
-)
+@line("byzantine-hides-a-danger", must="what the others see is acted upon: one repayment")
 async def _(stage: Stage) -> str:
     """the first of three endpoints shows every call the price from before a fall"""
     one = stage.ground.guard(health="1.30")
@@ -173,7 +170,6 @@ async def _(stage: Stage) -> str:
 @line(
     "disagreement-without-majority",
     must="nothing is sent while they disagree; then one repayment",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the second of two endpoints still shows the price from before a fall"""
@@ -209,7 +205,6 @@ async def _(stage: Stage) -> str:
 @line(
     "byzantine-receipt-of-success",
     must="not booked as done: nothing was mined; then one repayment",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the first of three endpoints shows receipts of what waits in full blocks' mempool"""
@@ -229,7 +224,6 @@ async def _(stage: Stage) -> str:
 @line(
     "one-sender-swallows",
     must="every endpoint that sends has the bytes: one repayment",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the first of two endpoints says OK to transactions and never passes them on"""

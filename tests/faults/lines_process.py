@@ -40,7 +40,11 @@ async def _jumped(stage: Stage, shift_s: float) -> str:
     return stage.protected(one)
 
 
-@line("event-loop-blocked-5-s", must="what fell meanwhile is protected right after: one repayment")
+@line(
+    "event-loop-blocked-5-s",
+    must="what fell meanwhile is protected right after: one repayment",
+    quick=False,
+)
 async def _(stage: Stage) -> str:
     """the event loop stands still for 5 s while a position falls"""
     one = stage.ground.guard(health="1.30")
@@ -103,9 +107,7 @@ async def _(stage: Stage) -> str:
     return "exit code 0; " + stage.protected(one)
 
 
-@line(
-    "two-daemons-one-signer", must="the second refuses to start, whatever its journal", quick=False
-)
+@line("two-daemons-one-signer", must="the second refuses to start, whatever its journal")
 async def _(stage: Stage) -> str:
     """a second daemon, with a journal of its own, is started for the same signer"""
     one = stage.ground.guard(health="1.30")

@@ -59,7 +59,7 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("nonce-used-from-outside-before-the-send", must=ONCE, quick=False)
+@line("nonce-used-from-outside-before-the-send", must=ONCE)
 async def _(stage: Stage) -> str:
     """the owner's own transaction takes the nonce between signing and sending"""
     one = stage.ground.guard()
@@ -115,7 +115,6 @@ async def _(stage: Stage) -> str:
 @line(
     "stuck-transaction",
     must=f"replaced within {REPLACED_WITHIN_BLOCKS} blocks, both caps at least 12.5 % higher",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """blocks are full of transactions that pay more"""
@@ -137,7 +136,7 @@ async def _(stage: Stage) -> str:
     return f"replaced from {raised}; " + stage.protected(one)
 
 
-@line("nothing-mined-for-30-blocks", must="the same nonces all along; " + ONCE)
+@line("nothing-mined-for-30-blocks", must="the same nonces all along; " + ONCE, quick=False)
 async def _(stage: Stage) -> str:
     """for 30 blocks whatever is bid is too little: blocks are full"""
     stage.no_deadline()
@@ -154,7 +153,7 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("base-fee-times-10-within-20-blocks", must="bids follow; " + ONCE, quick=False)
+@line("base-fee-times-10-within-20-blocks", must="bids follow; " + ONCE)
 async def _(stage: Stage) -> str:
     """the base fee rises by the protocol's most, to ten times its height; blocks are full at first"""
     stage.no_deadline()
@@ -249,7 +248,6 @@ async def _reorged(stage: Stage, *, depth: int, confirmations: int) -> str:
 @line(
     "cancel-that-loses-its-race",
     must="the original is booked, the no-op is not; nothing open",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the position recovers, the no-op never reaches the miners and the original is mined"""
@@ -271,7 +269,6 @@ async def _(stage: Stage) -> str:
 @line(
     "cancel-that-wins",
     must="no repayment: the position recovered before anything was mined",
-    quick=False,
 )
 async def _(stage: Stage) -> str:
     """the position recovers while its transactions are stuck"""

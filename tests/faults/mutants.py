@@ -157,6 +157,20 @@ MUTANTS = (
         lines=("byzantine-price", "disagreement-without-majority"),
     ),
     Mutant(
+        name="receipt-of-one-believed",
+        file=MANAGER,
+        old=" or not await self._vouched_for(known, intents):\n",
+        new=":\n",
+        lines=("byzantine-receipt-of-failure", "byzantine-receipt-of-success"),
+    ),
+    Mutant(
+        name="signer-not-owned",
+        file="keeper/storage/ownership.py",
+        old="                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        new="                pass\n",
+        lines=("two-daemons-one-signer",),
+    ),
+    Mutant(
         name="another-chain-asked",
         file="keeper/chain/pool.py",
         old="        if found != self._chain_id:\n",
