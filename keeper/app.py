@@ -21,9 +21,10 @@ from keeper.chain.pool import Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
 from keeper.chain.sending import Broadcaster
 from keeper.chain.signer import Signer
+from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.chain.transactions.votes import PoolVotes
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
@@ -158,6 +159,7 @@ class Daemon:
             forgiven=forgiven_reverts(settings),
             now=lambda: self._now,
         )
+        self._accounts = SignerAccounts(signers)
         self._transactions = TransactionManager(
             rpc=rpc,
             chain_id=chain.chain_id,
@@ -191,6 +193,7 @@ class Daemon:
                 pool=rpc, multicall=chain.multicall, notifier=attendance.notifications
             ),
             transactions=self._transactions,
+            accounts=self._accounts,
             guarding=Guarding(
                 watched=watched,
                 markets={market.name: market for market in markets},
@@ -281,7 +284,8 @@ class Daemon:
             )
             return True
 
-    # Neither holds up a pass: they read at their own pace, and take over what they read at once.
+    # None holds up a pass: what these two read, they read at their own pace and take over at once;
+    # what the others look at was read by the last pass.
 
     async def _refresh(self) -> None:
         await self._engine.refresh(await self._heads.current())
@@ -301,28 +305,15 @@ class Daemon:
                 tallies.spent_wei_since, chain_id, signer, self._now - DAY_S
             )
             metrics.spent(signer, spent_wei)
-        balances_wei = await self._balances_wei()
+        balances_wei = self._accounts.balances_wei
         for signer, balance_wei in balances_wei.items():
             metrics.balance(signer, balance_wei)
         tell_of_gas(notifier, balances_wei, min_wei=self._min_gas_wei)
 
-    async def _balances_wei(self) -> dict[Address, int]:
-        """Of each signer at the newest head; one that the node does not tell is left out."""
-        signers = list(self._signers)
-        if not signers:
-            return {}
-        block = {"blockHash": (await self._heads.current()).hash}
-        answers = await self._rpc.batch(
-            [Request(method="eth_getBalance", params=(signer, block)) for signer in signers]
-        )
-        return {
-            signer: int(answer, 16)
-            for signer, answer in zip(signers, answers, strict=True)
-            if isinstance(answer, str)
-        }
-
     async def _reconcile(self) -> None:
-        await self._transactions.reconcile(await self._heads.current())
+        await self._accounts.reconcile(
+            self._chain_id, last_nonce=self._store.journal.last_nonce, run=self._store.run
+        )
 
 
 async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -> Any:

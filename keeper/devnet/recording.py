@@ -13,7 +13,6 @@ from eth_utils.crypto import keccak
 Json = dict[str, Any]
 SEND = "eth_sendRawTransaction"
 POLL = "eth_getBlockByNumber"
-ACCOUNTS = ("eth_getBalance", "eth_getTransactionCount")
 CHAIN = "eth_chainId"
 """Rides along wherever the node is asked."""
 
@@ -30,9 +29,8 @@ class Post:
 
     @property
     def asks(self) -> bool:
-        """Whether it asks the node for more than its newest head, or what housekeeping asks once in
-        a while of the signers' accounts."""
-        return not {SEND, POLL, CHAIN, *ACCOUNTS}.issuperset(self.methods)
+        """Whether it asks the node for more than its newest head."""
+        return not {SEND, POLL, CHAIN}.issuperset(self.methods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.settings import FeeSettings
+from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import Settled, TransactionManager
 from keeper.chain.transactions.seams import Stake
 from keeper.engine.calibrator import Calibrator
@@ -81,6 +82,7 @@ class Engine:
         preparer: Preparer,
         witnesses: Witnesses,
         transactions: TransactionManager,
+        accounts: SignerAccounts,
         guarding: Guarding,
         store: Store,
         fees: FeeSettings,
@@ -101,6 +103,7 @@ class Engine:
         self._preparer = preparer
         self._witnesses = witnesses
         self._transactions = transactions
+        self._accounts = accounts
         self._store = store
         self._live = live
         self._quarantine = quarantine
@@ -203,7 +206,8 @@ class Engine:
 
     async def _read(self, head: Head) -> tuple[Snapshot, list[Any]]:
         markets = list(self._markets.values())
-        values, receipts = await self._reader.read(
+        outcomes = self._transactions.outcome_requests(head)
+        values, answers = await self._reader.read(
             [
                 *(market.reading(head) for market in markets),
                 self._prices.latest(),
@@ -211,8 +215,9 @@ class Engine:
                 *self._guarding.readings(),
             ],
             at=head.hash,
-            beside=self._transactions.outcome_requests(head),
+            beside=[*outcomes, *self._accounts.requests(head)],
         )
+        self._accounts.take(answers[len(outcomes) :])
         market_values, (new_rounds, paid, *guarded) = values[: len(markets)], values[len(markets) :]
         self._changed = [
             market
@@ -234,7 +239,7 @@ class Engine:
             self._markets[name].remember(market_snapshot)
         self._outcomes.keep(snapshot)
         await self._guarding.take(guarded, snapshot, self._reader, head)
-        return snapshot, receipts
+        return snapshot, answers[: len(outcomes)]
 
     # -- receipt → re-read → result --------------------------------------------------------------
 

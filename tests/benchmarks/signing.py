@@ -23,6 +23,7 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
+from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
@@ -146,6 +147,7 @@ class Ours:
                 journal=store.journal,
                 run=store.run,
             ),
+            accounts=SignerAccounts([self.town.endangered.address]),
             guarding=Guarding(),
             store=store,
             fees=FEES,

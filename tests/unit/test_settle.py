@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from keeper.chain.rpc import RpcError
 from keeper.chain.transactions.patience import LOOKS_TO_LOSE
@@ -298,42 +297,3 @@ async def test_recover__without_the_key__sends_nothing_but_follows_what_was_sent
     await ground.manager.recover()
     assert await ground.settle() == []
     assert len(ground.node.raws) == 2
-
-
-# -- journal and chain ---------------------------------------------------------------------------
-
-
-async def test_reconcile__our_own_transactions__are_explained(ground: Ground) -> None:
-    await ground.manager.reconcile(ground.node.head)
-    await ground.submit()
-    ground.node.mine()
-    with capture_logs() as logs:
-        await ground.manager.reconcile(ground.node.head)
-    assert logs == []
-
-
-@pytest.mark.parametrize("own", [0, 2])
-async def test_reconcile__transactions_of_others__are_counted(ground: Ground, own: int) -> None:
-    await ground.manager.reconcile(ground.node.head)
-    if own:
-        await ground.submit()
-        ground.node.mine()
-    ground.node.nonces[ALICE.address] = own + 3
-    with capture_logs() as logs:
-        await ground.manager.reconcile(ground.node.head)
-        await ground.manager.reconcile(ground.node.head)
-    (said,) = logs
-    assert said["event"] == "reconcile.foreign_transactions"
-    assert (said["signer"], said["count"]) == (ALICE.address, 3)
-
-
-async def test_reconcile__node_refuses__is_said(ground: Ground) -> None:
-    del ground.node.rpc.answers["eth_getTransactionCount"]
-    with capture_logs() as logs:
-        await ground.manager.reconcile(ground.node.head)
-    assert {line["event"] for line in logs} == {"reconcile.unanswered"}
-
-
-async def test_reconcile__no_signers_as_in_a_dry_run__asks_for_nothing(ground: Ground) -> None:
-    await ground.restarted(signers=()).reconcile(ground.node.head)
-    assert ground.node.rpc.posts == []

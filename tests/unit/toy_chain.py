@@ -16,6 +16,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
 from keeper.chain.settings import MULTICALL3, FeeSettings
+from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.engine import MARGIN_S, Engine
@@ -322,6 +323,7 @@ class Ground:
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
             witnesses=Witnesses(pool=self.pool, multicall=MULTICALL3, notifier=self.notifier),
             transactions=self.transactions,
+            accounts=SignerAccounts(self.signers if self.live else ()),
             guarding=Guarding(),
             store=self.store,
             fees=fees,

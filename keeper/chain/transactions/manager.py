@@ -18,7 +18,7 @@ import structlog
 
 from keeper.chain.fees import Fees
 from keeper.chain.prepare import Prepared
-from keeper.chain.rpc import JsonRpc, Request, RpcError, retry_reads
+from keeper.chain.rpc import JsonRpc, Request, RpcError
 from keeper.chain.sending import Broadcaster, SendOutcome
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
@@ -88,7 +88,6 @@ class TransactionManager:
         votes: Votes | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._rpc = rpc
         self._chain_id = chain_id
         self._signers = signers
         self._fees = fees
@@ -105,7 +104,6 @@ class TransactionManager:
         self._open: dict[int, list[Intent]] = {}
         self._closing: dict[int, list[Intent]] = {}
         self._confirmed: dict[str, Intent] = {}
-        self._nonces: dict[Address, int] = {}
         self._known = NOTHING
         self._witness: Witness | None = None
         self._written: dict[str, MinedReceipt] = {}
@@ -130,30 +128,6 @@ class TransactionManager:
                 log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
         confirmed = await self._run(self._journal.confirmed_intents, self._chain_id)
         self._confirmed = {intent.key: intent for intent in confirmed}
-
-    @retry_reads
-    async def reconcile(self, head: Head) -> None:
-        """Hold the journal against the chain: every signer's nonce must be explained by what is
-        open here and what the journal says was mined."""
-        signers = list(self._signers)
-        if not signers:
-            return
-        answers = await self._rpc.batch(
-            [
-                Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
-                for signer in signers
-            ]
-        )
-        for signer, answer in zip(signers, answers, strict=True):
-            if isinstance(answer, RpcError):
-                log.warning("reconcile.unanswered", signer=signer, reason=str(answer))
-                continue
-            nonce = int(answer, 16)
-            last = await self._run(self._journal.last_nonce, self._chain_id, signer)
-            explained = max(self._nonces.get(signer, nonce), 0 if last is None else last + 1)
-            if nonce > explained:
-                log.error("reconcile.foreign_transactions", signer=signer, count=nonce - explained)
-            self._nonces[signer] = nonce
 
     def busy(self, position: PositionId, urgency: Urgency = Urgency.ROUTINE) -> bool:
         """Whether nothing may be planned for the position: its account's wallet serves one plan at a

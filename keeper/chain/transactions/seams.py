@@ -29,7 +29,12 @@ class IntentJournal(Protocol):
         self, chain_id: int, signer: Address, from_nonce: int
     ) -> Sequence[Intent]: ...
     def next_step(self, episode: int) -> int: ...
-    def last_nonce(self, chain_id: int, signer: Address) -> int | None: ...
+
+
+class LastNonce(Protocol):
+    """The highest nonce that was ever signed for; None if none was."""
+
+    def __call__(self, chain_id: int, signer: Address, /) -> int | None: ...
 
 
 class RunOnStore(Protocol):

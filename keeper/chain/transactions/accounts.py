@@ -1,0 +1,60 @@
+"""The signers' own accounts at the newest head: asked for beside each pass's reads, so that
+looking after them costs no round trip."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+
+from keeper.chain.rpc import Request, RpcError
+from keeper.chain.transactions.seams import LastNonce, RunOnStore
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head
+
+log = structlog.get_logger()
+
+
+class SignerAccounts:
+    """Nonces and balances. What a node does not tell is missing until a later head tells it."""
+
+    def __init__(self, signers: Iterable[Address] = ()) -> None:
+        self._signers = tuple(signers)
+        self._nonces: dict[Address, int] = {}
+        self._reconciled: dict[Address, int] = {}
+        self.balances_wei: dict[Address, Wei] = {}
+
+    def requests(self, head: Head) -> list[Request]:
+        """To ride along with the reads of a pass; the answers go to `take`."""
+        return [
+            Request(method=method, params=(signer, {"blockHash": head.hash}))
+            for signer in self._signers
+            for method in ("eth_getTransactionCount", "eth_getBalance")
+        ]
+
+    def take(self, answers: Sequence[Any | RpcError]) -> None:
+        """What the node says of them."""
+        pairs = list(zip(self._signers, answers[::2], answers[1::2], strict=True))
+        self._nonces = {s: n for s, nonce, _ in pairs if (n := _number(nonce)) is not None}
+        self.balances_wei = {s: Wei(n) for s, _, wei in pairs if (n := _number(wei)) is not None}
+
+    async def reconcile(self, chain_id: int, *, last_nonce: LastNonce, run: RunOnStore) -> None:
+        """Hold the journal against the chain: every nonce used since the last call must be one that
+        the journal knows to be signed for."""
+        for signer in self._signers:
+            nonce = self._nonces.get(signer)
+            if nonce is None:
+                log.warning("reconcile.unanswered", signer=signer)
+                continue
+            last = await run(last_nonce, chain_id, signer)
+            explained = max(self._reconciled.get(signer, nonce), 0 if last is None else last + 1)
+            if nonce > explained:
+                log.error("reconcile.foreign_transactions", signer=signer, count=nonce - explained)
+            self._reconciled[signer] = nonce
+
+
+def _number(answer: Any) -> int | None:
+    """None for an error, and for what no node should say."""
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):
+        return None
