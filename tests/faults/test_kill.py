@@ -1,10 +1,6 @@
 """SIGKILL at every point of an action: exactly one execution, judged by the chain's events."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +10,7 @@ from keeper.devnet.views import Repaid
 from tests.devnet.keeping.gates import Hold, Pass, carries, nth
 from tests.devnet.keeping.ground import DEADLINE_BLOCKS, Ground, Guarded, target_of
 from tests.devnet.keeping.process import Keeper
+from tests.faults.journals import locked
 
 SIMULATION = "eth_simulateV1"
 RECEIPT = "eth_getTransactionReceipt"
@@ -218,15 +215,6 @@ async def test_kill__result_written_and_nothing_after_it__forecast_does_not_act_
 def states(ground: Ground) -> tuple[str, ...]:
     """Of the journal's intents, in the order of their nonces."""
     return tuple(ground.query("SELECT state FROM intents ORDER BY id"))
-
-
-@contextmanager
-def locked(journal: Path) -> Iterator[None]:
-    """Nobody else can write to the journal meanwhile."""
-    with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 def assert_protected_once(ground: Ground, one: Guarded, keeper: Keeper) -> None:
