@@ -86,7 +86,9 @@ class Breakers:
         chain_id, signer = request.chain_id, request.signer
         most_wei, replaces = request.most_wei, request.replaces
         signed = await self._run(self._tallies.signed_since, chain_id, signer, now - HOUR_S)
+        signed += len(request.beside)
         spent = await self._run(self._tallies.spent_wei_since, chain_id, signer, now - DAY_S)
+        spent += sum(each.most_wei for each in request.beside)
         if not replaces and signed >= limits.max_transactions_per_hour:
             reason = f"{signed} transactions within the hour: max_transactions_per_hour is reached"
             self._alert(RATE, signer, reason)

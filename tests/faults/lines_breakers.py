@@ -87,7 +87,7 @@ def _failed(stage: Stage) -> int:
 async def _(stage: Stage) -> str:
     """a second fall within the hour needs more transactions than the signer may make"""
     one = stage.ground.guard(health="1.30")
-    stage.ground.environ["KEEPER_BREAKERS__MAX_TRANSACTIONS_PER_HOUR"] = "2"
+    stage.ground.environ["KEEPER_BREAKERS__MAX_TRANSACTIONS_PER_HOUR"] = "3"
     pager = await stage.pager()
     chain = stage.ground.chain
     async with stage.daemon() as killed:

@@ -11,7 +11,7 @@ HUGE_BYTES = 32 * 2**20
 SLOW_S = 30.0
 
 
-def outage(fault: Fault, requests: int = 4) -> Play:
+def outage(fault: Fault, requests: int = 2) -> Play:
     """For the time of a few requests."""
 
     async def play(stage: Stage) -> str:
@@ -66,7 +66,7 @@ for name, fault, said in (
 ):
     line(name, fault=said, must=MEANWHILE)(outage(fault))
 line("slow-30-s", fault="every answer takes 30 s", must=MEANWHILE, quick=False)(
-    outage(slow(SLOW_S), 2)
+    outage(slow(SLOW_S), 1)
 )
 
 

@@ -593,14 +593,19 @@ class TransactionManager:
         taken_from: Any,
         head: Head,
     ) -> list[tuple[Intent, Attempt]]:
-        signed = []
+        signed: list[tuple[Intent, Attempt]] = []
         for intent, gas_limit in zip(intents, prepared.gas_limits, strict=True):
             fees = prepared.fees
             if intent.nonce in taken_from:
                 old = remedies.fees_of(taken_from[intent.nonce].attempt)
                 fees = remedies.over(old, prepared.fees)
             attempt = await self._pen.call(
-                intent, gas_limit=gas_limit, fees=fees, urgency=intent.urgency, head=head
+                intent,
+                gas_limit=gas_limit,
+                fees=fees,
+                urgency=intent.urgency,
+                head=head,
+                beside=tuple(each for _, each in signed),
             )
             signed.append((intent, attempt))
         return signed

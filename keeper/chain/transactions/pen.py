@@ -31,11 +31,26 @@ class Pen:
         self._ask = before_signing
 
     async def call(
-        self, intent: Intent, *, gas_limit: int, fees: Fees, urgency: Urgency, head: Head
+        self,
+        intent: Intent,
+        *,
+        gas_limit: int,
+        fees: Fees,
+        urgency: Urgency,
+        head: Head,
+        beside: tuple[Attempt, ...] = (),
     ) -> Attempt:
-        """The intent's own transaction. Raises `ObjectedError`."""
+        """The intent's own transaction, beside others of its plan. Raises `ObjectedError`."""
         return await self._sign(
-            intent, intent.transaction, Purpose.CALL, intent.nonce, gas_limit, fees, urgency, head
+            intent,
+            intent.transaction,
+            Purpose.CALL,
+            intent.nonce,
+            gas_limit,
+            fees,
+            urgency,
+            head,
+            beside,
         )
 
     async def no_op(
@@ -63,6 +78,7 @@ class Pen:
         fees: Fees,
         urgency: Urgency,
         head: Head,
+        beside: tuple[Attempt, ...] = (),
     ) -> Attempt:
         objection = await self._ask(
             SignatureRequest(
@@ -73,6 +89,7 @@ class Pen:
                 replaces=any(each.nonce == nonce for each in intent.attempts),
                 most_wei=Wei(gas_limit * fees.max_fee_wei + transaction.value_wei),
                 urgency=urgency,
+                beside=beside,
             )
         )
         if objection is not None:

@@ -57,6 +57,8 @@ class SignatureRequest:
     most_wei: Wei
     """The most it can cost: gas limit × max fee + value."""
     urgency: Urgency
+    beside: tuple[Attempt, ...] = ()
+    """Signed for the same plan and not in the journal yet: a plan is written down as a whole."""
 
 
 class BeforeSigning(Protocol):
