@@ -30,6 +30,7 @@ from keeper.chain.transactions.votes import PoolVotes
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.caution import Caution, Sequencer
 from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -199,6 +200,13 @@ class Daemon:
                 markets={market.name: market for market in markets},
                 quoter=settings.quoter,
                 refusal=_guardian_code().refusal,
+            ),
+            caution=Caution(
+                markets=markets,
+                notifier=attendance.notifications,
+                sequencer=None
+                if chain.sequencer_feed is None
+                else Sequencer(feed=chain.sequencer_feed, grace_s=chain.sequencer_grace_s),
             ),
             wrapped_native=settings.wrapped_native,
             store=store,

@@ -51,6 +51,10 @@ class ChainSettings:
     confirmations: int
     """Depth, counted from the block that includes it as 1, at which a result is acted upon."""
     multicall: Address
+    sequencer_feed: Address | None = None
+    """Tells whether a rollup's sequencer is up."""
+    sequencer_grace_s: int = 3_600
+    """After it was down, swaps wait for so long."""
     finality_blocks: int = 64
     """Depth beyond which no reorg is looked for: two epochs of Ethereum's beacon chain."""
 

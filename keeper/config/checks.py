@@ -65,8 +65,15 @@ def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
     return {
         ("chain", "multicall"): settings.chain.multicall,
         **(
-            {("chain", "quoter"): settings.quoter}
-            if settings.quoter is not None and any("pool" in p.sources for p in settings.positions)
+            {
+                ("chain", key): address
+                for key, address in (
+                    ("quoter", settings.quoter),
+                    ("sequencer_feed", settings.chain.sequencer_feed),
+                )
+                if address is not None
+            }
+            if any("pool" in p.sources for p in settings.positions)
             else {}
         ),
         **{

@@ -166,6 +166,8 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
             confirmations=tables.chain.confirmations,
             finality_blocks=tables.chain.finality_blocks,
             multicall=tables.chain.multicall,
+            sequencer_feed=tables.chain.sequencer_feed or network.get("sequencer_feed"),
+            sequencer_grace_s=tables.chain.sequencer_grace,
         ),
         fees=FeeSettings(
             max_fee_wei=tables.fees.max_fee_gwei,

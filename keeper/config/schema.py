@@ -75,6 +75,8 @@ class ChainTable(Table):
     multicall: AddressText = MULTICALL3
     quoter: OptionalAddress = None
     wrapped_native: OptionalAddress = None
+    sequencer_feed: OptionalAddress = None
+    sequencer_grace: Duration = 3600
 
 
 class EndpointTable(Table):

@@ -24,6 +24,7 @@ from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import Settled, TransactionManager
 from keeper.chain.transactions.seams import Stake
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.caution import Caution
 from keeper.engine.guarding import Guarding
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
@@ -84,6 +85,7 @@ class Engine:
         transactions: TransactionManager,
         accounts: SignerAccounts,
         guarding: Guarding,
+        caution: Caution,
         store: Store,
         fees: FeeSettings,
         live: bool,
@@ -111,6 +113,7 @@ class Engine:
         self._triggers = Triggers.of([row.policy for row in self._watched])
         self._armed = np.ones(len(self._watched), dtype=np.bool_)
         self._guarding = guarding
+        self._caution = caution
         self._outcomes = Outcomes(reader=reader, watched=self._watched, markets=self._markets)
         self._open_episodes: set[PositionId] = set()
         self._unconcluded: list[tuple[Settled, ApprovedAction]] = []
@@ -126,6 +129,7 @@ class Engine:
         for market in self._markets.values():
             await market.discover(self._reader, head)
         await self._load_feeds(head)
+        await self._caution.look_at_code(self._reader, head)
         await self._calibrator.load(head.timestamp)
         chain_id = self._watched[0].id.chain_id
         disarmed = await self._store.run(self._store.journal.disarmed, chain_id)
@@ -139,6 +143,7 @@ class Engine:
         for market in self._markets.values():
             await self._discover(market, head)
         await self._load_feeds(head)
+        await self._caution.look_at_code(self._reader, head)
 
     async def refit(self, head: Head) -> None:
         """Fit anew what the forecast knows of each pair, where that is due."""
@@ -212,13 +217,17 @@ class Engine:
                 *(market.reading(head) for market in markets),
                 self._prices.latest(),
                 self._market_prices.latest(),
+                self._caution.reading(),
                 *self._guarding.readings(),
             ],
             at=head.hash,
             beside=[*outcomes, *self._accounts.requests(head)],
         )
         self._accounts.take(answers[len(outcomes) :])
-        market_values, (new_rounds, paid, *guarded) = values[: len(markets)], values[len(markets) :]
+        market_values, (new_rounds, paid, quoted, *guarded) = (
+            values[: len(markets)],
+            values[len(markets) :],
+        )
         self._changed = [
             market
             for market, value in zip(markets, market_values, strict=True)
@@ -238,6 +247,10 @@ class Engine:
         for name, market_snapshot in snapshot.markets.items():
             self._markets[name].remember(market_snapshot)
         self._outcomes.keep(snapshot)
+        swaps_blocked = self._caution.judge(
+            quoted, snapshot, series=self._prices.series, market_prices=paid
+        )
+        snapshot = replace(snapshot, swaps_blocked=swaps_blocked)
         await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, answers[: len(outcomes)]
 
@@ -376,7 +389,7 @@ class Engine:
             surviving=surviving_health(
                 float(outlook.forecast.volatility_per_year[row]), RESPONSE_S
             ),
-            swaps_blocked=None,
+            swaps_blocked=snapshot.swaps_blocked.get(watched.id),
         )
         against = await self._quarantine(watched.id)
         if against is not None:

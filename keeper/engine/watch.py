@@ -1,7 +1,7 @@
 """What is watched, and one block's snapshot of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from keeper.model.values import (
     Purse,
     Unwind,
 )
+from keeper.policy.guards import Anomaly
 from keeper.policy.settings import Policy
 
 log = structlog.get_logger()
@@ -55,6 +56,7 @@ class MarketSnapshot(Protocol):
     def position(self, account: Address) -> Any: ...
     def revalued(self, position: Any) -> Any: ...
     def price(self, token: Address) -> Price | None: ...
+    def halts(self) -> Iterable[Anomaly]: ...
 
 
 class Adapter(Protocol):
@@ -62,6 +64,8 @@ class Adapter(Protocol):
 
     def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[Any]: ...
     def price_sources(self, market: Any) -> tuple[Address, ...]: ...
+    def contracts(self, market: Any) -> tuple[Address, ...]: ...
+    def exposure(self, position: Any) -> frozenset[Address]: ...
     def snapshot(
         self,
         market: Any,
@@ -132,6 +136,12 @@ class WatchedMarket:
         market = self._discovered or self._market
         return () if market is None else self.adapter.price_sources(market)
 
+    @property
+    def contracts(self) -> tuple[Address, ...]:
+        """What it consists of; nothing before it has been discovered."""
+        market = self._discovered or self._market
+        return () if market is None else self.adapter.contracts(market)
+
     def reading(self, head: Head) -> Reading[Any]:
         """All its accounts at a block, in the market as last discovered: a pass that is under way
         ends with the one it began with."""
@@ -180,6 +190,8 @@ class Snapshot:
     head: Head
     markets: Mapping[str, MarketSnapshot]
     positions: tuple[PositionState | ReadingError, ...]
+    swaps_blocked: Mapping[PositionId, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why nothing may be swapped for a position now. A payment into it is never blocked."""
 
     def price(self, token: Address | None) -> Price | None:
         """What any of its markets says of a token; None if none does."""

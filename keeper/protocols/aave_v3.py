@@ -19,10 +19,16 @@ from keeper.protocols.aave_v3_market import (
     MarketChangedError,
     UnsupportedMarketError,
     UnsupportedRevisionError,
+    contracts,
     discover,
     price_sources,
 )
-from keeper.protocols.aave_v3_position import AavePosition, UnreadablePositionError, matches
+from keeper.protocols.aave_v3_position import (
+    AavePosition,
+    UnreadablePositionError,
+    exposure,
+    matches,
+)
 from keeper.protocols.aave_v3_reading import AaveSnapshot, snapshot
 from keeper.protocols.aave_v3_readset import ReadSet
 
@@ -38,9 +44,11 @@ __all__ = [
     "UnsupportedMarketError",
     "UnsupportedRevisionError",
     "book_rows",
+    "contracts",
     "decode_error",
     "discover",
     "encode",
+    "exposure",
     "liquidation_terms",
     "matches",
     "options",

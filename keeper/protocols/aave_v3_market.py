@@ -76,6 +76,15 @@ def price_sources(market: AaveMarket) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(each for each in (*own, *modes) if each and each != ZERO_ADDRESS))
 
 
+def contracts(market: AaveMarket) -> tuple[Address, ...]:
+    """What a position trusts: the pool, its oracle, and the tokens that count what is held and owed."""
+    return (
+        market.pool,
+        market.oracle,
+        *(each for r in market.reserves for each in (r.a_token, r.variable_debt_token)),
+    )
+
+
 def discover(provider: Address, *, chain_id: int, name: str) -> Reading[AaveMarket]:
     """The market behind a PoolAddressesProvider, in four or five round trips.
 

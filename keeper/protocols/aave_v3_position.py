@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from keeper.model.reading import ReadingError
-from keeper.model.units import Amount, Bps, Ray, Wad
+from keeper.model.units import Address, Amount, Bps, Ray, Wad
 from keeper.model.values import PositionId
 from keeper.protocols.aave_v3_market import AaveMarket
 from keeper.protocols.aave_v3_math import (
@@ -191,6 +191,22 @@ def account_data(position: AavePosition) -> AccountData:
         liquidation_threshold=Bps(threshold),
         health=Wad(wad_div_half_up(covered, debt)) if debt else None,
     )
+
+
+def exposure(position: AavePosition) -> frozenset[Address]:
+    """What the position stands or falls with: its tokens, their feeds, and the market's contracts."""
+    market, found = position.market, set[Address]()
+    for leg in position.legs:
+        reserve = leg.state.reserve
+        found |= {
+            reserve.token.address,
+            reserve.price_source,
+            reserve.a_token,
+            reserve.variable_debt_token,
+        }
+    mode = position.e_mode
+    sources = (each.price_source for each in market.categories if mode and each.index == mode.index)
+    return frozenset(found | {market.pool, market.oracle} | {each for each in sources if each})
 
 
 def matches(predicted: AavePosition, reread: AavePosition) -> tuple[str, ...]:

@@ -4,15 +4,17 @@ One round trip while the accounts use the reserves they used before; two at firs
 an account's bitmap shows a reserve that was not read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keeper.abi.words import word_to_address
+from keeper.model.alerts import Severity
 from keeper.model.reading import Reading, Returns
 from keeper.model.units import Address, Bps, Price, Ray
 from keeper.model.values import NO_PURSES, PositionId, Purse
+from keeper.policy.guards import Anomaly
 from keeper.protocols.aave_v3_market import (
     SUPPORTED_POOL_REVISIONS,
     AaveMarket,
@@ -208,6 +210,19 @@ class AaveSnapshot:
             if state.reserve.token.address == token and state.price:
                 return Price(value=state.price, decimals=8, updated_at=self.timestamp)
         return None
+
+    def halts(self) -> Iterator[Anomaly]:
+        """The reserves in which governance has stopped some or all actions."""
+        for state in self.reserves:
+            token, configuration = state.reserve.token, state.configuration
+            if configuration.paused or configuration.frozen:
+                how = "paused" if configuration.paused else "frozen"
+                yield Anomaly(
+                    name=f"reserve.{how}",
+                    source=token.address,
+                    text=f"{self.market.name}: the pool's {token.symbol} reserve is {how}",
+                    severity=Severity.CRITICAL if configuration.paused else Severity.WARNING,
+                )
 
     def revalued(self, position: AavePosition) -> AavePosition:
         """The same balances at this block: its timestamp, prices, indexes and parameters."""

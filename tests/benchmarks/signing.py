@@ -28,6 +28,7 @@ from keeper.chain.transactions.manager import TransactionManager
 from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.caution import Caution
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -108,6 +109,16 @@ class Ours:
         multicall = chain.contracts.multicall3
         reader = Reader(self.rpc, multicall=multicall)
         key = Account.from_key(self.town.endangered.private_key)
+        notifier = Notifications(clock=time.monotonic)
+        markets = [
+            WatchedMarket(
+                aave_v3,
+                provider=chain.contracts.aave.pool_addresses_provider.address,
+                name="aave",
+                chain_id=chain.chain_id,
+                accounts=self.town.addresses,
+            )
+        ]
         return Engine(
             watched=[
                 Watched(
@@ -117,15 +128,7 @@ class Ours:
                 )
                 for account in self.town.addresses
             ],
-            markets=[
-                WatchedMarket(
-                    aave_v3,
-                    provider=chain.contracts.aave.pool_addresses_provider.address,
-                    name="aave",
-                    chain_id=chain.chain_id,
-                    accounts=self.town.addresses,
-                )
-            ],
+            markets=markets,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run
@@ -136,7 +139,7 @@ class Ours:
             witnesses=Witnesses(
                 pool=Pool([Endpoint(self.rpc, chain_id=chain.chain_id)]),
                 multicall=multicall,
-                notifier=Notifications(clock=time.monotonic),
+                notifier=notifier,
             ),
             transactions=TransactionManager(
                 rpc=self.rpc,
@@ -149,6 +152,7 @@ class Ours:
             ),
             accounts=SignerAccounts([self.town.endangered.address]),
             guarding=Guarding(),
+            caution=Caution(markets=markets, notifier=notifier),
             store=store,
             fees=FEES,
             live=True,

@@ -160,7 +160,7 @@ async def test_pass__market_falls_before_the_oracle__acts_and_explains(ground: G
     assert 0.0 <= told["closed_form"]["breach_probability"] <= 1.0
     # One round trip to read: the market's price is in it. The other simulates the plan.
     calls = [post.count("eth_call") for post in ground.chain.node.rpc.methods]
-    assert [count for count in calls if count] == [3]
+    assert [count for count in calls if count] == [4]
 
 
 async def test_pass__market_agrees_with_a_calm_oracle__waits(ground: Ground) -> None:

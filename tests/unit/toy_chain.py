@@ -19,6 +19,7 @@ from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.caution import Caution
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -302,18 +303,19 @@ class Ground:
         )
         self.pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in (rpc, *self.witnesses)])
         names = dict.fromkeys(row.id.market for row in self.watched)
+        markets = [
+            WatchedMarket(
+                self.toy,
+                provider=market_address(name),
+                name=name,
+                chain_id=CHAIN_ID,
+                accounts=tuple(r.id.account for r in self.watched if r.id.market == name),
+            )
+            for name in names
+        ]
         self.engine = Engine(
             watched=self.watched,
-            markets=[
-                WatchedMarket(
-                    self.toy,
-                    provider=market_address(name),
-                    name=name,
-                    chain_id=CHAIN_ID,
-                    accounts=tuple(r.id.account for r in self.watched if r.id.market == name),
-                )
-                for name in names
-            ],
+            markets=markets,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=CHAIN_ID, store=self.store.prices, run=self.store.run
@@ -325,6 +327,7 @@ class Ground:
             transactions=self.transactions,
             accounts=SignerAccounts(self.signers if self.live else ()),
             guarding=Guarding(),
+            caution=Caution(markets=markets, notifier=self.notifier),
             store=self.store,
             fees=fees,
             live=self.live,

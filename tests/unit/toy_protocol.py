@@ -39,6 +39,7 @@ from keeper.model.values import (
     Repay,
     Unwind,
 )
+from keeper.policy.guards import Anomaly
 from tests.unit.fake_rpc import address
 
 CHAIN_ID = 31_337
@@ -71,6 +72,7 @@ class ToyPosition:
     dollar_wallet: int = 0
     allowance: int = 0
     blocked: str | None = None
+    feed: Address | None = None
 
     @property
     def debt(self) -> int:
@@ -146,6 +148,9 @@ class ToySnapshot:
             Price(value=self.price_usd8, decimals=8, updated_at=self.timestamp) if known else None
         )
 
+    def halts(self) -> tuple[Anomaly, ...]:
+        return ()
+
     def revalued(self, position: ToyPosition) -> ToyPosition:
         return replace(position, price_usd8=self.price_usd8)
 
@@ -173,6 +178,13 @@ class Toy:
 
     def price_sources(self, market: ToyMarket) -> tuple[Address, ...]:
         return (market.feed,)
+
+    def contracts(self, market: ToyMarket) -> tuple[Address, ...]:
+        return (market.address,)
+
+    def exposure(self, position: ToyPosition) -> frozenset[Address]:
+        market = market_address(position.id.market)
+        return frozenset({market} if position.feed is None else {market, position.feed})
 
     def snapshot(
         self,
@@ -336,4 +348,5 @@ def _read(
         ether_wallet=ether_wallet,
         dollar_wallet=dollar_wallet,
         allowance=allowance,
+        feed=market.feed,
     )
