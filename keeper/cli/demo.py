@@ -17,7 +17,14 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from keeper.cli.output import JsonOption, ScenarioOption, print_json
+from keeper.cli.output import (
+    JsonOption,
+    ModeOption,
+    ReserveOption,
+    ScenarioOption,
+    guarding,
+    print_json,
+)
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
@@ -36,6 +43,8 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the chain up at the end, until Ctrl-C.")
     ] = False,
+    mode: ModeOption = "direct",
+    reserve: ReserveOption = None,
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -61,7 +70,7 @@ def demo(
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
     _check_writable(image)
     toolchain = install(lambda line: print(line, file=sys.stderr))
-    with _folder() as folder, staged(script, toolchain) as stage:
+    with _folder() as folder, staged(script, toolchain, guarding(mode, reserve)) as stage:
         with _showing(Console(stderr=as_json, highlight=False)) as show:
             played = Demo(
                 scenario=script,

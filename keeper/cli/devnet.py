@@ -15,7 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from keeper.cli.folder import kept_with_journal
-from keeper.cli.output import JsonOption, ScenarioOption, print_json
+from keeper.cli.output import (
+    JsonOption,
+    ModeOption,
+    ReserveOption,
+    ScenarioOption,
+    guarding,
+    print_json,
+)
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
@@ -49,6 +56,8 @@ def up(
     wait: Annotated[
         int, typer.Option(min=0, help="Seconds before it begins, to start a keeper in.")
     ] = 0,
+    mode: ModeOption = "direct",
+    reserve: ReserveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a chain with a market, a liquidator and open positions, until Ctrl-C or `devnet down`.
@@ -69,10 +78,10 @@ def up(
     try:
         with (
             kept_with_journal("keeper-devnet-") as folder,
-            staged(script, toolchain) as stage,
+            staged(script, toolchain, guarding(mode, reserve)) as stage,
         ):
             chain = stage.chain
-            config = write_files(folder, chain, chain.rpc_url, chain.ws_url, stage.twins)
+            config = write_files(folder, stage, rpc_url=chain.rpc_url, ws_url=chain.ws_url)
             details = _details(stage, config)
             with announced(details):
                 _tell(details, as_json=as_json)

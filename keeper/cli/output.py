@@ -1,16 +1,22 @@
 """How numbers, times and documents look, the same in every command."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from math import exp, isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.devnet.twins import Guarding
 
 ConfigOption = Annotated[
     Path | None,
@@ -35,11 +41,36 @@ ScenarioOption = Annotated[
         help="What happens: a file of config/scenarios, by its name.", autocompletion=_scenarios
     ),
 ]
+ModeOption = Annotated[
+    Literal["direct", "guardian"],
+    typer.Option(
+        help="direct: the keeper has the accounts' own keys. guardian: its key has gas money only, "
+        "and contracts of the owners let it act within their mandates."
+    ),
+]
+ReserveOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="What lies in each wallet to protect its position, as a share of the debt, in USDC; "
+        "else 4,000 USDC and 60 WETH.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 NARROW = 110
 """Columns below which a table's cells would be cut: what it says is stacked instead."""
+
+
+def guarding(mode: Literal["direct", "guardian"], reserve: float | None) -> Guarding:
+    """How the keeper may act for the demo's twins."""
+    from keeper.devnet.twins import Guarding
+
+    share = None if reserve is None else Fraction(str(reserve))
+    return Guarding(mode=mode, reserve=share)
 
 
 def console() -> Console:

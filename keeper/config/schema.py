@@ -110,8 +110,8 @@ class ServiceTable(Table):
 
 class BreakersTable(Table):
     kill_file: OptionalPath = None
-    quarantine_after_reverts: Count = 3
-    quarantine_for: Duration = 6 * 3600
+    quarantine_after_reverts: Count = 5
+    quarantine_for: Duration = 600
     max_transactions_per_hour: Count = 60
     max_spend_per_day: OptionalCoin = None
 

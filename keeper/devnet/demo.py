@@ -42,7 +42,9 @@ class Demo:
         Raises `KeeperFailedError` if the daemon does not come up or ends."""
         chain = self.stage.chain
         async with RecordingProxy(chain.rpc_url, chain.ws_url) as proxy:
-            config = write_files(self.folder, chain, proxy.http_url, proxy.ws_url, self.stage.twins)
+            config = write_files(
+                self.folder, self.stage, rpc_url=proxy.http_url, ws_url=proxy.ws_url
+            )
             environ = {**self.environ, **environment()}
             async with running_keeper(config, self._journal, environ) as keeper:
                 await keeper.ready(TARGETS)
@@ -58,6 +60,9 @@ class Demo:
             broadcasts=proxy.recording.broadcasts(),
             head_to_broadcast_ms=tuple(proxy.recording.head_to_broadcast_ms(decided_at)),
             late_beats=late_beats,
+            key=None
+            if self.stage.keeper is None
+            else self._witness.key(self.stage.keeper.address, tuple(self.stage.guardians.values())),
         )
 
     def draw(self, path: Path, report: Report) -> None:
@@ -74,6 +79,13 @@ class Demo:
     @property
     def _journal(self) -> Path:
         return self.folder / JOURNAL
+
+    @property
+    def _witness(self) -> Witness:
+        return Witness(
+            market=self.stage.market,
+            accounts=tuple(twin.address for twin in self.stage.twins.values()),
+        )
 
     @property
     def _teller(self) -> Teller:
@@ -104,9 +116,7 @@ class Demo:
 
     def _drive(self, pace: Pace) -> None:
         market = self.stage.market
-        witness = Witness(
-            market=market, accounts=tuple(twin.address for twin in self.stage.twins.values())
-        )
+        witness = self._witness
         self._blocks.append(witness.look(int(self.stage.chain.rpc.call("eth_blockNumber"), 16)))
         for tick, _ in zip(self.stage.path, pace.beats(), strict=False):
             self._blocks.append(witness.look(market.step(tick)))
@@ -134,6 +144,8 @@ class Demo:
 
     def _told(self, blocks: list[BlockView], testimony: Testimony) -> tuple[AccountTold, ...]:
         return tuple(
-            self._teller.tell(name, twin.address, blocks, testimony.decided)
+            self._teller.tell(
+                name, twin.address, blocks, testimony.decided, self.stage.guardians.get(name)
+            )
             for name, twin in self.stage.twins.items()
         )

@@ -1,15 +1,13 @@
 """The keeper's files for the guarded twins: one configuration, a keystore file per signer."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from eth_account import Account
 
-from keeper.devnet.accounts import DevAccount
-from keeper.devnet.chain import LocalChain
 from keeper.devnet.market import REFERENCES
-from keeper.devnet.twins import TWINS, Policy
+from keeper.devnet.stage import Stage
+from keeper.devnet.twins import TWINS
 
 KEYSTORE_PASSWORD = "local chain"  # noqa: S105 - the keys it locks are worth nothing
 SCRYPT_N = 4096
@@ -23,6 +21,8 @@ _HEAD = """\
 id = {chain_id}
 rpc_url = "{rpc_url}"
 ws_url = "{ws_url}"
+quoter = "{quoter}"
+wrapped_native = "{wrapped_native}"
 
 [store]
 path = "{journal}"
@@ -46,15 +46,17 @@ _GUARDED = """
 [policies.{name}]
 {policy}
 
-[signers.{name}]
-keystore = "{keystore}"
-
 [[positions]]
 label = "{name}"
 market = "aave"
 account = "{account}"
 policy = "{name}"
-signer = "{name}"
+signer = "{signer}"
+"""
+
+_SIGNER = """
+[signers.{name}]
+keystore = "{name}.json"
 """
 
 
@@ -63,16 +65,17 @@ def environment() -> dict[str, str]:
     return {"KEEPER_KEYSTORE_PASSWORD": KEYSTORE_PASSWORD}
 
 
-def write_files(
-    folder: Path, chain: LocalChain, rpc_url: str, ws_url: str, twins: Mapping[str, DevAccount]
-) -> Path:
+def write_files(folder: Path, stage: Stage, *, rpc_url: str, ws_url: str) -> Path:
     """Write configuration and keystores into `folder`; returns the configuration's path."""
+    chain = stage.chain
     text = _HEAD.format(
         chain_id=chain.chain_id,
         rpc_url=rpc_url,
         ws_url=ws_url,
         journal=JOURNAL,
         provider=chain.contracts.aave.pool_addresses_provider.address,
+        quoter=chain.contracts.uniswap.quoter.address,
+        wrapped_native=chain.contracts.tokens["WETH"].address,
     )
     contracts = chain.contracts
     for symbol, pool in REFERENCES.items():
@@ -81,9 +84,20 @@ def write_files(
             pool=contracts.uniswap.pools[pool].address,
             base=contracts.tokens[symbol].address,
         )
+    signers = {"keeper": stage.keeper} if stage.keeper else stage.guarded
+    for name, signer in signers.items():
+        write_keystore(folder / f"{name}.json", bytes.fromhex(signer.private_key[2:]))
+        text += _SIGNER.format(name=name)
     for twin in TWINS:
         if twin.policy is not None:
-            text += _guarded(folder, twin.name, twin.policy, twins[twin.name])
+            text += _GUARDED.format(
+                name=twin.name,
+                policy=twin.policy.toml(),
+                account=stage.twins[twin.name].address,
+                signer="keeper" if stage.keeper else twin.name,
+            )
+        if twin.name in stage.guardians:
+            text += f'guardian = "{stage.guardians[twin.name]}"\n'
     path = folder / "keeper.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -94,11 +108,3 @@ def write_keystore(path: Path, key: bytes) -> None:
     path.touch(mode=OWNER_ONLY)
     locked = Account.encrypt(key, KEYSTORE_PASSWORD, "scrypt", SCRYPT_N)
     path.write_text(json.dumps(locked), encoding="utf-8")
-
-
-def _guarded(folder: Path, name: str, policy: Policy, account: DevAccount) -> str:
-    keystore = folder / f"{name}.json"
-    write_keystore(keystore, bytes.fromhex(account.private_key[2:]))
-    return _GUARDED.format(
-        name=name, policy=policy.toml(), keystore=keystore.name, account=account.address
-    )

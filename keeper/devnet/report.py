@@ -1,7 +1,7 @@
 """What a demo ends with: the figures, and whether the keeper did what it is for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -9,10 +9,33 @@ import numpy as np
 
 from keeper.devnet.story import AccountTold, ActionTold
 from keeper.devnet.twins import TWINS
-from keeper.model.units import WAD, Wad
+from keeper.model.units import WAD, Address, Wad
 
 OVERSHOOT = Fraction("1.01")
 """An action may restore at most this many times its target: more would be locked up for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTold:
+    """What the keeper's own key turned out to be good for, where guardians act."""
+
+    address: Address
+    tokens: tuple[str, ...]
+    """Symbols of what its account holds besides ether, at the end."""
+    approvals: int
+    """How often it let anybody take a token of its."""
+    counterparties: tuple[Address, ...]
+    """Whom it ever sent a transaction to."""
+    guardians: tuple[Address, ...]
+
+    def problems(self) -> list[str]:
+        """Where it is more than gas money and a way to the guardians."""
+        strangers = sorted(set(self.counterparties) - set(self.guardians))
+        return [
+            *(f"the keeper's account holds {symbol}" for symbol in self.tokens),
+            *(["the keeper's account approved somebody"] if self.approvals else []),
+            *(f"the keeper's account called {each}, which is no guardian" for each in strangers),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +53,13 @@ class Report:
     head_to_broadcast_ms: tuple[float, ...]
     late_beats: int
     """Blocks that were mined late because the machine was busy."""
+    key: KeyTold | None = None
+    """None in direct mode, where the keeper has the accounts' own keys."""
 
     def problems(self) -> list[str]:
         """Why the demo failed; empty when it is a success."""
-        return self._problems_in_calm() if self.calm else self._problems_in_crash()
+        found = self._problems_in_calm() if self.calm else self._problems_in_crash()
+        return found if self.key is None else [*found, *self.key.problems()]
 
     def _problems_in_calm(self) -> list[str]:
         found = [
@@ -78,6 +104,7 @@ class Report:
             "head_to_broadcast_ms": _percentiles(self.head_to_broadcast_ms),
             "latency_blocks": _percentiles(latencies),
             "late_blocks": self.late_beats,
+            "keeper": None if self.key is None else asdict(self.key),
         }
 
 
@@ -87,6 +114,8 @@ TARGETS: Mapping[str, Fraction] = {
 
 
 def _overshoots(action: ActionTold, target: Fraction) -> bool:
+    if action.swap_usd8 < 0:
+        return False  # the pool paid more than the oracle's price: what that gained is no overshoot
     return action.health_after is None or action.health_after > target * OVERSHOOT * WAD
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 
 from keeper.devnet.aave import RESERVES
 from keeper.devnet.accounts import DevAccount
@@ -19,13 +20,16 @@ from keeper.devnet.twins import (
     TWINS,
     WALLET_USDC,
     WALLET_WETH,
+    Guarding,
 )
-from keeper.model.units import BPS, WAD
+from keeper.devnet.wards import place_guardian
+from keeper.model.units import BPS, WAD, Address
 
 SETUP_S = 1800
 """Chain time between the deployment and the scenario's start, for opening positions."""
 DOLLAR = 10**DECIMALS
 DOLLAR_COIN_VOLATILITY = 0.02
+DIRECT = Guarding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +41,21 @@ class Stage:
     path: tuple[Tick, ...]
     twins: Mapping[str, DevAccount]
     """By name, in the order of `TWINS`."""
+    guardians: Mapping[str, Address]
+    """Of the guarded twins, where guardians act for them."""
+    keeper: DevAccount | None
+    """Whose key the keeper then has; without guardians it has the twins' own."""
+
+    @property
+    def guarded(self) -> dict[str, DevAccount]:
+        """The twins that the keeper watches."""
+        return {twin.name: self.twins[twin.name] for twin in TWINS if twin.policy is not None}
 
 
 @contextmanager
-def staged(scenario: Scenario, toolchain: Toolchain) -> Iterator[Stage]:
+def staged(
+    scenario: Scenario, toolchain: Toolchain, guarding: Guarding = DIRECT
+) -> Iterator[Stage]:
     """Start the chain, open the twins' positions at the scenario's first price; stop on leaving.
 
     Raises what `local_chain` raises."""
@@ -66,14 +81,53 @@ def staged(scenario: Scenario, toolchain: Toolchain) -> Iterator[Stage]:
         )
         market = Market(chain=chain, liquidator=liquidator)
         market.fund_trader()
-        yield Stage(chain=chain, market=market, path=path, twins=_open_twins(chain))
+        wallet = _wallet(chain, guarding)
+        twins = _open_twins(chain, wallet)
+        keeper = chain.account("keeper") if guarding.mode == "guardian" else None
+        yield Stage(
+            chain=chain,
+            market=market,
+            path=path,
+            twins=twins,
+            guardians={} if keeper is None else _guardians(chain, twins, keeper.address, wallet),
+            keeper=keeper,
+        )
 
 
-def _open_twins(chain: LocalChain) -> dict[str, DevAccount]:
+def _wallet(chain: LocalChain, guarding: Guarding) -> dict[str, int]:
+    """Raw units that each twin holds beside its position."""
     weth, usdc = chain.contracts.token("WETH"), chain.contracts.token("USDC")
+    if guarding.reserve is None:
+        return {"WETH": WALLET_WETH * weth.unit, "USDC": WALLET_USDC * usdc.unit}
+    return {"USDC": int(guarding.reserve * _debt_usd8(chain)) * usdc.unit // DOLLAR}
+
+
+def _guardians(
+    chain: LocalChain, twins: Mapping[str, DevAccount], keeper: Address, wallet: Mapping[str, int]
+) -> dict[str, Address]:
+    return {
+        twin.name: place_guardian(
+            chain,
+            owner=twins[twin.name].address,
+            keeper=keeper,
+            target=Fraction(twin.policy.target),
+            sellable={"WETH": COLLATERAL_WETH * chain.contracts.token("WETH").unit},
+            reserve=wallet,
+        )
+        for twin in TWINS
+        if twin.policy is not None
+    }
+
+
+def _debt_usd8(chain: LocalChain) -> int:
     _, answer, *_ = chain.read(chain.contracts.feeds["WETH"], "latestRoundData")
     counted = COLLATERAL_WETH * answer * RESERVES["WETH"].liquidation_threshold // BPS
-    debt_usd8 = counted * WAD // HEALTH_AT_START
+    return int(counted * WAD // HEALTH_AT_START)
+
+
+def _open_twins(chain: LocalChain, wallet: Mapping[str, int]) -> dict[str, DevAccount]:
+    weth, usdc = chain.contracts.token("WETH"), chain.contracts.token("USDC")
+    debt_usd8 = _debt_usd8(chain)
     twins = {twin.name: chain.account(twin.name) for twin in TWINS}
     for account in twins.values():
         chain.open_position(
@@ -81,7 +135,6 @@ def _open_twins(chain: LocalChain) -> dict[str, DevAccount]:
             collateral={"WETH": COLLATERAL_WETH * weth.unit},
             debt={"USDC": debt_usd8 * usdc.unit // DOLLAR},
         )
-        chain.mint("WETH", account.address, WALLET_WETH * weth.unit)
         # The borrowed dollars are spent: what is left in the wallet is the reserve.
         chain.transact(
             account.address,
@@ -90,5 +143,6 @@ def _open_twins(chain: LocalChain) -> dict[str, DevAccount]:
             chain.account("market_maker").address,
             debt_usd8 * usdc.unit // DOLLAR,
         )
-        chain.mint("USDC", account.address, WALLET_USDC * usdc.unit)
+        for symbol, raw in wallet.items():
+            chain.mint(symbol, account.address, raw)
     return twins

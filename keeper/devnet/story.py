@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from keeper.devnet.views import AccountView, BlockView, Liquidated, Repaid, Supplied
+from keeper.devnet.views import AccountView, BlockView, Fee, Liquidated, Repaid, Sold, Supplied
 from keeper.model.units import BPS, WAD, Address, Token, Wad
 from keeper.model.values import ActionKind, Cause
 
@@ -49,8 +49,11 @@ class ActionTold:
     health_after: Wad | None
     """None if nothing is owed any more."""
     amount_usd8: int
+    swap_usd8: int
+    """The part of the cost that is a swap's."""
     cost_usd8: int
-    """Gas of the action and of the approvals before it."""
+    """Gas of the action and of the approvals before it, and what a swap took beyond the debt that it
+    repaid, at the oracle's prices; a pool that paid more than those lowers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class AccountTold:
     actions: tuple[ActionTold, ...]
     liquidations: tuple[LiquidationTold, ...]
     cost_usd8: int
-    """All that the account paid for gas."""
+    """All that was paid for gas on its behalf, and what its swaps took."""
     min_health: Wad | None
     debt_start_usd8: int
     debt_end_usd8: int
@@ -95,14 +98,17 @@ class Teller:
         account: Address,
         blocks: Sequence[BlockView],
         decided: Mapping[str, Decided],
+        guardian: Address | None = None,
     ) -> AccountTold:
-        """The story of one account, from the state that the first block left on.
+        """The story of one account, from the state that the first block left on. What is sent to
+        its guardian is done for it.
 
         Raises `UnexplainedActionError` if an action is not among `decided`."""
         start, lived = blocks[0], blocks[1:]
+        actions = self._actions(account, guardian, blocks, decided)
         return AccountTold(
             name=name,
-            actions=self._actions(account, blocks, decided),
+            actions=actions,
             liquidations=tuple(
                 LiquidationTold(
                     block=block.number,
@@ -118,8 +124,9 @@ class Teller:
                 self._usd8(block, self.weth, fee.wei)
                 for block in lived
                 for fee in block.fees
-                if fee.sender == account
-            ),
+                if _paid_for(fee, account, guardian)
+            )
+            + sum(action.swap_usd8 for action in actions),
             min_health=min(self._healths(account, blocks), default=None),
             debt_start_usd8=start.accounts[account].debt_usd8,
             debt_end_usd8=blocks[-1].accounts[account].debt_usd8,
@@ -137,7 +144,11 @@ class Teller:
                 yield Wad(health * moved[0] // moved[1])
 
     def _actions(
-        self, account: Address, blocks: Sequence[BlockView], decided: Mapping[str, Decided]
+        self,
+        account: Address,
+        guardian: Address | None,
+        blocks: Sequence[BlockView],
+        decided: Mapping[str, Decided],
     ) -> tuple[ActionTold, ...]:
         by_number = {block.number: block for block in blocks}
         told: list[ActionTold] = []
@@ -149,8 +160,9 @@ class Teller:
                 for event in block.events
                 if isinstance(event, Supplied | Repaid) and event.account == account
             }
+            sales = {sale.transaction: sale for sale in block.sales}
             for fee in block.fees:
-                if fee.sender != account:
+                if not _paid_for(fee, account, guardian):
                     continue
                 unassigned_usd8 += self._usd8(block, self.weth, fee.wei)
                 event = events.get(fee.transaction)
@@ -161,12 +173,14 @@ class Teller:
                 why = decided[fee.transaction]
                 acted_on = by_number[why.head_number]
                 before = reached.get(why.head_number, acted_on.accounts[account])
-                after = self._after(acted_on, before, event)
+                sale = sales.get(fee.transaction)
+                after = self._after(acted_on, before, event, sale)
+                swap_usd8 = self._swap_usd8(block, event, sale)
                 reached[why.head_number] = after
                 told.append(
                     ActionTold(
                         transaction=fee.transaction,
-                        kind="Repay" if isinstance(event, Repaid) else "AddCollateral",
+                        kind=_kind(event, sale),
                         cause=why.cause,
                         block=block.number,
                         timestamp=block.timestamp,
@@ -174,14 +188,21 @@ class Teller:
                         health_before=before.health or Wad(0),
                         health_after=after.health,
                         amount_usd8=self._usd8(block, event.asset, event.amount_raw),
-                        cost_usd8=unassigned_usd8,
+                        cost_usd8=unassigned_usd8 + swap_usd8,
+                        swap_usd8=swap_usd8,
                     )
                 )
                 unassigned_usd8 = 0
         return tuple(told)
 
+    def _swap_usd8(self, block: BlockView, event: Supplied | Repaid, sale: Sold | None) -> int:
+        if sale is None:
+            return 0
+        sold_usd8 = self._usd8(block, sale.asset, sale.amount_raw)
+        return sold_usd8 - self._usd8(block, event.asset, event.amount_raw)
+
     def _after(
-        self, block: BlockView, before: AccountView, event: Supplied | Repaid
+        self, block: BlockView, before: AccountView, event: Supplied | Repaid, sale: Sold | None
     ) -> AccountView:
         """`before` with the action done, at the prices of `block`.
 
@@ -190,7 +211,8 @@ class Teller:
         """
         moved = self._usd8(block, event.asset, event.amount_raw)
         repaid = moved if isinstance(event, Repaid) else 0
-        collateral = before.collateral_usd8 + moved - repaid
+        sold = 0 if sale is None else self._usd8(block, sale.asset, sale.amount_raw)
+        collateral = before.collateral_usd8 + moved - repaid - sold
         debt = max(0, before.debt_usd8 - repaid)
         threshold = before.liquidation_threshold_bps
         return AccountView(
@@ -202,3 +224,13 @@ class Teller:
 
     def _usd8(self, block: BlockView, asset: Address, raw: int) -> int:
         return raw * block.prices_usd8[asset] // self.tokens[asset].unit
+
+
+def _paid_for(fee: Fee, account: Address, guardian: Address | None) -> bool:
+    return fee.sender == account or (guardian is not None and fee.to == guardian)
+
+
+def _kind(event: Supplied | Repaid, sale: Sold | None) -> ActionKind:
+    if sale is not None:
+        return "Deleverage"
+    return "Repay" if isinstance(event, Repaid) else "AddCollateral"

@@ -1,6 +1,8 @@
 """The demo's three twins: the same position and wallet, guarded in three ways."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
 from keeper.model.units import WAD, Wad
 
@@ -12,6 +14,20 @@ WALLET_USDC = 4_000
 collateral has to be added."""
 WALLET_ETHER = 10
 """For gas."""
+
+
+Mode = Literal["direct", "guardian"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarding:
+    """How the keeper may act for the twins, and with what."""
+
+    mode: Mode = "direct"
+    """`direct`: the keeper has the account's own key. `guardian`: its key has gas money only, and
+    the account's guardian acts within a mandate."""
+    reserve: Fraction | None = None
+    """USDC in the wallet, as a share of the debt; None for dollars and ether, as named above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,14 @@ from eth_utils.crypto import keccak
 from keeper.abi.words import split_words, word_to_address
 from keeper.model.units import Address, Wad, Wei
 
+# contracts_abi/guardian/aave_guardian.vy.
+DELEVERAGED = (
+    "0x"
+    + keccak(
+        text="Deleveraged(address,address,address,address,uint256,uint256,uint256,uint256,uint256)"
+    ).hex()
+)
+
 # Signatures: Aave v3.0, IPool.sol of @aave/core-v3 1.19.3.
 SUPPLY = "0x" + keccak(text="Supply(address,address,address,uint256,uint16)").hex()
 BORROW = "0x" + keccak(text="Borrow(address,address,address,uint256,uint8,uint256,uint16)").hex()
@@ -51,6 +59,16 @@ class Liquidated:
     repaid_raw: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """Collateral that a guardian sold to repay its owner's debt."""
+
+    transaction: str
+    guardian: Address
+    asset: Address
+    amount_raw: int
+
+
 PoolEvent = Supplied | Repaid | Liquidated
 
 
@@ -71,6 +89,8 @@ class Fee:
 
     transaction: str
     sender: Address
+    to: Address | None
+    """None for a deployment."""
     wei: Wei
 
 
@@ -87,6 +107,7 @@ class BlockView:
     """The oracle's price of each reserve."""
     accounts: Mapping[Address, AccountView]
     events: tuple[PoolEvent, ...]
+    sales: tuple[Sold, ...]
     fees: tuple[Fee, ...]
 
 
@@ -112,12 +133,28 @@ def pool_events(receipts: Iterable[Mapping[str, Any]], pool: Address) -> tuple[P
     )
 
 
+def guardian_sales(receipts: Iterable[Mapping[str, Any]]) -> tuple[Sold, ...]:
+    """What guardians sold, whoever they belong to."""
+    return tuple(
+        Sold(
+            transaction=log["transactionHash"],
+            guardian=word_to_address(int(log["address"], 16)),
+            asset=word_to_address(int(log["topics"][2], 16)),
+            amount_raw=split_words(bytes.fromhex(log["data"][2:]))[2],
+        )
+        for receipt in receipts
+        for log in receipt["logs"]
+        if log["topics"] and log["topics"][0] == DELEVERAGED
+    )
+
+
 def paid_fees(receipts: Iterable[Mapping[str, Any]]) -> tuple[Fee, ...]:
     """Gas used times the price paid, of every transaction, also of one that reverted."""
     return tuple(
         Fee(
             transaction=receipt["transactionHash"],
             sender=word_to_address(int(receipt["from"], 16)),
+            to=word_to_address(int(receipt["to"], 16)) if receipt.get("to") else None,
             wei=Wei(int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)),
         )
         for receipt in receipts

@@ -1,9 +1,15 @@
 """Looks at the chain after each block, straight at the node and apart from the keeper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eth_utils.address import to_checksum_address
+
+from keeper.abi.words import encode_word
+from keeper.chain.allowances import APPROVAL
 from keeper.devnet.market import Market
-from keeper.devnet.views import BlockView, decode_account, paid_fees, pool_events
+from keeper.devnet.report import KeyTold
+from keeper.devnet.views import BlockView, decode_account, guardian_sales, paid_fees, pool_events
 from keeper.model.units import Address
 
 
@@ -13,6 +19,31 @@ class Witness:
 
     market: Market
     accounts: tuple[Address, ...]
+
+    def key(self, keeper: Address, guardians: Sequence[Address]) -> KeyTold:
+        """What the keeper's account has and did, over the whole life of the chain."""
+        chain = self.market.chain
+        tokens = chain.contracts.tokens
+        held = {s: chain.read(token, "balanceOf", keeper) for s, token in tokens.items()}
+        topics = [APPROVAL, "0x" + encode_word(keeper).hex()]
+        approvals = chain.rpc.call("eth_getLogs", {"fromBlock": "0x0", "topics": topics})
+        newest = int(chain.rpc.call("eth_blockNumber"), 16)
+        blocks = chain.rpc.batch(
+            [("eth_getBlockByNumber", (hex(number), True)) for number in range(newest + 1)]
+        )
+        called = {
+            Address(to_checksum_address(sent["to"]))
+            for block in blocks
+            for sent in block["transactions"]
+            if int(sent["from"], 16) == int(keeper, 16) and sent["to"]
+        }
+        return KeyTold(
+            address=keeper,
+            tokens=tuple(symbol for symbol, balance in held.items() if balance),
+            approvals=len(approvals),
+            counterparties=tuple(sorted(called)),
+            guardians=tuple(guardians),
+        )
 
     def look(self, number: int) -> BlockView:
         """The block of this number, in one round trip."""
@@ -52,5 +83,6 @@ class Witness:
                 for address, view in zip(self.accounts, views, strict=True)
             },
             events=pool_events(receipts, contracts.aave.pool.address),
+            sales=guardian_sales(receipts),
             fees=paid_fees(receipts),
         )

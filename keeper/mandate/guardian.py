@@ -53,9 +53,10 @@ _DELEVERAGED: Final = (
     ).hex()
 )
 
-TAKEN_HEADROOM_BPS: Final = 100
-"""How much worse than quoted a swap may be made by the time it is mined: pools move in a fall, and
-the mandate's own bound on slippage holds beside it."""
+TAKEN_HEADROOM_BPS: Final = 500
+"""How much worse than quoted a swap may be made by the time it is mined. In the minutes that matter
+pools fall by more than a percent between two blocks, and a tighter bound made three rescues in a row
+revert; what may be lost is bounded by the mandate, against the oracle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

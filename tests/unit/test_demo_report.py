@@ -22,6 +22,7 @@ def action(health_after: int | None = 1_400) -> ActionTold:
         health_before=Wad(12 * WAD // 10),
         health_after=None if health_after is None else Wad(health_after * WAD // 1000),
         amount_usd8=1000 * USD8,
+        swap_usd8=0,
         cost_usd8=4 * USD8,
     )
 

@@ -22,6 +22,7 @@ ACTION = ActionTold(
     health_before=Wad(12 * WAD // 10),
     health_after=Wad(14 * WAD // 10),
     amount_usd8=1_234 * USD8,
+    swap_usd8=0,
     cost_usd8=4 * USD8,
 )
 ADDED = replace(

@@ -209,7 +209,7 @@ def test_transaction__unwind__carries_the_hash_and_a_bound_on_what_is_taken() ->
     market, carried, sold, debt, most, taken, route, flash_loan = decode(types, sent.data[4:])
     assert (market, carried) == (MARKET.lower(), HASH)
     assert (sold, debt) == (ETHER.address.lower(), DOLLAR.address.lower())
-    assert (most, taken) == (2_000 * DOLLAR.unit, ETHER.unit * 101 // 100)
+    assert (most, taken) == (2_000 * DOLLAR.unit, ETHER.unit * 105 // 100)
     assert (route, flash_loan) == ((POOL.lower(),), False)
 
 

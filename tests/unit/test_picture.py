@@ -27,6 +27,7 @@ def block(number: int) -> BlockView:
         prices_usd8={WETH: (194 - number) * 10**8},
         accounts=dict.fromkeys(ACCOUNTS.values(), view),
         events=(),
+        sales=(),
         fees=(),
     )
 
@@ -42,6 +43,7 @@ def told(name: str) -> AccountTold:
         health_before=Wad(12 * WAD // 10),
         health_after=None,
         amount_usd8=10**10,
+        swap_usd8=0,
         cost_usd8=10**8,
     )
     liquidation = LiquidationTold(block=40, timestamp=1_583_983_200, loss_usd8=10**10)

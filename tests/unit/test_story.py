@@ -13,6 +13,7 @@ from keeper.devnet.views import (
     Liquidated,
     PoolEvent,
     Repaid,
+    Sold,
     Supplied,
     decode_account,
     paid_fees,
@@ -25,6 +26,7 @@ USDC = Address("0x" + "22" * 20)
 POOL = Address("0x" + "33" * 20)
 ALICE = Address("0x" + "44" * 20)
 BOB = Address("0x" + "55" * 20)
+GUARDIAN = Address("0x" + "66" * 20)
 USD8 = 10**8
 
 TELLER = Teller(
@@ -47,7 +49,12 @@ def account(collateral_usd: int, debt_usd: int) -> AccountView:
 
 
 def block(
-    number: int, view: AccountView, *events: PoolEvent, eth: int = 100, fees: tuple[Fee, ...] = ()
+    number: int,
+    view: AccountView,
+    *events: PoolEvent,
+    eth: int = 100,
+    sales: tuple[Sold, ...] = (),
+    fees: tuple[Fee, ...] = (),
 ) -> BlockView:
     return BlockView(
         number=number,
@@ -57,6 +64,7 @@ def block(
         prices_usd8={WETH: eth * USD8, USDC: USD8},
         accounts={ALICE: view},
         events=events,
+        sales=sales,
         fees=fees,
     )
 
@@ -87,9 +95,9 @@ def test_tell__repaid_two_blocks_later__health_is_taken_at_the_block_acted_on() 
     # At block 1: 1500 x 0.8 / 1000 = 1.2; 200 USD repaid give 1200 / 800 = 1.5, whatever the
     # price has done by block 3. Gas: approval 0.001 ETH and repayment 0.002 ETH at 90 USD.
     fees = (
-        Fee(transaction="0xapprove", sender=ALICE, wei=Wei(10**15)),
-        Fee(transaction="0xrepay", sender=ALICE, wei=Wei(2 * 10**15)),
-        Fee(transaction="0xother", sender=BOB, wei=Wei(10**18)),
+        Fee(transaction="0xapprove", sender=ALICE, to=None, wei=Wei(10**15)),
+        Fee(transaction="0xrepay", sender=ALICE, to=None, wei=Wei(2 * 10**15)),
+        Fee(transaction="0xother", sender=BOB, to=None, wei=Wei(10**18)),
     )
     event = Repaid(transaction="0xrepay", account=ALICE, asset=USDC, amount_raw=200_000_000)
     told = TELLER.tell(
@@ -112,13 +120,41 @@ def test_tell__repaid_two_blocks_later__health_is_taken_at_the_block_acted_on() 
     assert told.min_health == 1008 * WAD // 1000
 
 
+def test_tell__unwound_by_its_guardian__costs_gas_and_what_the_swap_took() -> None:
+    # 300 USD repaid with 3.03 WETH at 100 USD: 3 USD of swap, and 0.002 ETH of the keeper's gas.
+    # Health at block 1: 1500 x 0.8 / 1000 = 1.2, then (1500 - 303) x 0.8 / 700 = 1.368.
+    event = Repaid(transaction="0xunwind", account=ALICE, asset=USDC, amount_raw=300_000_000)
+    sale = Sold(
+        transaction="0xunwind", guardian=GUARDIAN, asset=WETH, amount_raw=3_030_000_000_000_000_000
+    )
+    fees = (
+        Fee(transaction="0xunwind", sender=BOB, to=GUARDIAN, wei=Wei(2 * 10**15)),
+        Fee(transaction="0xother", sender=BOB, to=ALICE, wei=Wei(10**18)),
+    )
+    told = TELLER.tell(
+        "alice",
+        ALICE,
+        [
+            block(1, account(1500, 1000)),
+            block(2, account(1197, 700), event, sales=(sale,), fees=fees),
+        ],
+        {"0xunwind": Decided(cause="floor", head_number=1)},
+        GUARDIAN,
+    )
+    (action,) = told.actions
+    assert action.kind == "Deleverage"
+    assert action.health_after == 1368 * WAD // 1000
+    assert (action.amount_usd8, action.swap_usd8) == (300 * USD8, 3 * USD8)
+    assert action.cost_usd8 == told.cost_usd8 == 320_000_000
+
+
 def test_tell__two_actions_on_one_head__the_second_begins_where_the_first_ended() -> None:
     # 1000 x 0.8 / 800 = 1.0; + 100 USD repaid: 800/700; + 2 WETH at 100 USD: 1200 x 0.8 / 700.
     events = (
         Repaid(transaction="0x1", account=ALICE, asset=USDC, amount_raw=100_000_000),
         Supplied(transaction="0x2", account=ALICE, asset=WETH, amount_raw=2 * 10**18),
     )
-    fees = tuple(Fee(transaction=f"0x{i}", sender=ALICE, wei=Wei(0)) for i in (1, 2))
+    fees = tuple(Fee(transaction=f"0x{i}", sender=ALICE, to=None, wei=Wei(0)) for i in (1, 2))
     decided = {f"0x{i}": Decided(cause="floor", head_number=1) for i in (1, 2)}
     told = TELLER.tell(
         "alice",
@@ -143,7 +179,7 @@ def test_tell__all_debt_repaid__no_health_is_left() -> None:
                 2,
                 account(1000, 0),
                 event,
-                fees=(Fee(transaction="0x1", sender=ALICE, wei=Wei(0)),),
+                fees=(Fee(transaction="0x1", sender=ALICE, to=None, wei=Wei(0)),),
             ),
         ],
         {"0x1": Decided(cause="floor", head_number=1)},
@@ -154,7 +190,7 @@ def test_tell__all_debt_repaid__no_health_is_left() -> None:
 
 def test_tell__action_that_the_journal_does_not_know__is_not_passed_over() -> None:
     event = Repaid(transaction="0x1", account=ALICE, asset=USDC, amount_raw=1)
-    fee = Fee(transaction="0x1", sender=ALICE, wei=Wei(0))
+    fee = Fee(transaction="0x1", sender=ALICE, to=None, wei=Wei(0))
     with pytest.raises(UnexplainedActionError, match="0x1 in block 2"):
         TELLER.tell(
             "alice",
@@ -208,7 +244,9 @@ def test_paid_fees__receipt__is_gas_used_times_price_paid() -> None:
         "gasUsed": hex(21_000),
         "effectiveGasPrice": hex(10**9),
     }
-    assert paid_fees([receipt]) == (Fee(transaction="0xa", sender=ALICE, wei=Wei(21_000 * 10**9)),)
+    assert paid_fees([receipt]) == (
+        Fee(transaction="0xa", sender=ALICE, to=None, wei=Wei(21_000 * 10**9)),
+    )
 
 
 def test_decode_account__without_debt__has_no_health() -> None:

@@ -1,0 +1,100 @@
+"""Guardians for accounts of the local chain, set up as `keeper mandate set` sets them up."""
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+
+from eth_utils.address import to_checksum_address
+
+from keeper.devnet.chain import LocalChain, TransactionFailedError
+from keeper.devnet.uniswap import PoolKey
+from keeper.mandate.deployment import GuardianCode
+from keeper.mandate.owner import Intended, setting
+from keeper.mandate.survey import Survey
+from keeper.model.mandate import NOBODY, Mandate
+from keeper.model.units import SECONDS_PER_DAY, WAD, Address, Amount, Bps, Wad
+from keeper.resources import resource
+
+POOLS: tuple[PoolKey, ...] = (("WETH", "USDC", 500), ("WETH", "USDC", 3_000))
+LIMIT_USD8 = 200_000 * 10**8
+MIN_ACTION_USD8 = 50 * 10**8
+SET_UP_GAS = 10_000_000
+VALID_S = 365 * SECONDS_PER_DAY
+ABOVE_TARGET = Fraction("1.015")
+"""The mandate's target above the policy's, so that the last units are the keeper's to choose."""
+
+
+def place_guardian(
+    chain: LocalChain,
+    *,
+    owner: Address,
+    keeper: Address,
+    target: Fraction,
+    sellable: Mapping[str, int],
+    reserve: Mapping[str, int],
+) -> Address:
+    """Deploy the owner's guardian and set its mandate: `keeper` may act below `target`, sell the
+    collateral (raw units by symbol) on `POOLS`, and use the owner's own tokens as the reserve."""
+    contracts = chain.contracts
+    document = resource("contracts_abi", "guardian", "aave_guardian.json").read_text()
+    code = GuardianCode.of(json.loads(document))
+    most = Wad(int(target * WAD))
+    tokens = {symbol: contracts.token(symbol) for symbol in {*sellable, *reserve}}
+    a_tokens = {tokens[symbol].address: _a_token(chain, symbol) for symbol in sellable}
+    intended = Intended(
+        guardian=code.address(owner),
+        market=contracts.aave.pool_addresses_provider.address,
+        owner=owner,
+        mandate=Mandate(
+            keeper=keeper,
+            freezer=NOBODY,
+            reserve=owner,
+            max_health_to_act=most,
+            target=Wad(int(most * ABOVE_TARGET)),
+            emergency_health=Wad(0),
+            emergency_outlives_expiry=False,
+            slippage_calm_bps=Bps(50),
+            slippage_urgent_bps=Bps(200),
+            limit_max=LIMIT_USD8,
+            limit_per_second=LIMIT_USD8 // SECONDS_PER_DAY,
+            min_action=MIN_ACTION_USD8,
+            cooldown_s=0,
+            expiry=chain.timestamp() + VALID_S,
+            max_hops=1,
+            collaterals=tuple(a_tokens),
+            pools=tuple(contracts.uniswap.pools[key].address for key in POOLS),
+            emergency_collateral=NOBODY,
+            emergency_debt=NOBODY,
+            emergency_route=(),
+        ),
+        a_tokens=a_tokens,
+        sellable=_amounts(chain, sellable),
+        from_reserve=_amounts(chain, reserve),
+    )
+    nothing_yet = Survey(
+        a_token_allowances=dict.fromkeys(a_tokens, 0),
+        reserve_allowances=dict.fromkeys(intended.from_reserve, 0),
+        consent_until=0,
+        pools=(),
+    )
+    for transaction in setting(intended, nothing_yet, code):
+        sent = chain.send(owner, transaction.to, transaction.data, gas=SET_UP_GAS)
+        chain.mine()
+        if chain.rpc.call("eth_getTransactionReceipt", sent)["status"] != "0x1":
+            raise TransactionFailedError(f"{transaction.purpose} reverted")
+    return intended.guardian
+
+
+def _a_token(chain: LocalChain, symbol: str) -> Address:
+    aave, token = chain.contracts.aave, chain.contracts.tokens[symbol]
+    found: str = chain.read(aave.pool, "getReserveData", token.address)[8]
+    return Address(to_checksum_address(found))
+
+
+def _amounts(chain: LocalChain, raws: Mapping[str, int]) -> dict[Address, Amount]:
+    tokens = {symbol: chain.contracts.token(symbol) for symbol in raws}
+    return {
+        tokens[symbol].address: Amount(raw=raw, token=tokens[symbol])
+        for symbol, raw in raws.items()
+        if raw
+    }
