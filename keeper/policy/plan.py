@@ -80,8 +80,10 @@ def plan(
     """The first source that can help, in the order in which `options` names them; of its ways to
     reach the target the one of the least cash cost, ties going to the order of `options`.
 
-    Where a source cannot reach the target it does what it can, and the next one follows after it.
-    But a payment from a reserve that leaves health below `surviving` would be lost with the
+    Where a source cannot reach the target it does what it can, and the next one follows after it;
+    but if that ends below the middle between floor and target, and a later source reaches the
+    target at once, that one is taken: two actions are two blocks in danger, and in a fall the pools
+    that are within their limits now may not be so in the next block. A payment from a reserve that leaves health below `surviving` would be lost with the
     position: then that reserve is kept, and the next source is asked. Where no source is left, an
     unwind that reaches less is better than none.
 
@@ -100,7 +102,7 @@ def plan(
     considered = tuple(
         _unless_in_vain(each, surviving) for option in options for each in consider(option, scope)
     )
-    best = _best(considered)
+    best = _best(considered, Wad((policy.floor + policy.target) // 2))
     if best is None or best.action is None:
         return Refused(
             cause=cause,
@@ -136,7 +138,9 @@ def _unless_in_vain(item: Considered, surviving: Wad) -> Considered:
     )
 
 
-def _best(considered: Iterable[Considered]) -> Considered | None:
+def _best(considered: Iterable[Considered], enough: Wad) -> Considered | None:
+    """`enough`: the health at which a source that does not reach the target need not be passed
+    over for one that does."""
     possible = [item for item in considered if item.rejected is None]
     if not possible:
         return None
@@ -144,7 +148,11 @@ def _best(considered: Iterable[Considered]) -> Considered | None:
     reaching = [item for item in first if item.reaches_target]
     if reaching:
         return min(reaching, key=_cash_usd8)
-    return max(first, key=lambda item: (comparable(item.health_after), -_cash_usd8(item)))
+    most = max(first, key=lambda item: (comparable(item.health_after), -_cash_usd8(item)))
+    later = [item for item in possible if item.reaches_target]
+    if later and comparable(most.health_after) < enough:
+        return min((item for item in later if item.source == later[0].source), key=_cash_usd8)
+    return most
 
 
 def _cash_usd8(item: Considered) -> int:

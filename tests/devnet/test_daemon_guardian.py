@@ -36,23 +36,24 @@ async def test_daemon__guardian_and_no_reserve__unwinds_to_the_target_as_predict
     assert ground.flaws() == []
 
 
-async def test_daemon__reserve_for_half__is_used_first_and_the_pool_does_the_rest(
+async def test_daemon__reserve_for_most__is_used_first_and_the_pool_does_the_rest(
     ground: Ground,
 ) -> None:
     # 10 WETH at 2,281.37 dollars count 18,821; at health 1.2 that is 15,684 of debt, of which 2,240
-    # lead to 1.4; 300 leave it at 1.223, below the floor.
-    one = ward(ground, wallet={"USDC": 300})
+    # lead to 1.4; 1,700 leave it at 1.346, and a fall of 10 % brings that to 1.211, below the floor.
+    one = ward(ground, wallet={"USDC": 1_700})
     async with (
         RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
         ground.keeper(proxy, "--live") as running,
     ):
         await running.said("transaction.sent", purpose="Repay")
-        ground.chain.mine()
+        await ground.until_concluded(running)
+        ground.chain.set_price("WETH", ground.price("WETH") * 9 // 10)
         await running.said("transaction.sent", purpose="Deleverage")
         await ground.until_concluded(running)
     first, second = ground.events(one)
     assert isinstance(first, Repaid)
-    assert first.amount_raw == 300 * 10**6
+    assert first.amount_raw == 1_700 * 10**6
     assert isinstance(second, Repaid)
     assert ground.health(one) >= target_of(one)
     assert ground.flaws() == []

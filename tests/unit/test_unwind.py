@@ -168,6 +168,18 @@ def test_plan__reserve_for_a_part__is_used_first_if_the_position_survives_it() -
     assert not found.reaches_target
 
 
+def test_plan__reserve_hardly_helps_and_the_pool_does_it_all__the_pool_is_taken() -> None:
+    # 400 dollars bring health to 16000/12600 = 1.27, below 1.275, the middle between 1.15 and 1.4.
+    found = chosen(unwinding(flat(50), first=payments(400)))
+    assert isinstance(found.action, Deleverage)
+    assert found.reaches_target
+
+
+def test_plan__reserve_hardly_helps_and_the_pool_cannot_do_it_all__the_reserve_is_used() -> None:
+    found = chosen(unwinding(flat(50, most=1_000), first=payments(400)))
+    assert isinstance(found.action, Repay)
+
+
 def test_plan__reserve_would_be_lost_with_the_position__is_kept_and_the_pool_asked() -> None:
     found = chosen(unwinding(flat(50), first=payments(500), surviving=Wad(129 * WAD // 100)))
     assert isinstance(found.action, Deleverage)
