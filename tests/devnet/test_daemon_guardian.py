@@ -47,7 +47,8 @@ async def test_daemon__reserve_for_most__is_used_first_and_the_pool_does_the_res
         ground.keeper(proxy, "--live") as running,
     ):
         await running.said("transaction.sent", purpose="Repay")
-        await ground.until_concluded(running)
+        await ground.pass_block(running)
+        assert running.all("plan.concluded", succeeded=True)
         ground.chain.set_price("WETH", ground.price("WETH") * 9 // 10)
         await running.said("transaction.sent", purpose="Deleverage")
         await ground.until_concluded(running)
