@@ -17,6 +17,7 @@ from types import FrameType
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Connection, Engine, event
 
+from keeper.model.alerts import Notifier
 from keeper.service.housekeeping import Job
 
 SWITCH = signal.SIGUSR1
@@ -67,8 +68,8 @@ def hanging_jobs() -> None:
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    def schedule(jobs: list[Job]) -> AsyncIOScheduler:
-        return truly([replace(job, every_s=0.2, run=hang) for job in jobs])
+    def schedule(jobs: list[Job], notifier: Notifier) -> AsyncIOScheduler:
+        return truly([replace(job, every_s=0.2, run=hang) for job in jobs], notifier)
 
-    truly: Callable[[list[Job]], AsyncIOScheduler] = vars(app)["schedule"]
+    truly: Callable[[list[Job], Notifier], AsyncIOScheduler] = vars(app)["schedule"]
     vars(app)["schedule"] = schedule
