@@ -1,7 +1,7 @@
 """Intents, nonce slots and attempts: the statements that the journal's transactions are made of."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,92 +18,129 @@ class SlotTakenError(Exception):
     """The nonce slot to be taken over is not the one that the journal knows."""
 
 
-def insert_reserved(connection: Connection, intent: Intent, taken_from: str | None) -> None:
-    """An intent with its nonce slot: a new one, or that of the intent with the key `taken_from`.
+def insert_reserved(
+    connection: Connection, batch: Sequence[Intent], taken_from: Mapping[int, str]
+) -> None:
+    """Intents with their nonce slots and signed bytes: new slots, or by nonce those of the intents
+    with the keys of `taken_from`. One that has expired holds none.
 
-    Raises sqlalchemy's IntegrityError if the key or the slot is taken, `SlotTakenError` if the slot
-    to take over is another intent's."""
-    intent_id = connection.execute(
-        insert(intents)
-        .values(
-            key=intent.key,
-            decision_id=intent.decision_id,
-            episode=intent.episode,
-            step=intent.step,
-            **asdict(intent.position),
-            signer=intent.signer,
-            **asdict(intent.transaction),
-            head_number=intent.head_number,
-            deadline_block=intent.deadline_block,
-            state=intent.state,
-            urgency=int(intent.urgency),
-        )
-        .returning(intents.c.id)
-    ).scalar_one()
-    if taken_from is None:
-        connection.execute(
-            insert(nonce_slots).values(
-                chain_id=intent.position.chain_id,
-                signer=intent.signer,
-                nonce=intent.nonce,
-                intent_id=intent_id,
-            )
-        )
-        return
-    owner = select(intents.c.id).where(intents.c.key == taken_from).scalar_subquery()
+    Raises sqlalchemy's IntegrityError if a key or a slot is taken, `SlotTakenError` if the slot to
+    take over is another intent's."""
+    connection.execute(_NEW_INTENT, [_columns(intent) for intent in batch])
+    holding = [intent for intent in batch if intent.state is not State.EXPIRED]
+    new = [_slot(each, each.nonce) for each in holding if each.nonce not in taken_from]
+    if new:
+        connection.execute(_NEW_SLOT, new)
+    for intent in holding:
+        if intent.nonce in taken_from:
+            _take_over(connection, intent, taken_from[intent.nonce])
+    signed = [_bytes(intent, attempt) for intent in batch for attempt in intent.attempts]
+    if signed:
+        connection.execute(_NEW_ATTEMPT, signed)
+
+
+def _take_over(connection: Connection, intent: Intent, former: str) -> None:
     taken = connection.execute(
         update(nonce_slots)
         .where(
             nonce_slots.c.chain_id == intent.position.chain_id,
             nonce_slots.c.signer == intent.signer,
             nonce_slots.c.nonce == intent.nonce,
-            nonce_slots.c.intent_id == owner,
+            nonce_slots.c.intent_id == _id_of(former),
         )
-        .values(intent_id=intent_id)
+        .values(intent_id=_id_of(intent.key))
     )
     if taken.rowcount != 1:
-        raise SlotTakenError(f"nonce {intent.nonce} of {intent.signer} is not of {taken_from}")
+        raise SlotTakenError(f"nonce {intent.nonce} of {intent.signer} is not of {former}")
 
 
-def insert_attempts(connection: Connection, signed: Iterable[tuple[Intent, Attempt]]) -> None:
-    """Signed bytes, and the slot of a filler. The first of an intent make it SIGNED."""
-    for intent, attempt in signed:
-        intent_id = connection.execute(
-            select(intents.c.id).where(intents.c.key == intent.key)
-        ).scalar_one()
-        if attempt.purpose is Purpose.FILL:
-            connection.execute(
-                insert(nonce_slots).values(
-                    chain_id=intent.position.chain_id,
-                    signer=intent.signer,
-                    nonce=attempt.nonce,
-                    intent_id=intent_id,
-                    filler=True,
-                )
-            )
-        connection.execute(insert(attempts).values(intent_id=intent_id, **asdict(attempt)))
-        if intent.state is State.RESERVED:
-            move(connection, {intent.key: State.SIGNED})
+def insert_attempts(connection: Connection, signed: Sequence[tuple[Intent, Attempt]]) -> None:
+    """Further signed bytes, and the slot of an intent's first filler in a nonce. The first bytes of
+    an intent make it SIGNED."""
+    fillers = [
+        _slot(intent, attempt.nonce) | {"filler": True}
+        for intent, attempt in signed
+        if attempt.purpose is Purpose.FILL
+        and all(each.nonce != attempt.nonce for each in intent.attempts)
+    ]
+    if fillers:
+        connection.execute(_NEW_SLOT, fillers)
+    connection.execute(_NEW_ATTEMPT, [_bytes(intent, attempt) for intent, attempt in signed])
+    move(
+        connection,
+        {each.key: State.SIGNED for each, _ in signed if each.state is State.RESERVED},
+    )
+
+
+def _id_of(key: str) -> Any:
+    return select(intents.c.id).where(intents.c.key == key).scalar_subquery()
+
+
+# Made once: to put a statement together takes longer than SQLite needs to run it.
+_BY_KEY = select(intents.c.id).where(intents.c.key == bindparam("the_key")).scalar_subquery()
+_NEW_INTENT = insert(intents)
+_NEW_SLOT = insert(nonce_slots).values(intent_id=_BY_KEY)
+_NEW_ATTEMPT = insert(attempts).values(intent_id=_BY_KEY)
+
+
+def _columns(intent: Intent) -> dict[str, Any]:
+    position, transaction = intent.position, intent.transaction
+    return {
+        "key": intent.key,
+        "decision_id": intent.decision_id,
+        "episode": intent.episode,
+        "step": intent.step,
+        "chain_id": position.chain_id,
+        "market": position.market,
+        "account": position.account,
+        "signer": intent.signer,
+        "to": transaction.to,
+        "data": transaction.data,
+        "value_wei": transaction.value_wei,
+        "purpose": transaction.purpose,
+        "head_number": intent.head_number,
+        "deadline_block": intent.deadline_block,
+        "state": intent.state,
+        "urgency": int(intent.urgency),
+    }
+
+
+def _slot(intent: Intent, nonce: int) -> dict[str, Any]:
+    return {
+        "the_key": intent.key,
+        "chain_id": intent.position.chain_id,
+        "signer": intent.signer,
+        "nonce": nonce,
+        "filler": False,
+    }
+
+
+def _bytes(intent: Intent, attempt: Attempt) -> dict[str, Any]:
+    return {"the_key": intent.key, **asdict(attempt)}
 
 
 def move(connection: Connection, states: Mapping[str, State]) -> None:
     """Set states, by key. An expired intent frees its slot. Raises `IllegalTransitionError`."""
     if not states:
         return
-    query = select(intents.c.id, intents.c.key, intents.c.state).where(intents.c.key.in_(states))
-    changes = []
-    for intent_id, key, before in connection.execute(query):
+    changes, taken_back = [], []
+    for intent_id, key, before in connection.execute(_STATES, {"keys": list(states)}).all():
         after = states[key]
         check_transition(key, State(before), after)
         changes.append({"the_id": intent_id, "after": after})
+        if after is State.BROADCAST and before != State.SIGNED:
+            taken_back.append(intent_id)
     if not changes:
         return
-    connection.execute(
-        update(intents).where(intents.c.id == bindparam("the_id")).values(state=bindparam("after")),
-        changes,
-    )
-    _forget_blocks(connection, [c["the_id"] for c in changes if c["after"] is State.BROADCAST])
+    connection.execute(_MOVE, changes)
+    _forget_blocks(connection, taken_back)
     _free_slots(connection, [c["the_id"] for c in changes if c["after"] is State.EXPIRED])
+
+
+_STATES = select(intents.c.id, intents.c.key, intents.c.state).where(
+    intents.c.key.in_(bindparam("keys", expanding=True))
+)
+_MOVE = update(intents).where(intents.c.id == bindparam("the_id")).values(state=bindparam("after"))
 
 
 def _forget_blocks(connection: Connection, ids: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Engine, Row, func, insert, select, update
+from sqlalchemy import Engine, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from keeper.model.lifecycle import OPEN, TRANSITIONS, Purpose, State
@@ -37,6 +37,36 @@ from keeper.storage.schema import (
 FAILED = (State.EXPIRED, State.REVERTED, State.CANCELLED, State.NONCE_LOST, State.SKIPPED)
 REOPENING = [s for s in State if not s.open and State.BROADCAST in TRANSITIONS[s]]
 """Ends that a reorg can take back."""
+
+# Made once: to put a statement together takes longer than SQLite needs to run it.
+_MINED = (
+    update(attempts)
+    .where(attempts.c.hash == bindparam("the_hash"))
+    .where(
+        attempts.c.intent_id.in_(
+            select(intents.c.id).where(intents.c.state.in_([*OPEN, State.CONFIRMED]))
+        )
+    )
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "block_number",
+                "block_hash",
+                "succeeded",
+                "gas_used",
+                "effective_gas_price_wei",
+                "l1_fee_wei",
+            )
+        }
+    )
+)
+_RESULT = upsert(results)
+# A plan that a reorg took back is settled a second time, and that is what counts.
+_RESULT = _RESULT.on_conflict_do_update(
+    index_elements=["decision_id"],
+    set_={c.name: _RESULT.excluded[c.name] for c in results.c if c.name != "decision_id"},
+)
 
 
 class Journal:
@@ -121,17 +151,18 @@ class Journal:
             return int(connection.execute(count).scalar_one())
 
     def reserve(self, batch: Sequence[Intent], taken_from: Mapping[int, str]) -> None:
-        """Make intents durable, each with its nonce slot: all of them or none.
+        """Make intents durable, each with its nonce slot and the bytes that were signed for it, which
+        may leave the machine only then: all of them or none.
 
         `taken_from` gives, by nonce, the key of the intent whose slot is taken over. Raises
         sqlalchemy's IntegrityError if a key or a slot is taken, and `SlotTakenError` if the slot to
         take over is not that intent's: then nothing may be signed."""
         with self._engine.begin() as connection:
-            for intent in batch:
-                insert_reserved(connection, intent, taken_from.get(intent.nonce))
+            insert_reserved(connection, batch, taken_from)
 
     def record_attempts(self, signed: Sequence[tuple[Intent, Attempt]]) -> None:
-        """Make signed bytes durable: all of them or none; only then may they leave the machine."""
+        """Make further signed bytes durable: all of them or none; only then may they leave the
+        machine."""
         with self._engine.begin() as connection:
             insert_attempts(connection, signed)
 
@@ -153,16 +184,10 @@ class Journal:
     def record_mined(self, receipts: Iterable[MinedReceipt], states: Mapping[str, State]) -> None:
         """Keep what was mined of the intents that are followed, which a reorg overwrites, together
         with the states that follow from it. Raises `IllegalTransitionError`."""
-        followed = select(intents.c.id).where(intents.c.state.in_([*OPEN, State.CONFIRMED]))
+        mined = [{"the_hash": each.pop("hash"), **each} for each in map(asdict, receipts)]
         with self._engine.begin() as connection:
-            for receipt in receipts:
-                values = asdict(receipt)
-                connection.execute(
-                    update(attempts)
-                    .where(attempts.c.hash == values.pop("hash"))
-                    .where(attempts.c.intent_id.in_(followed))
-                    .values(**values)
-                )
+            for values in mined:
+                connection.execute(_MINED, values)
             move(connection, states)
 
     def record_result(
@@ -171,13 +196,7 @@ class Journal:
         """The end of a plan: its result and the states of its intents, in one transaction. The
         forecast of a `satisfied` position is disarmed with it. Raises `IllegalTransitionError`."""
         with self._engine.begin() as connection:
-            values = asdict(result)
-            # A plan that a reorg took back is settled a second time, and that is what counts.
-            connection.execute(
-                upsert(results)
-                .values(**values)
-                .on_conflict_do_update(index_elements=["decision_id"], set_=values)
-            )
+            connection.execute(_RESULT, asdict(result))
             move(connection, states)
             if satisfied is not None:
                 connection.execute(

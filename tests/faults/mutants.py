@@ -43,7 +43,12 @@ MUTANTS = (
     Mutant(
         name="no-durable-intent",
         file=MANAGER,
-        old="        await self._run(self._journal.record_attempts, signed)\n",
+        old="""        await self._run(
+            self._journal.reserve,
+            signed,
+            {nonce: victim.key for nonce, victim in allotted.taken_from.items()},
+        )
+""",
         new="",
         lines=("kill-9-after-send", "kill-9-between-two-sends"),
     ),

@@ -76,13 +76,16 @@ def attempt(position: PositionId = ALICE, nonce: int = 0, **changes: Any) -> Att
 
 def kept(journal: Journal, batch: Sequence[Intent]) -> None:
     """Bring intents into the journal on a way that an intent can take."""
-    journal.reserve([replace(each, state=State.RESERVED) for each in batch], {})
+    journal.reserve(
+        [
+            replace(each, state=State.RESERVED, attempts=())
+            if each.state is State.EXPIRED
+            else replace(each, state=State.SIGNED)
+            for each in batch
+        ],
+        {},
+    )
     for each in batch:
-        if each.state is not State.EXPIRED:
-            reserved = replace(each, state=State.RESERVED, attempts=())
-            for bytes_of in each.attempts:
-                journal.record_attempts([(reserved, bytes_of)])
-                reserved = replace(reserved, state=State.SIGNED)
         for state in way_to(each.state):
             journal.move({each.key: state})
 

@@ -566,23 +566,24 @@ class TransactionManager:
                 zip(proposal.transactions, allotted.nonces, strict=True)
             )
         ]
-        await self._run(
-            self._journal.reserve,
-            intents,
-            {nonce: victim.key for nonce, victim in allotted.taken_from.items()},
-        )
-        self._open[decision_id] = list(intents)
-        for victim in allotted.taken_from.values():
-            log.warning("intent.displaced", key=victim.key, by=decision_id)
-            self._put(replace(victim, displaced=True))
         try:
             signed = await self._signed(intents, prepared, allotted.taken_from, head)
         except ObjectedError as objection:
             log.error("plan.objected", decision=decision_id, reason=str(objection))  # noqa: TRY400 - the reason says it all
-            await self._expire(intents)
+            expired = [replace(intent, state=State.EXPIRED) for intent in intents]
+            await self._run(self._journal.reserve, expired, {})
+            self._open[decision_id] = expired
             return []
-        await self._keep_attempts(signed)
-        await self._send_in_order(self._open[decision_id])
+        await self._run(
+            self._journal.reserve,
+            signed,
+            {nonce: victim.key for nonce, victim in allotted.taken_from.items()},
+        )
+        self._open[decision_id] = signed
+        for victim in allotted.taken_from.values():
+            log.warning("intent.displaced", key=victim.key, by=decision_id)
+            self._put(replace(victim, displaced=True))
+        await self._send_in_order(signed)
         await self._give_way(allotted.left_over, prepared.fees, head)
         return list(self._open[decision_id])
 
@@ -592,8 +593,9 @@ class TransactionManager:
         prepared: Prepared,
         taken_from: Any,
         head: Head,
-    ) -> list[tuple[Intent, Attempt]]:
-        signed: list[tuple[Intent, Attempt]] = []
+    ) -> list[Intent]:
+        """The intents with their first bytes. Raises `ObjectedError`."""
+        signed: list[Intent] = []
         for intent, gas_limit in zip(intents, prepared.gas_limits, strict=True):
             fees = prepared.fees
             if intent.nonce in taken_from:
@@ -605,9 +607,9 @@ class TransactionManager:
                 fees=fees,
                 urgency=intent.urgency,
                 head=head,
-                beside=tuple(each for _, each in signed),
+                beside=tuple(each.attempt for each in signed),
             )
-            signed.append((intent, attempt))
+            signed.append(replace(intent, state=State.SIGNED, attempts=(attempt,)))
         return signed
 
     async def _give_way(self, left_over: Sequence[Intent], fees: Fees, head: Head) -> None:
