@@ -111,14 +111,23 @@ def _guard(running: Fork, settings: Settings, folder: Path) -> dict[str, Any]:
     markets = watched_markets(settings)
     positions = asyncio.run(read_positions(running.rpc_url, settings.chain.multicall, markets))
     heirs = running.take_over(positions)
-    config = write_config(folder, running, settings.document.values, heirs)
+    values = settings.document.values
+    # What is known of the origin by its chain id is not known by the fork's.
+    known = {"quoter": settings.quoter, "wrapped_native": settings.wrapped_native}
+    chain = {key: value for key, value in known.items() if value is not None} | values["chain"]
+    config = write_config(folder, running, {**values, "chain": chain}, heirs)
     # What the user's environment overrides in their configuration must not lead this one astray.
     replaced = {
         "KEEPER_CHAIN__ID": str(running.chain_id),
         "KEEPER_CHAIN__RPC_URL": running.rpc_url,
         "KEEPER_CHAIN__WS_URL": running.ws_url,
         "KEEPER_STORE__PATH": str(folder / "keeper.sqlite3"),
-    } | {name: "" for name in settings.document.environ if name.startswith("KEEPER_ENDPOINTS__")}
+        "KEEPER_SERVICE__HTTP_PORT": "0",
+    } | {
+        name: ""
+        for name in settings.document.environ
+        if name.startswith(("KEEPER_ENDPOINTS__", "KEEPER_MANDATES__"))
+    }
     return {
         "config": str(config),
         "environment": environment()

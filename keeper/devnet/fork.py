@@ -26,7 +26,17 @@ from keeper.protocols.aave_v3 import AavePosition
 
 CHAIN_ID_OFFSET = 10**12
 """Added to the origin's chain id: beyond any id in use, and within what JavaScript holds exactly."""
-KEPT_CHAIN_KEYS = ("poll_interval_s", "confirmations", "multicall")
+KEPT_CHAIN_KEYS = (
+    "poll_interval_s",
+    "confirmations",
+    "finality_blocks",
+    "multicall",
+    "quoter",
+    "wrapped_native",
+)
+LEFT_OUT = frozenset({"endpoints", "mandates"})
+LEFT_OUT_OF_POSITIONS = frozenset({"guardian", "reserve", "sources", "forgive_reverts_through"})
+"""A guardian acts for its owner alone, and the journal is a new one."""
 CONFIG = "keeper.toml"
 STATE_GONE = re.compile(
     "BlockOutOfRange|missing trie node|header not found|pruned|(state|block).{0,80}not available",
@@ -105,19 +115,21 @@ def write_config(
     folder: Path, fork: Fork, original: Mapping[str, Any], heirs: Mapping[Address, LocalAccount]
 ) -> Path:
     """The user's configuration, made for the fork: its endpoint, a journal of its own, and the
-    throw-away accounts with their keystores in place of the user's. Returns its path."""
+    throw-away accounts with their keystores in place of the user's, which act for themselves. The
+    port of the user's own keeper is left to it. Returns its path."""
     signers = {owner: f"fork-{number}" for number, owner in enumerate(heirs, start=1)}
     for owner, name in signers.items():
         write_keystore(folder / f"{name}.json", heirs[owner].key)
     kept = {key: value for key, value in original["chain"].items() if key in KEPT_CHAIN_KEYS}
     values = {
-        **{key: value for key, value in original.items() if key != "endpoints"},
+        **{key: value for key, value in original.items() if key not in LEFT_OUT},
         "chain": {"id": fork.chain_id, "rpc_url": fork.rpc_url, "ws_url": fork.ws_url, **kept},
         "store": {"path": JOURNAL},
+        "service": {k: v for k, v in original.get("service", {}).items() if k != "http_port"},
         "signers": {name: {"keystore": f"{name}.json"} for name in signers.values()},
         "positions": [
             {
-                **position,
+                **{k: v for k, v in position.items() if k not in LEFT_OUT_OF_POSITIONS},
                 "account": heirs[position["account"]].address,
                 "signer": signers[position["account"]],
             }
