@@ -161,6 +161,7 @@ class Daemon:
             now=lambda: self._now,
         )
         self._accounts = SignerAccounts(signers)
+        self._broadcaster = Broadcaster.over(rpc, private_only=chain.private_only)
         self._transactions = TransactionManager(
             rpc=rpc,
             chain_id=chain.chain_id,
@@ -170,7 +171,7 @@ class Daemon:
             journal=store.journal,
             run=store.run,
             finality_blocks=chain.finality_blocks,
-            broadcaster=Broadcaster.over(rpc, private_only=chain.private_only),
+            broadcaster=self._broadcaster,
             before_signing=self._breakers.objection,
             gas_left=self._breakers.left_wei,
             notifier=attendance.notifications,
@@ -242,6 +243,8 @@ class Daemon:
             await self._pass_over_heads(once=once)
         finally:
             scheduler.shutdown(wait=False)
+            # What is still on its way to a slow endpoint is in the journal, and with another one.
+            await self._broadcaster.close()
             log.info(
                 "keeper.stopped",
                 passes=self._engine.passes,

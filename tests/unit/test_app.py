@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from keeper import app
 from keeper.chain import pool
 from keeper.chain.l1_fees import GAS_PRICE_ORACLE
-from keeper.chain.rpc import EndpointUnavailableError
+from keeper.chain.rpc import EndpointUnavailableError, Request
 from keeper.chain.settings import (
     MULTICALL3,
     BreakerSettings,
@@ -21,6 +22,7 @@ from keeper.chain.settings import (
     EndpointSettings,
     FeeSettings,
     SignerSettings,
+    Use,
 )
 from keeper.config.document import Document
 from keeper.config.settings import MarketSettings, PositionSettings, Settings
@@ -33,7 +35,7 @@ from keeper.protocols.registry import PROTOCOLS
 from keeper.service.settings import ServiceSettings
 from keeper.storage.views import DecisionView, history
 from tests.unit.fake_node import ALICE_KEY
-from tests.unit.fake_rpc import address, head_at, header, refused
+from tests.unit.fake_rpc import FakeRpc, address, head_at, header, refused
 from tests.unit.toy_chain import (
     ALICE,
     DEADLINE_BLOCKS,
@@ -91,6 +93,17 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
     monkeypatch.setattr(pool, "Rpc", lambda *_, **__: chain.node.rpc)
     monkeypatch.setitem(PROTOCOLS, "aave_v3", Toy())
     return chain
+
+
+class NeverAnswers(FakeRpc):
+    """Tells its chain, takes what else is posted and lets the caller wait."""
+
+    async def call(self, method: str, *params: Any) -> Any:
+        self._post(Request(method=method, params=params))
+        if method == "eth_chainId":
+            return hex(CHAIN_ID)
+        await asyncio.Event().wait()
+        return None
 
 
 def fail_passes(
@@ -196,6 +209,23 @@ async def test_run__once_live__ends_when_what_it_sent_is_deep_enough(
     decided = only(settings)
     assert (decided.outcome, decided.as_predicted) == ("done", True)
     assert len(chain.node.raws) == 2
+
+
+async def test_run__ends_while_a_slow_endpoint_is_sent_to__leaves_no_task_behind(
+    chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = {"http://node": chain.node.rpc, "http://slow": NeverAnswers({})}
+    monkeypatch.setattr(pool, "Rpc", lambda url, **_: nodes[url])
+    slow = EndpointSettings(name="slow", url="http://slow", use=Use.SEND)
+    endpoints = (*settings.chain.endpoints, slow)
+    settings = replace(settings, chain=replace(settings.chain, endpoints=endpoints))
+    chain.market().price_usd8 = 1_850 * USD8
+    before = asyncio.all_tasks()
+    await app.run(settings, once=True, live=True)
+    assert only(settings).outcome == "done"
+    assert len(nodes["http://slow"].sent("eth_sendRawTransaction")) == 2
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_run__once_with_nothing_to_do__leaves_no_task_behind(

@@ -7,6 +7,7 @@ import pytest
 
 from keeper.chain.rpc import RpcError
 from keeper.chain.transactions.patience import LOOKS_TO_LOSE
+from keeper.chain.transactions.seams import Vote
 from keeper.model.lifecycle import State
 from tests.unit.fake_node import decoded
 from tests.unit.transaction_ground import (
@@ -56,6 +57,23 @@ async def test_settle__mined__is_over_at_the_first_confirmation(ground: Ground) 
     ground.conclude(settled)
     assert ground.manager.idle
     assert ground.states() == {}
+
+
+@pytest.mark.parametrize(
+    ("vote", "alerts"), [(Vote.AGAINST, ["receipt.disputed"]), (Vote.NOT_YET, [])]
+)
+async def test_settle__other_endpoints_do_not_bear_it_out__stays_open_until_they_do(
+    ground: Ground, vote: Vote, alerts: list[str]
+) -> None:
+    await ground.submit()
+    ground.node.mine(succeeded=False)
+    ground.vote = vote
+    assert await ground.settle_over(3) == []
+    assert [alert.name for alert in ground.notifier.active] == alerts
+    ground.vote = Vote.FOR
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.REVERTED, State.REVERTED]
+    assert list(ground.notifier.active) == []
 
 
 @pytest.mark.parametrize(("blocks", "over"), [(1, False), (2, False), (3, True), (9, True)])

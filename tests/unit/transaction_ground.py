@@ -9,11 +9,12 @@ from keeper.chain.prepare import Prepared, Proposal
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import Simulation
 from keeper.chain.transactions.manager import Settled, TransactionManager
-from keeper.chain.transactions.seams import SignatureRequest, Stake
+from keeper.chain.transactions.seams import SignatureRequest, Stake, Vote
 from keeper.model.lifecycle import State
-from keeper.model.records import DecisionRecord, Intent, Result
+from keeper.model.records import DecisionRecord, Intent, MinedReceipt, Result
 from keeper.model.units import WAD, Address, Wad, Wei
 from keeper.model.values import PositionId, Transaction
+from keeper.service.notifications import Notifications
 from keeper.storage.journal import Journal
 from keeper.storage.store import Store
 from tests.unit.fake_node import ALICE_KEY, BOB_KEY, FakeNode, signer_of
@@ -67,6 +68,8 @@ class Ground:
         self.objection: str | None = None
         self.asked: list[SignatureRequest] = []
         self.now_s = 0.0
+        self.notifier = Notifications(clock=lambda: self.now_s)
+        self.vote = Vote.FOR
         self.manager = self.restarted()
 
     @property
@@ -91,9 +94,19 @@ class Ground:
             run=self.store.run,
             finality_blocks=FINALITY_BLOCKS,
             before_signing=self._before_signing,
+            notifier=self.notifier,
+            votes=self,
             clock=lambda: self.now_s,
         )
         return self.manager
+
+    async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
+        """All other endpoints say what the node says."""
+        return block_number <= self.node.number and self.node.nonces.get(signer, 0) > nonce
+
+    async def on(self, _: MinedReceipt) -> Vote:
+        """What the other endpoints say of every receipt."""
+        return self.vote
 
     async def _before_signing(self, request: SignatureRequest) -> str | None:
         self.asked.append(request)

@@ -32,6 +32,7 @@ from keeper.chain.transactions.seams import (
     IntentJournal,
     RunOnStore,
     Stake,
+    Vote,
     Votes,
     nothing_against,
     without_limit,
@@ -50,6 +51,7 @@ Stakes = Callable[[PositionId], Stake | None]
 """How a position stands now; None where that is not known."""
 
 CEILING, OBJECTED = "fees.ceiling_reached", "signature.refused"
+DISPUTED = "receipt.disputed"
 UNDERPRICED = frozenset({SendOutcome.REPLACEMENT_UNDERPRICED, SendOutcome.FEE_TOO_LOW})
 """What higher caps mend."""
 LOOKS_TO_FILL = 3
@@ -213,7 +215,12 @@ class TransactionManager:
         receipts = [mined[1] for intent in intents if (mined := known.mined(intent)) is not None]
         if self._votes is None:
             return True
-        return all([await self._votes.is_mined(receipt) for receipt in receipts])
+        votes = await asyncio.gather(*map(self._votes.on, receipts))
+        if Vote.AGAINST in votes:
+            self._alert(DISPUTED, intents[-1], "most endpoints deny how it ended: it stays open")
+        elif self._notifier is not None:
+            self._notifier.resolve(DISPUTED, str(intents[-1].position))
+        return all(vote is Vote.FOR for vote in votes)
 
     def close(self, settled: Settled) -> None:
         """The plan is over; its position may be planned for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import ParamSpec, Protocol, TypeVar
 
 from keeper.abi.words import MAX_UINT256
@@ -98,6 +99,15 @@ class Stake:
     """The most that protecting it is worth in gas; None where that is not known."""
 
 
+class Vote(Enum):
+    """What the endpoints say of a receipt."""
+
+    FOR = "for"
+    AGAINST = "against"
+    NOT_YET = "not yet"
+    """Only the one that told of it has its block so far."""
+
+
 class Votes(Protocol):
     """Asks every endpoint: one that lies or lags must not end an intent."""
 
@@ -105,6 +115,6 @@ class Votes(Protocol):
         """Whether, at that block, a majority of those that answer counts the nonce as used."""
         ...
 
-    async def is_mined(self, receipt: MinedReceipt) -> bool:
+    async def on(self, receipt: MinedReceipt) -> Vote:
         """Whether, of those that have its block, more have it so than otherwise."""
         ...

@@ -5,6 +5,7 @@ from typing import Any
 
 from keeper.chain.pool import PATIENCE_S, Endpoint, Pool
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.transactions.seams import Vote
 from keeper.model.records import MinedReceipt
 from keeper.model.units import Address
 
@@ -22,21 +23,27 @@ class PoolVotes:
         (tally,) = await self._pool.tally([count], of=lambda told: int(told, 16) > nonce)
         return tally.answer is True and tally.is_majority
 
-    async def is_mined(self, receipt: MinedReceipt) -> bool:
+    async def on(self, receipt: MinedReceipt) -> Vote:
         """Whether more endpoints have the transaction in that block, with that status, than have the
-        block's height and do not. Those behind it abstain. Where most say otherwise, the endpoint
-        that is read first is outvoted."""
+        block's height and do not. Those that do not answer abstain; one that will have the block in
+        a moment is waited for where nobody else can say. Where most say otherwise, the endpoint that
+        is read first is outvoted."""
         if len(self._pool.readers) == 1:
-            return True
+            return Vote.FOR
         first = self._pool.in_order()[0]
-        ballots = await asyncio.gather(*(_ballot(each, receipt) for each in self._pool.readers))
-        agree, against = ballots.count(True), ballots.count(False)
+        asked = [first, *self._pool.others]
+        told = await asyncio.gather(*(_word(each, receipt) for each in asked))
+        agree, against = told.count(Vote.FOR), told.count(Vote.AGAINST)
         if against > agree:
             first.contradicted()
-        return agree > against
+        if against >= agree and against > 0:
+            return Vote.AGAINST
+        if agree <= 1 and Vote.NOT_YET in told:
+            return Vote.NOT_YET
+        return Vote.FOR if agree else Vote.NOT_YET
 
 
-async def _ballot(endpoint: Endpoint, receipt: MinedReceipt) -> bool | None:
+async def _word(endpoint: Endpoint, receipt: MinedReceipt) -> Vote | None:
     """What one endpoint says of a receipt; None if it cannot tell."""
     asked = [
         Request(method="eth_getTransactionReceipt", params=(receipt.hash,)),
@@ -46,9 +53,11 @@ async def _ballot(endpoint: Endpoint, receipt: MinedReceipt) -> bool | None:
         told, block = await endpoint.batch(asked, patience_s=PATIENCE_S)
     except EndpointUnavailableError:
         return None
-    if not isinstance(block, dict) or isinstance(told, RpcError):
+    if isinstance(told, RpcError) or isinstance(block, RpcError):
         return None
-    return _same(told, receipt)
+    if block is None and endpoint.state.head_number < receipt.block_number:
+        return Vote.NOT_YET
+    return Vote.FOR if _same(told, receipt) else Vote.AGAINST
 
 
 def _same(told: Any, receipt: MinedReceipt) -> bool:

@@ -1,0 +1,104 @@
+"""A receipt by the word of several endpoints: most of those that have its block decide."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keeper.chain.pool import Endpoint, Pool
+from keeper.chain.standing import Standing
+from keeper.chain.transactions.seams import Vote
+from keeper.chain.transactions.votes import PoolVotes
+from keeper.model.records import MinedReceipt
+from keeper.model.units import Wei
+from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
+
+CHAIN_ID = 31_337
+BLOCK = 100
+RECEIPT = MinedReceipt(
+    hash="0x" + "ab" * 32,
+    block_number=BLOCK,
+    block_hash=block_hash(BLOCK),
+    succeeded=True,
+    gas_used=50_000,
+    effective_gas_price_wei=Wei(1),
+    l1_fee_wei=Wei(0),
+)
+TRUE = {"blockHash": RECEIPT.block_hash, "status": "0x1", "node's own": "field"}
+REVERTED = {**TRUE, "status": "0x0"}
+ELSEWHERE = {**TRUE, "blockHash": block_hash(BLOCK, "f")}
+
+
+def node(receipt: Any = TRUE, *, newest: int = BLOCK) -> FakeRpc:
+    """Has the blocks up to one, and one word on the receipt."""
+    return FakeRpc(
+        {
+            "eth_chainId": lambda: hex(CHAIN_ID),
+            "eth_getTransactionReceipt": lambda _: receipt,
+            "eth_getBlockByNumber": lambda number, _: (
+                header(head_at(int(number, 16))) if int(number, 16) <= newest else None
+            ),
+        }
+    )
+
+
+def pool_of(*nodes: FakeRpc) -> Pool:
+    """Their heads are known, as from their polls."""
+    pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in nodes])
+    for endpoint, rpc in zip(pool.endpoints, nodes, strict=True):
+        head = next(n for n in (BLOCK, 0) if rpc.answers["eth_getBlockByNumber"](hex(n), False))
+        endpoint.state = replace(endpoint.state, head_number=head)
+    return pool
+
+
+async def test_on__only_endpoint__is_believed_unasked() -> None:
+    alone = node(None)
+    assert await PoolVotes(pool_of(alone)).on(RECEIPT) is Vote.FOR
+    assert alone.posts == []
+
+
+async def test_on__others_are_dead_or_refuse__is_believed() -> None:
+    dead, mute = node(), node()
+    dead.down = True
+    mute.answers["eth_getTransactionReceipt"] = refused("eth_getTransactionReceipt")
+    assert await PoolVotes(pool_of(node(), dead, mute)).on(RECEIPT) is Vote.FOR
+
+
+async def test_on__all_have_it__costs_each_one_post() -> None:
+    nodes = [node(), node(), node()]
+    assert await PoolVotes(pool_of(*nodes)).on(RECEIPT) is Vote.FOR
+    assert [len(each.posts) for each in nodes] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("other", [None, REVERTED, ELSEWHERE, "nonsense"])
+async def test_on__one_of_two_others_denies_it__the_majority_decides(other: Any) -> None:
+    pool = pool_of(node(), node(), node(other))
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.FOR
+    assert pool.in_order()[0] is pool.endpoints[0]
+
+
+@pytest.mark.parametrize("other", [None, REVERTED, ELSEWHERE])
+async def test_on__most_deny_it__stays_open_and_the_first_is_outvoted(other: Any) -> None:
+    pool = pool_of(node(), node(other), node(other))
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+    assert pool.endpoints[0].state.standing is Standing.OUTVOTED
+
+
+async def test_on__two_deny_each_other__stays_open_and_nobody_is_outvoted() -> None:
+    pool = pool_of(node(), node(None))
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+    assert pool.endpoints[0].state.standing is Standing.ALIVE
+
+
+async def test_on__the_other_is_a_block_behind__is_waited_for() -> None:
+    """Its silence is no confirmation: the one that is read would decide alone."""
+    pool = pool_of(node(), node(None, newest=BLOCK - 1))
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.NOT_YET
+    pool = pool_of(node(), node(), node(None, newest=BLOCK - 1))
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.FOR
+
+
+async def test_on__the_other_shows_the_head_but_denies_the_block__contradicts() -> None:
+    pool = pool_of(node(), node(None, newest=BLOCK - 1))
+    pool.endpoints[1].state = replace(pool.endpoints[1].state, head_number=BLOCK + 1)
+    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
