@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults faults-mutants crashpoints check format lock bench fuzz clean guardian gas
+.PHONY: help setup demo test test-unit faults faults-mutants guardian-mutants guardian-coverage crashpoints check format lock bench fuzz clean guardian gas
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -56,6 +56,12 @@ bench: setup  ## figures beside their peers, measured side by side; also in buil
 
 guardian: $(VENV)/.packages  ## compile the guardian contract into its committed JSON
 	$(BIN)/python -m tests.guardian.build
+
+guardian-mutants: setup  ## defects planted in the guardian contract: each must turn a test or the thief red
+	$(BIN)/python -m tests.guardian.mutants $(NAMES)
+
+guardian-coverage: setup  ## lines and branches of the guardian contract that its tests reach
+	$(BIN)/python -m tests.guardian.coverage
 
 gas: setup  ## gas of the guardian's actions beside the naked protocol calls
 	$(BIN)/python -m tests.guardian.gas

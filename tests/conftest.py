@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from keeper.devnet.chain import ChainSpec, LocalChain, local_chain
 from keeper.devnet.toolchain import Toolchain, install
 
 # The same examples on each run, and no verdict that depends on how busy the machine is.
 settings.register_profile("keeper", deadline=None, derandomize=True)
+# Whether there is a failure, not the shortest way to it: for planted defects.
+settings.register_profile(
+    "first-failure", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("keeper")
 
 

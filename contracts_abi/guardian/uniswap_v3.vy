@@ -24,6 +24,9 @@ BPS: constant(uint256) = 10_000
 MIN_LIMIT: constant(uint256) = 4295128739 + 1
 MAX_LIMIT: constant(uint256) = 1461446703485210103287273052203988822378723970342 - 1
 
+# Under the root. A shift to the left would lose high bits without a word; a product reverts.
+ROOT_PRECISION: constant(uint256) = 2**96
+
 
 @internal
 @view
@@ -76,7 +79,9 @@ def _limit(bought: address, sold: address, oracle: address, slippage_bps: uint25
     """
     @dev sqrt(value of one raw unit of token0 / of token1) × 2**96 at the oracle's prices, moved by
          the slippage to the side that is worse for us. The pool's fee is not part of its price; the
-         bound on what may be taken counts it. Precise to about 2**-64 of the root.
+         bound on what may be taken counts it. Rounded down by at most 2**48, which is less than a
+         hundredth of a basis point for two tokens whose units differ in value by less than 10**16. Values
+         past 2**160 revert: prices of 18 decimals and units of 10**18 stay below.
     """
     if self._is_first(sold, bought):
         return max(self._root(sold, bought, oracle, BPS, BPS + slippage_bps), MIN_LIMIT)
@@ -90,7 +95,7 @@ def _root(
 ) -> uint256:
     worth0: uint256 = self._price(oracle, token0) * self._unit(token1) * numerator
     worth1: uint256 = self._price(oracle, token1) * self._unit(token0) * denominator
-    return isqrt((worth0 << 128) // worth1) << 32
+    return isqrt(worth0 * ROOT_PRECISION // worth1) << 48
 
 
 @internal

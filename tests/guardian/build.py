@@ -4,6 +4,7 @@ The compiler is pinned with its hash in requirements-dev.lock, so anyone gets th
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,9 @@ from vyper.compiler.input_bundle import FilesystemInputBundle  # type: ignore[im
 SOURCES: Final = Path(__file__).parents[2] / "contracts_abi" / "guardian"
 SOURCE: Final = SOURCES / "aave_guardian.vy"
 ARTIFACT: Final = SOURCES / "aave_guardian.json"
+
+OTHER_ARTIFACT: Final = "GUARDIAN_ARTIFACT"
+"""Environment variable: the path of another artifact that the tests deploy, one with a defect."""
 
 MAX_CODE_BYTES: Final = 24_576
 """EIP-170."""
@@ -48,6 +52,12 @@ def selector(entry: dict[str, Any]) -> bytes:
     """The first four bytes of a refusal."""
     types = ",".join(field["type"] for field in entry["inputs"])
     return keccak(text=f"{entry['name']}({types})")[:4]
+
+
+def deployed_here() -> dict[str, Any]:
+    """The artifact that the tests deploy: the committed one, unless the environment names another."""
+    content: dict[str, Any] = json.loads(Path(os.environ.get(OTHER_ARTIFACT, ARTIFACT)).read_text())
+    return content
 
 
 def compiled(sources: Path = SOURCES) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """An owner with a position on the local chain, a guardian with a mandate for it, and a keeper."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
@@ -17,7 +16,7 @@ from keeper.devnet.pools import Pair
 from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256, PoolKey
 from keeper.model.units import WAD, Address
-from tests.guardian.build import ARTIFACT, selector
+from tests.guardian.build import deployed_here, selector
 
 DEPLOYMENT_PROXY: Final = Address("0x4e59b44847b379578588920cA78FbF26c0B4956C")
 DOLLAR: Final = 10**8
@@ -25,7 +24,7 @@ DAY_S: Final = 24 * 3600
 USDC: Final = 10**6
 BTC: Final = 10**8
 WETH_USDC: Final[PoolKey] = ("WETH", "USDC", 500)
-CONTENT: Final[dict[str, Any]] = json.loads(ARTIFACT.read_text())
+CONTENT: Final = deployed_here()
 INTERFACE: Final = Interface(tuple(CONTENT["abi"]))
 ERRORS: Final = {selector(entry): entry for entry in CONTENT["abi"] if entry["type"] == "error"}
 
@@ -52,7 +51,7 @@ def refused_with(error: RpcError) -> Refusal:
 
 
 def artifact() -> Artifact:
-    """The committed guardian."""
+    """The guardian under test."""
     return Artifact(interface=INTERFACE, bytecode=CONTENT["bytecode"][2:], links={})
 
 
@@ -126,6 +125,11 @@ class Ground:
         pool = self.chain.contracts.aave.pool
         found = self.chain.read(pool, "getUserAccountData", self.owner, block=block)
         return dict(zip(ACCOUNT, found, strict=True))
+
+    def price(self, symbol: str) -> int:
+        """The oracle's, in the market's base currency."""
+        oracle, token = self.chain.contracts.aave.oracle, self.token(symbol)
+        return int(self.chain.read(oracle, "getAssetPrice", token.address))
 
     @property
     def health(self) -> int:

@@ -1,8 +1,10 @@
 """Contracts that do what the real ones never do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from eth_abi.abi import decode, encode
 from vyper.compiler import compile_code  # type: ignore[import-untyped]  # it ships no types
 
 from keeper.devnet.aave import ZERO_ADDRESS
@@ -10,8 +12,10 @@ from keeper.devnet.artifacts import Artifact, Artifacts, Contract, Interface
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.uniswap import MAX_UINT256
 from tests.devnet.support import create
-from tests.guardian.ground import USDC
+from tests.guardian.ground import USDC, Ground
 
+AGGREGATE3: Final = bytes.fromhex("82ad56cb")
+"""aggregate3((address,bool,bytes)[])"""
 _CONTRACTS: Final = Path(__file__).parent / "contracts"
 
 
@@ -48,3 +52,19 @@ def list_odd_token(chain: LocalChain, artifacts: Artifacts) -> Contract:
     chain.transact(admin, odd, "approve", aave.pool.address, MAX_UINT256)
     chain.transact(admin, aave.pool, "supply", odd.address, 10**6 * USDC, admin, 0)
     return odd
+
+
+def batch(calls: Sequence[tuple[str, bool, bytes]]) -> bytes:
+    """Calls of Multicall3 in one: target, whether it may fail, data."""
+    return AGGREGATE3 + encode(["(address,bool,bytes)[]"], [calls])
+
+
+def aggregate(
+    made: Ground, calls: Sequence[tuple[str, bool, bytes]]
+) -> tuple[tuple[bool, bytes], ...]:
+    """What Multicall3 would answer: for each call whether it succeeded, and its answer."""
+    multicall = made.chain.contracts.multicall3
+    request = {"to": multicall, "data": "0x" + batch(calls).hex()}
+    answer = made.chain.rpc.call("eth_call", request, "latest")
+    (found,) = decode(["(bool,bytes)[]"], bytes.fromhex(answer[2:]))
+    return tuple(found)

@@ -38,9 +38,7 @@ def act(made: Ground, call: tuple[Any, ...]) -> dict[str, int]:
 
 def priced(made: Ground, symbol: str, amount: int) -> int:
     """Its value at the oracle's price, in USD with 8 decimals."""
-    token = made.chain.contracts.token(symbol)
-    price = made.chain.read(made.chain.contracts.aave.oracle, "getAssetPrice", token.address)
-    return int(amount * price // token.unit)
+    return amount * made.price(symbol) // made.chain.contracts.token(symbol).unit
 
 
 # -- the reserve's actions ------------------------------------------------------------------------
@@ -64,6 +62,12 @@ def test_add_collateral__enough_reserve__restores_the_target(made: Ground) -> No
     event = act(made, made.add_collateral("WETH"))
     assert made.health == pytest.approx(made.mandate.target, rel=1e-6)
     assert made.balance(made.token("WETH"), made.owner) == 10 * WAD - event["amount"]
+
+
+def test_add_collateral__target_of_everything__is_held_by_the_other_bounds(made: Ground) -> None:
+    made.fund("WETH", 3 * WAD)
+    made.set_mandate(target=MAX_UINT256)
+    assert act(made, made.add_collateral("WETH"))["amount"] == 3 * WAD
 
 
 def test_repay__keepers_figure__is_a_maximum(made: Ground) -> None:
@@ -175,6 +179,14 @@ def test_deleverage__partial_below_one__is_refused_by_aave_until_it_reaches_one(
     refusal = made.refusal(made.keeper, *made.deleverage(most=100 * USDC))
     assert "35" in refusal.name  # Errors.sol, HEALTH_FACTOR_LOWER_THAN_LIQUIDATION_THRESHOLD
     unwind(made, made.deleverage(most=3_000 * USDC))
+
+
+def test_deleverage__debt_above_the_collateral__wants_all_of_it_and_is_refused_by_aave(
+    made: Ground,
+) -> None:
+    """No sale lifts such a position to 1; without the debt that stays, nothing may leave it."""
+    made.drop("WETH", 1_600 * DOLLAR, WETH_USDC)
+    assert "35" in made.refusal(made.keeper, *made.deleverage()).name
 
 
 def test_deleverage__target_of_everything__repays_the_whole_debt(made: Ground) -> None:
@@ -312,6 +324,30 @@ def test_deleverage__pool_1_percent_worse__pays_within_the_slippage(made: Ground
     made.move_pool(WETH_USDC, 2_281.37 / 0.99984 * 0.99)
     event = unwind(made, made.deleverage(), worst_bps=116)
     assert priced(made, "WETH", event["taken"]) > event["value"] * 1.01
+
+
+def test_deleverage__keepers_figure__is_a_maximum(made: Ground) -> None:
+    assert unwind(made, made.deleverage(most=123 * USDC))["repaid"] == 123 * USDC
+
+
+def test_deleverage__bonus_lowered_since__tightens_the_slippage(made: Ground) -> None:
+    """Half of a bonus of 0.4 % is 0.2 %, less than the mandate's 0.5 % to 2 %."""
+    made.move_pool(WETH_USDC, 2_281.37 / 0.99984 * 0.995)
+    unwind(made, made.deleverage(most=100 * USDC), worst_bps=56)
+    made.configure("configureReserveAsCollateral", made.token("WETH").address, 8_000, 8_250, 10_040)
+    assert made.refusal(made.keeper, *made.deleverage()).name == "PriceBeyondLimit"
+
+
+def test_deleverage__tokens_donated_to_the_guardian__are_left_there(made: Ground) -> None:
+    donor, given = made.chain.account("donor").address, (("USDC", 777 * USDC), ("WETH", WAD))
+    for symbol, amount in given:
+        made.chain.mint(symbol, donor, amount)
+        token = made.token(symbol)
+        made.chain.transact(donor, token, "transfer", made.guardian.address, amount)
+    for flash_loan in (False, True):
+        made.send(made.keeper, *made.deleverage(most=500 * USDC, flash_loan=flash_loan))
+    for symbol, amount in given:
+        assert made.balance(made.token(symbol), made.guardian.address) == amount
 
 
 def test_deleverage__keepers_own_bound_on_the_price__holds(made: Ground) -> None:

@@ -1,13 +1,18 @@
-"""Callbacks that nobody asked for, and a market that does what Aave never does."""
+"""Callbacks that nobody asked for, and a pool and a market that do what real ones never do."""
+
+from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
 
+from keeper.devnet.aave import ZERO_ADDRESS
+from keeper.devnet.artifacts import Contract
 from keeper.devnet.chain import LocalChain
+from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import WAD
-from tests.guardian.ground import DOLLAR, USDC, WETH_USDC, Ground, Refusal
-from tests.guardian.mocks import mock
+from tests.guardian.ground import DOLLAR, USDC, WETH_USDC, Ground, Refusal, ground, refused_with
+from tests.guardian.mocks import aggregate, mock
 
 HEALTHY = 14 * WAD // 10
 # 80 % liquidation threshold, 5 % bonus, 6 decimals
@@ -28,6 +33,120 @@ def test_loan_callback__a_strangers_flash_loan__is_refused(made: Ground) -> None
     thief = made.chain.account("thief").address
     refusal = made.refusal_of({"from": thief, "to": pool.address, "data": "0x" + call.hex()})
     assert refusal == ("UnexpectedCallback", (pool.address.lower(), keccak(b"")))
+
+
+def test_guardian__asked_whose_it_is__names_the_owner(made: Ground) -> None:
+    assert made.chain.read(made.guardian, "owner") == made.owner.lower()
+
+
+# -- a pool that lies ----------------------------------------------------------------------------------
+
+
+def hostile(made: Ground, then: str, accomplice: str = ZERO_ADDRESS) -> Contract:
+    """A listed pool with a million USDC, that sells them at the oracle's price and then does this."""
+    pool, weth, usdc = mock(made.chain, "FakePool"), made.token("WETH"), made.token("USDC")
+    price = 10**18 * 99_984_000 * 10**12 // 2_281_37000000
+    call = (weth.address, usdc.address, then, price, accomplice)
+    made.chain.transact(made.owner, pool, "tell", *call)
+    made.chain.transact(made.owner, usdc, "mint", pool.address, 10**6 * USDC)
+    made.set_mandate(pools=(pool.address,))
+    return pool
+
+
+def test_swap__prices_with_18_decimals__have_the_same_price_limit(chain: LocalChain) -> None:
+    """For two tokens of 18 decimals: what stands under the root must not lose its high bits."""
+    made = ground(chain, {"WETH": 10 * WAD}, {"DAI": 16_500 * WAD}, limit_max=10**5 * WAD)
+    pool, tokens = (
+        mock(chain, "FakePool"),
+        [made.token(symbol).address for symbol in ("WETH", "DAI")],
+    )
+    chain.transact(
+        made.owner,
+        pool,
+        "tell",
+        *tokens,
+        "once",
+        10**18 * DOLLAR // made.price("WETH"),
+        ZERO_ADDRESS,
+    )
+    chain.transact(made.owner, made.token("DAI"), "mint", pool.address, 10**6 * WAD)
+    made.set_mandate(pools=(pool.address,))
+    *call, _, _ = made.deleverage("WETH", "DAI", most=1_000 * WAD)
+    limits = []
+    for scale in (1, 10**10):
+        for symbol in chain.contracts.feeds:
+            chain.set_price(symbol, made.price(symbol) * scale)
+        frames = made.frames(made.keeper, *call, [pool.address], False, selector="0x128acb08")
+        limits.append(int(frames[0]["input"][10 + 3 * 64 : 10 + 4 * 64], 16))
+    assert limits[1] == pytest.approx(limits[0], rel=1e-9)
+
+
+def through(made: Ground, pool: Contract, *, flash_loan: bool = False) -> tuple[Any, ...]:
+    *call, _, _ = made.deleverage(most=1_000 * USDC)
+    return (*call, [pool.address], flash_loan)
+
+
+def test_swap_callback__once__is_what_was_asked_for(made: Ground) -> None:
+    pool = hostile(made, "once")
+    before = made.health
+    made.send(made.keeper, *through(made, pool))
+    assert made.health > before
+
+
+def test_swap_callback__by_an_accomplice__is_refused(made: Ground) -> None:
+    accomplice = mock(made.chain, "FakePool").address
+    refusal = made.refusal(made.keeper, *through(made, hostile(made, "accomplice", accomplice)))
+    assert (refusal.name, refusal.figures[0]) == ("UnexpectedCallback", accomplice.lower())
+
+
+def test_swap_callback__with_other_data__is_refused(made: Ground) -> None:
+    pool = hostile(made, "other data")
+    refusal = made.refusal(made.keeper, *through(made, pool))
+    assert refusal == ("UnexpectedCallback", (pool.address.lower(), keccak(b"other")))
+
+
+@pytest.mark.parametrize("flash_loan", [False, True])
+def test_swap_callback__twice__is_refused(made: Ground, flash_loan: bool) -> None:
+    """After a flash loan nothing is left to be repaid: the second would only take collateral."""
+    call = through(made, hostile(made, "twice"), flash_loan=flash_loan)
+    assert made.refusal(made.keeper, *call).name == "UnexpectedCallback"
+
+
+def test_swap_callback__left_out__is_refused_for_the_debt_that_stays(made: Ground) -> None:
+    assert made.refusal(made.keeper, *through(made, hostile(made, "later"))).name == "DebtRose"
+
+
+def test_swap_callback__after_the_end__is_refused(made: Ground) -> None:
+    """A pool that gave its tokens away in a flash loan's unwind, and asks for the price when the
+    guardian is through, in the same transaction."""
+    multicall = made.chain.contracts.multicall3
+    pool = hostile(made, "later")
+    made.set_mandate(keeper=multicall)
+    name, *arguments = through(made, pool, flash_loan=True)
+    calls = [
+        (made.guardian.address, True, made.guardian.encode(name, *arguments)),
+        (pool.address, True, pool.encode("call_back_later")),
+    ]
+    unwound, asked = aggregate(made, calls)
+    assert unwound[0]
+    assert not asked[0]
+    refused = refused_with(RpcError("aggregate3", {"data": "0x" + asked[1].hex()}))
+    assert (refused.name, refused.figures[0]) == ("UnexpectedCallback", pool.address.lower())
+
+
+def test_donation__to_the_guardian__does_not_pay_for_what_a_pool_kept(made: Ground) -> None:
+    donor, usdc = made.chain.account("donor").address, made.token("USDC")
+    made.chain.mint("USDC", donor, 500 * USDC)
+    made.chain.transact(donor, usdc, "transfer", made.guardian.address, 500 * USDC)
+    call = through(made, hostile(made, "short"), flash_loan=True)
+    refused = ("TransferShort", (500 * USDC - 1, 500 * USDC))
+    assert made.refusal(made.keeper, *call) == refused
+
+
+def test_loan_callback__by_a_pool__is_refused(made: Ground) -> None:
+    pool = hostile(made, "loan")
+    refusal = made.refusal(made.keeper, *through(made, pool))
+    assert (refusal.name, refusal.figures[0]) == ("UnexpectedCallback", pool.address.lower())
 
 
 # -- a market that lies --------------------------------------------------------------------------------

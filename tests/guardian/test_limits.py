@@ -75,6 +75,15 @@ def test_limit__one_for_all_actions__is_used_by_each(spent: Ground) -> None:
     assert left(spent) == 0
 
 
+def test_limit__value_of_an_action__is_rounded_up(made: Ground) -> None:
+    """123.456789 USDC at 0.99984 are 12,343,703,591.376 of 10^-8 USD."""
+    made.fund("USDC", 10_000 * USDC)
+    made.set_mandate(limit_per_second=0)
+    before = made.available
+    (event,) = made.events(made.send(made.keeper, *made.repay("USDC", 123_456_789)))
+    assert before - made.available == event["value"] == 12_343_703_592
+
+
 # -- the cooldown -----------------------------------------------------------------------------------
 
 
@@ -107,8 +116,10 @@ def test_freeze__by_the_freezer__stops_until_the_owner_says_otherwise(made: Grou
     made.send(made.keeper, *made.repay("USDC"))
 
 
-def test_freeze__emergency_call__obeys_it(made: Ground) -> None:
+@pytest.mark.parametrize("outlives", [False, True])
+def test_freeze__emergency_call__obeys_it(made: Ground, outlives: bool) -> None:
     made.set_mandate(
+        emergency_outlives_expiry=outlives,
         emergency_health=115 * WAD // 100,
         emergency_collateral=made.token("WETH").address,
         emergency_debt=made.token("USDC").address,

@@ -284,6 +284,12 @@ def test_pool_not_allowed(made: Ground) -> None:
     assert made.refusal(made.keeper, *made.deleverage()) == refused
 
 
+def test_pool_not_allowed__the_zeros_that_fill_the_list(made: Ground) -> None:
+    *call, _, flash_loan = made.deleverage()
+    refusal = made.refusal(made.keeper, *call, [ZERO_ADDRESS], flash_loan)
+    assert refusal == ("PoolNotAllowed", (ZERO_ADDRESS, made.market.lower()))
+
+
 @pytest.mark.parametrize("hops", [0, 2])
 def test_hops_out_of_range(made: Ground, hops: int) -> None:
     made.set_mandate(max_hops=1)

@@ -61,16 +61,24 @@ def test_token_that_says_no__is_refused(owing: Ground, odd: Contract) -> None:
     assert refusal == ("TransferRefused", (odd.address.lower(), 1_000 * USDC))
 
 
-@pytest.mark.parametrize("function", ["consent", "emergency", "repay", "executeOperation"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("set_mandate", "revoke_mandate", "freeze", "unfreeze", "consent"),
+        *("add_collateral", "repay", "deleverage", "emergency", "executeOperation"),
+    ],
+)
 def test_token_that_calls_back_in__is_refused(owing: Ground, odd: Contract, function: str) -> None:
     """Entry points share one lock, those of the core included; callbacks were not announced."""
     guardian, anyone = owing.guardian, owing.market
     call = {
+        "set_mandate": ("set_mandate", owing.market, owing.mandate.words()),
         "consent": ("consent", owing.market, DOLLAR, 0, 0),
-        "emergency": ("emergency", owing.market),
+        "add_collateral": owing.add_collateral("WETH"),
+        "deleverage": owing.deleverage(),
         "repay": owing.repay("USDC"),
         "executeOperation": ("executeOperation", odd.address, 1, 0, anyone, b""),
-    }[function]
+    }.get(function, (function, owing.market))
     data = guardian.encode(*call)
     owing.chain.transact(owing.owner, odd, "call_on_transfer", guardian.address, data)
     refusal = owing.refusal(
@@ -80,3 +88,30 @@ def test_token_that_calls_back_in__is_refused(owing: Ground, odd: Contract, func
         assert refusal == ("UnexpectedCallback", (odd.address.lower(), keccak(b"")))
     else:
         assert refusal.name == LOCKED
+
+
+def test_token_in_an_e_mode__without_a_threshold_of_its_own__is_repaid_but_no_collateral(
+    chain: LocalChain, odd: Contract
+) -> None:
+    """A category lends its threshold only to what counts as collateral outside of it."""
+    made = ground(
+        chain,
+        {"DAI": 10_000 * WAD},
+        {"USDC": 9_000 * USDC},
+        e_mode=1,
+        slippage_calm_bps=10,
+        slippage_urgent_bps=50,
+    )
+    made.configure("setAssetEModeCategory", odd.address, 1)
+    pool = chain.contracts.aave.pool
+    chain.transact(
+        made.owner, pool, "borrow", odd.address, 500 * USDC, VARIABLE_RATE, 0, made.owner
+    )
+    made.allow(odd, 500 * USDC)
+    made.set_mandate(reserve=made.owner)
+    refusal = made.refusal(
+        made.keeper, "add_collateral", made.market, made.hash, odd.address, 100 * USDC
+    )
+    assert refusal == ("NotCollateral", (odd.address.lower(), 0))
+    made.send(made.keeper, "repay", made.market, made.hash, odd.address, 100 * USDC)
+    assert made.balance(odd, made.owner) == 400 * USDC

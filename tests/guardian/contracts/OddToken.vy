@@ -17,7 +17,7 @@ totalSupply: public(uint256)
 fee_bps: public(uint256)
 answer: Bytes[32]
 hooked: address
-hook: Bytes[1024]
+hook: Bytes[2048]
 
 
 @external
@@ -35,7 +35,7 @@ def charge(fee_bps: uint256):
 
 
 @external
-def call_on_transfer(target: address, data: Bytes[1024]):
+def call_on_transfer(target: address, data: Bytes[2048]):
     """
     @notice Every transfer makes this call first, and fails if it does.
     """
