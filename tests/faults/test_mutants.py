@@ -3,15 +3,16 @@
 import pytest
 
 from tests.faults.lines import LINES
-from tests.faults.mutants import MUTANTS, ROOT, Mutant
+from tests.faults.mutants import MUTANTS, ROOT
 from tests.faults.registry import sample
+from tests.planting import Defect
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutant__its_place__is_in_the_code_once(mutant: Mutant) -> None:
+def test_mutant__its_place__is_in_the_code_once(mutant: Defect) -> None:
     assert (ROOT / mutant.file).read_text().count(mutant.old) == 1
     assert mutant.old != mutant.new
-    assert set(mutant.lines) <= LINES.keys()
+    assert set(mutant.tests) <= LINES.keys()
 
 
 def test_sample__a_seed__draws_the_same_quick_lines_from_every_family() -> None:
