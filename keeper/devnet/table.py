@@ -115,7 +115,7 @@ def _probability(probability: float | None) -> str:
 
 
 def _usd(usd8: int) -> str:
-    return f"${usd8 / 1e8:,.2f}"
+    return f"{'−' if usd8 < 0 else ''}${abs(usd8) / 1e8:,.2f}"
 
 
 def summary(report: Report) -> RenderableType:
@@ -146,7 +146,21 @@ def summary(report: Report) -> RenderableType:
         f"{sent if report.broadcasts else 'nothing was sent'}; "
         f"at most {document['reads_per_block']} round trips to read a block"
     )
-    return Group(_actions(report), table, Text(figures))
+    return Group(_actions(report), table, Text(figures), *_key(report))
+
+
+def _key(report: Report) -> tuple[Text, ...]:
+    """What the keeper's key was good for, where guardians acted."""
+    if report.key is None:
+        return ()
+    held = ", ".join(report.key.tokens) or "no token"
+    return (
+        Text(
+            f"the keeper's account holds {held}, approved {report.key.approvals or 'nobody'} and sent "
+            f"to {len(report.key.counterparties)} contracts, "
+            f"of which {len(set(report.key.counterparties) & set(report.key.guardians))} guardians"
+        ),
+    )
 
 
 def _actions(report: Report) -> Table:
