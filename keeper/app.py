@@ -54,10 +54,26 @@ REFRESH_S = 600.0
 REFIT_S = 3_600.0
 RECONCILE_S = 60.0
 ACCOUNTS_S = 15.0
-GRACE_S = 3.0
+FINISH_S = 15.0
+"""A stop waits so long for the pass under way …"""
+RECEIPTS_S = 24.0
+"""… and then so long for the receipts of what was sent; the journal keeps the rest."""
 RECURSION_LIMIT = 1_000
 """Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
 with that an answer of nested brackets overruns the stack: it would kill the process."""
+
+
+class Turn:
+    """Between the passes and a stop."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        """Held by a pass, so that a stop can wait for its end."""
+        self.stopping = False
+        """Passes plan no more; they settle what is open."""
+        self.settled = asyncio.Event()
+        """Nothing that was sent waits for its receipt."""
+        self.settled.set()
 
 
 async def run(settings: Settings, *, once: bool, live: bool) -> None:
@@ -68,15 +84,14 @@ async def run(settings: Settings, *, once: bool, live: bool) -> None:
     `TemporaryError` where the endpoint is down.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
-    # Held by a pass, so that a stop can wait for its end.
-    turn = asyncio.Lock()
+    turn = Turn()
     protection = asyncio.create_task(_protect(settings, turn, once=once, live=live), name="protect")
     await _until_signal(protection, turn)
     if not protection.cancelled():
         protection.result()
 
 
-async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: bool) -> None:
+async def _protect(settings: Settings, turn: Turn, *, once: bool, live: bool) -> None:
     service = unattended(settings.service) if once else settings.service
     async with attended(
         service,
@@ -90,7 +105,7 @@ async def _protect(settings: Settings, turn: asyncio.Lock, *, once: bool, live: 
 
 
 async def _attended(
-    settings: Settings, attendance: Attendance, turn: asyncio.Lock, *, once: bool, live: bool
+    settings: Settings, attendance: Attendance, turn: Turn, *, once: bool, live: bool
 ) -> None:
     rpc = Pool.of(settings.chain)
     try:
@@ -110,26 +125,41 @@ async def _attended(
         await rpc.close()
 
 
-async def _until_signal(protection: asyncio.Task[None], turn: asyncio.Lock) -> None:
-    """Wait for the task to end; at SIGTERM or SIGINT end it, after the pass that is under way
-    unless that takes longer than `GRACE_S`. The journal makes a pass safe to break off anywhere."""
-    stop = asyncio.Event()
+async def _until_signal(protection: asyncio.Task[None], turn: Turn) -> None:
+    """Wait for the task to end; at SIGTERM or SIGINT drain it and end it, at a second one end it at
+    once. The journal makes a pass safe to break off anywhere."""
+    asked: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    stopping = asyncio.create_task(stop.wait(), name="stop")
+        loop.add_signal_handler(number, asked.put_nowait, None)
+    stopping = asyncio.create_task(asked.get(), name="stop")
     try:
         await asyncio.wait([protection, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
+        if stopping.done():
             log.info("keeper.stopping")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(turn.acquire(), GRACE_S)
+            stopping = asyncio.create_task(asked.get(), name="stop at once")
+            draining = asyncio.create_task(_drained(turn), name="drain")
+            await asyncio.wait(
+                [protection, draining, stopping], return_when=asyncio.FIRST_COMPLETED
+            )
+            draining.cancel()
             protection.cancel()
-            await asyncio.wait([protection])
+            await asyncio.wait([protection, draining])
     finally:
         stopping.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _drained(turn: Turn) -> None:
+    """Until the pass under way has ended and what was sent is settled, or it takes too long."""
+    turn.stopping = True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINISH_S), turn.lock:
+            pass
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RECEIPTS_S):
+            await turn.settled.wait()
 
 
 class Daemon:
@@ -142,7 +172,7 @@ class Daemon:
         rpc: Pool,
         store: Store,
         signers: dict[Address, Signer],
-        turn: asyncio.Lock,
+        turn: Turn,
         *,
         live: bool,
     ) -> None:
@@ -272,12 +302,12 @@ class Daemon:
     async def _pass(self, head: Head, *, once: bool) -> bool:
         """Whether the pass came to its end."""
         pulse, metrics = self._attendance.pulse, self._attendance.metrics
-        async with self._turn:
+        async with self._turn.lock:
             began_s, posted = time.monotonic(), self._rpc.posted
             pulse.head(head.number)
             self._now = head.timestamp
             try:
-                report = await self._engine.run_pass(head)
+                report = await self._engine.run_pass(head, planning=not self._turn.stopping)
             except (EndpointUnavailableError, SQLAlchemyError) as error:
                 # Nothing is sent without the journal, so both mend themselves at a later head.
                 if once:
@@ -286,6 +316,11 @@ class Daemon:
                 pulse.failed(str(error.args[0]))
                 metrics.failed()
                 return False
+            finally:
+                if self._transactions.settled:
+                    self._turn.settled.set()
+                else:
+                    self._turn.settled.clear()
             pulse.passed()
             metrics.passed(
                 report,

@@ -160,8 +160,10 @@ class Engine:
         await self._prices.load([f for f in feeds if f not in self._prices.warm], head)
         await self._market_prices.load(head)
 
-    async def run_pass(self, head: Head) -> PassReport:
-        """The story. Raises `EndpointUnavailableError`, which a later head will mend."""
+    async def run_pass(self, head: Head, *, planning: bool = True) -> PassReport:
+        """The story; without `planning` only what is open goes on.
+
+        Raises `EndpointUnavailableError`, which a later head will mend."""
         self._scribe.begin()
         for market in self._changed:
             await self._discover(market, head)
@@ -172,7 +174,7 @@ class Engine:
             _healths(snapshot), outlook.forecast.probability, self._triggers, self._armed
         )
         self._armed = decisions.armed
-        decided = await self._plan_all(snapshot, outlook, decisions)
+        decided = await self._plan_all(snapshot, outlook, decisions) if planning else []
         approved = await self._approve(snapshot, outlook, decided)
         await self._act_all(snapshot, outlook, approved)
         while self._unconcluded:

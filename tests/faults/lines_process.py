@@ -68,13 +68,13 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("sigterm-during-sign", must="ends with 0; a restart finishes: one repayment")
+@line("sigterm-during-sign", must="sends what it planned, awaits the receipts, ends with 0")
 async def _(stage: Stage) -> str:
     """SIGTERM when the plan is simulated and about to be signed"""
     return await _stopped(stage, Hold(carries("eth_simulateV1"), answer=True))
 
 
-@line("sigterm-during-send", must="ends with 0; a restart finishes: one repayment")
+@line("sigterm-during-send", must="sends what it planned, awaits the receipts, ends with 0")
 async def _(stage: Stage) -> str:
     """SIGTERM while the action's bytes are on their way"""
     return await _stopped(stage, Hold(nth(2, carries(SEND))))
@@ -88,20 +88,37 @@ async def _stopped(stage: Stage, hold: Hold) -> str:
         os.kill(stopped.pid, signal.SIGTERM)
         await stopped.said("keeper.stopping")
         hold.release()
+        await stopped.said("pass.done")
+        stage.ground.chain.mine()
         assert await stopped.ended() == 0
-    stage.inject()
-    async with stage.daemon() as restarted:
-        await stage.settle(one, restarted)
+        assert stopped.all("plan.concluded", succeeded=True)
     return "exit code 0; " + stage.protected(one)
 
 
-@line("sigterm-during-wait", must="ends with 0 although nothing is mined; a restart finishes")
+@line("sigterm-during-wait", must="waits for the receipts, then ends with 0: one repayment")
 async def _(stage: Stage) -> str:
-    """SIGTERM while the sent transactions wait to be mined"""
+    """SIGTERM while the sent transactions wait to be mined, which they are then"""
     one = stage.ground.guard()
     async with stage.daemon() as stopped:
         await stage.sent(one, stopped)
+        os.kill(stopped.pid, signal.SIGTERM)
+        await stopped.said("keeper.stopping")
+        stage.ground.chain.mine()
+        assert await stopped.ended() == 0
+        assert stopped.all("plan.concluded", succeeded=True)
+    return "exit code 0; " + stage.protected(one)
+
+
+@line("sigterm-twice-during-wait", must="ends with 0 although nothing is mined; a restart finishes")
+async def _(stage: Stage) -> str:
+    """SIGTERM, and again at once, while the sent transactions wait to be mined"""
+    one = stage.ground.guard()
+    async with stage.daemon() as stopped:
+        await stage.sent(one, stopped)
+        os.kill(stopped.pid, signal.SIGTERM)
+        await stopped.said("keeper.stopping")
         assert await stopped.stop() == 0
+        assert not stopped.all("plan.concluded")
     async with stage.daemon() as restarted:
         await stage.settle(one, restarted)
     return "exit code 0; " + stage.protected(one)

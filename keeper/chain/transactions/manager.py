@@ -153,6 +153,11 @@ class TransactionManager:
         """Whether nothing is open."""
         return not self._open
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is open of the signers whose keys are here."""
+        return not any(intent.signer in self._signers for intent in self._all_open())
+
     def outcome_requests(self, head: Head) -> list[Request]:
         """To ride along with the reads of a pass; the answers go to `settle`."""
         self._witness = Witness(
