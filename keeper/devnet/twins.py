@@ -12,8 +12,6 @@ WALLET_WETH = 60
 WALLET_USDC = 4_000
 """What each twin holds beside its position: enough dollars for the first repayments, after which
 collateral has to be added."""
-WALLET_ETHER = 10
-"""For gas."""
 
 
 Mode = Literal["direct", "guardian"]

@@ -47,11 +47,6 @@ class Variation:
         return cls(times=times, total=np.cumsum(increments))
 
     @classmethod
-    def of_points(cls, times: Floats, log_prices: Floats) -> Self:
-        """Squared returns between samples of a market."""
-        return cls.of(times, np.diff(log_prices, prepend=log_prices[:1]) ** 2)
-
-    @classmethod
     def of_rounds(cls, times: Floats, log_prices: Floats) -> Self:
         """Squared returns between a feed's rounds over `FEED_SHARE`: on the scale of a market's
         five-minute closes, which is that of the fit."""

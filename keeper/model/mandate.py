@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from keeper.model.units import WAD, Address, Bps, Wad
 
 NOBODY = Address("0x0000000000000000000000000000000000000000")
-CLOSE_TARGET = Wad(2**256 - 1)
-"""A target that means: repay the whole debt."""
 MAX_COLLATERALS, MAX_POOLS, MAX_HOPS = 4, 8, 3
 
 

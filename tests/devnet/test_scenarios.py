@@ -14,12 +14,13 @@ from keeper.devnet.toolchain import Toolchain
 from keeper.model.units import WAD
 
 HOUR_S = 3600
+TRIGGER = 0.10
 
 
 def play(
     scenario: Scenario, toolchain: Toolchain, folder: Path
-) -> tuple[Report, dict[str, AccountTold], Moment]:
-    """The report, the twins' stories by name, and what was shown last."""
+) -> tuple[Report, dict[str, AccountTold], list[Moment]]:
+    """The report, the twins' stories by name, and what was shown."""
     moments: list[Moment] = []
     with staged(scenario, toolchain) as stage:
         demo = Demo(
@@ -30,7 +31,7 @@ def play(
             show=moments.append,
         )
         report = asyncio.run(demo.play())
-    return report, {story.name: story for story in report.told}, moments[-1]
+    return report, {story.name: story for story in report.told}, moments
 
 
 def test_wick__forecast_twin__is_out_of_reach_before_the_oracle_falls(
@@ -60,10 +61,13 @@ def test_wick__forecast_twin__is_out_of_reach_before_the_oracle_falls(
 def test_calm__a_day_of_it__nothing_is_sent(toolchain: Toolchain, tmp_path: Path) -> None:
     calm = packaged_scenario("calm")
     shortened = calm.model_copy(update={"end": calm.start + 24 * HOUR_S})
-    report, told, last = play(shortened, toolchain, tmp_path)
+    report, told, shown = play(shortened, toolchain, tmp_path)
     assert report.problems() == []
     assert report.broadcasts == 0
     assert {story.cost_usd8 for story in told.values()} == {0}
-    # It did watch: both guarded twins have a forecast.
-    assert last.breach_probabilities.keys() == {"fixed", "forecast"}
-    assert all(p is not None and p < 0.001 for p in last.breach_probabilities.values())
+    # It did watch: both guarded twins have a forecast. Its tail is that of measured crashes, so it
+    # never says never; on this day it said at most 5 in a million. A user wants it far from acting
+    # all day: a thousandth of the trigger leaves room for a new fit, not for a false alarm.
+    seen = [moment.breach_probabilities for moment in shown if moment.breach_probabilities]
+    assert seen[-1].keys() == {"fixed", "forecast"}
+    assert all(p is not None and p < TRIGGER / 1000 for each in seen for p in each.values())

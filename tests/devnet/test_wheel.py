@@ -88,7 +88,9 @@ def test_wheel__built__holds_resources_and_no_foreign_packages(wheel: Path) -> N
     for expected in (
         "keeper/_resources/config/keeper.example.toml",
         "keeper/_resources/config/scenarios/black-thursday.toml",
+        "keeper/_resources/config/networks/1.toml",
         "keeper/_resources/contracts_abi/aave_v3_pool.json",
+        "keeper/_resources/contracts_abi/guardian/aave_guardian.json",
         "keeper/devnet/package.json",
         "keeper/devnet/package-lock.json",
         "keeper/devnet/.npmrc",

@@ -32,7 +32,8 @@ def test_log_rates__brownian_motion__are_its_variance_from_closes_and_from_round
     times, logs = brownian(60)
     known = np.log(PER_STEP**2 / STEP_S)
     now = times[-1:]
-    closes = Variation.of_points(times, logs).log_rates(now)
+    squared = np.diff(logs, prepend=logs[:1]) ** 2
+    closes = Variation.of(times, squared).log_rates(now)
     feed = oracle_path(LogPath(times=times, log_prices=logs))
     rounds = Variation.of_rounds(feed.times, feed.log_prices).log_rates(now)
     # A month holds 8640 closes (one standard error 1.5 %) and about 1000 rounds (4.5 %).
