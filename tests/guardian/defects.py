@@ -40,7 +40,7 @@ WHO: Final = (
         file=CORE,
         old="if mandate_hash != current:",
         new="if False:",
-        tests=("test_refusals.py::test_stale_mandate", THIEF),
+        tests=("test_refusals.py::test_stale_mandate",),
     ),
     Defect(
         name="hash-of-any-guardian",
@@ -54,7 +54,7 @@ WHO: Final = (
         file=CORE,
         old="    if reserve == OWNER:\n        return",
         new="    if reserve != empty(address):\n        return",
-        tests=("test_limits.py::test_reserve__without_consent__is_not_touched", THIEF),
+        tests=("test_limits.py::test_reserve__without_consent__is_not_touched",),
     ),
     Defect(
         name="expired-consent-accepted",
@@ -121,14 +121,14 @@ HOW_MUCH: Final = (
         file=CORE,
         old="self._buckets[market] = self._bucket(left, block.timestamp)",
         new="self._buckets[market] = self._bucket(left + worth, block.timestamp)",
-        tests=("test_limits.py::test_limit__one_for_all_actions__is_used_by_each", THIEF),
+        tests=("test_limits.py::test_limit__one_for_all_actions__is_used_by_each",),
     ),
     Defect(
         name="limit-refilled-when-set-again",
         file=CORE,
         old="    if nonce == 1:\n",
         new="    if nonce >= 1:\n",
-        tests=("test_limits.py::test_limit__mandate_set_again__is_not_refilled", THIEF),
+        tests=("test_limits.py::test_limit__mandate_set_again__is_not_refilled",),
     ),
     Defect(
         name="limit-refilled-when-unfrozen",
@@ -156,7 +156,7 @@ HOW_MUCH: Final = (
         file=GUARDIAN,
         old="    core._spend_of_reserve(market, reserve, worth)\n",
         new="",
-        tests=("test_limits.py::test_reserve__with_consent__gives_up_to_its_own_limit", THIEF),
+        tests=("test_limits.py::test_reserve__with_consent__gives_up_to_its_own_limit",),
     ),
     Defect(
         name="reserves-limit-refilled-when-given-again",
@@ -224,7 +224,7 @@ SWAPS: Final = (
         file=GUARDIAN,
         old="    if owed > step.most:",
         new="    if False:",
-        tests=("test_actions.py::test_deleverage__keepers_own_bound_on_the_price__holds", THIEF),
+        tests=("test_actions.py::test_deleverage__keepers_own_bound_on_the_price__holds",),
     ),
     Defect(
         name="keepers-price-ignored",
