@@ -392,7 +392,7 @@ SETTLING: Final = (
         file=GUARDIAN,
         old="if delivered < step.held + step.repay:",
         new="if delivered < step.repay:",
-        tests=("test_callbacks.py::test_loan_callback__without_the_loan__is_refused",),
+        tests=("test_callbacks.py::test_loan_callback__a_donation_in_the_loans_place__is_refused",),
     ),
     Defect(
         name="short-transfer-accepted",

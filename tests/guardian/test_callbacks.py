@@ -253,6 +253,15 @@ def test_loan_callback__without_the_loan__is_refused(lying: Lying) -> None:
     assert refusal == ("TransferShort", (0, 1_000 * USDC))
 
 
+def test_loan_callback__a_donation_in_the_loans_place__is_refused(lying: Lying) -> None:
+    made, usdc = lying.made, lying.made.token("USDC")
+    donor = made.chain.account("donor").address
+    made.chain.mint("USDC", donor, 1_000 * USDC)
+    made.chain.transact(donor, usdc, "transfer", made.guardian.address, 1_000 * USDC)
+    refusal = lend(lying, made.guardian.address)
+    assert refusal == ("TransferShort", (1_000 * USDC, 2_000 * USDC))
+
+
 def test_donation__to_the_guardian__does_not_pay_for_a_shortfall(
     chain: LocalChain, lying: Lying
 ) -> None:
