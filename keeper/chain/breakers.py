@@ -94,7 +94,8 @@ class Breakers:
             self._alert(RATE, signer, reason)
             return reason
         self._notifier.resolve(RATE, signer)
-        possible = max(spent, most_wei) if replaces else spent + most_wei
+        # Of what shares a nonce one alone is paid for: the dearest counts, and is counted so far.
+        possible = spent + max(most_wei - request.replaced_wei, 0)
         if possible > limits.max_spend_per_day_wei:
             reason = (
                 f"fees of {spent / 1e18:.6f} within the day and up to {most_wei / 1e18:.6f} more "

@@ -1,7 +1,7 @@
 """Trying proposals at a head: simulated, priced, paid for and given a nonce, in one round trip."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -83,8 +83,14 @@ class Prepared:
     simulation: Simulation
     fees: Fees
     chain_nonce: int
-    l1_fee_wei: Wei = field(default=Wei(0))
-    """What a rollup of the OP stack takes for the plan's bytes, beside the gas."""
+    l1_fees_wei: tuple[Wei, ...] = ()
+    """What a rollup of the OP stack takes for the bytes of each transaction, beside the gas; empty
+    elsewhere."""
+
+    @property
+    def l1_fee_wei(self) -> int:
+        """Of the whole plan."""
+        return sum(self.l1_fees_wei)
 
     @property
     def gas_limits(self) -> tuple[int, ...]:
@@ -163,7 +169,10 @@ class Preparer:
                     history,
                     head,
                     left_wei.get(proposal.signer, Wei(MAX_UINT256)),
-                    Wei(sum(l1_fee_wei(next(l1_told, None)) for _ in proposal.transactions)),
+                    tuple(
+                        l1_fee_wei(next(l1_told, None))
+                        for _ in (proposal.transactions if l1_fees else ())
+                    ),
                 )
                 _check_ether(prepared, balance)
             except (
@@ -190,7 +199,7 @@ class Preparer:
         history: FeeHistory,
         head: Head,
         budget_left_wei: Wei,
-        l1_fee_wei: Wei,
+        l1_fees_wei: tuple[Wei, ...],
     ) -> Prepared:
         if not isinstance(simulation, Simulation):
             raise simulation
@@ -201,7 +210,7 @@ class Preparer:
             worth_wei=proposal.worth_wei,
             budget_left_wei=budget_left_wei,
             gas_limit=sum(gas_limits(simulation)),
-            l1_fee_wei=l1_fee_wei,
+            l1_fee_wei=Wei(sum(l1_fees_wei)),
         )
         return Prepared(
             proposal=proposal,
@@ -214,7 +223,7 @@ class Preparer:
                 urgency=proposal.urgency,
             ),
             chain_nonce=_nonce(nonce),
-            l1_fee_wei=l1_fee_wei,
+            l1_fees_wei=l1_fees_wei,
         )
 
     def _l1_fee_requests(self, proposals: Sequence[Proposal], head: Head) -> list[Request]:

@@ -88,7 +88,9 @@ class Broadcaster:
         private: Sequence[Sender] = (),
         private_only: bool = False,
     ) -> None:
-        self._public = () if private_only and private else tuple(senders)
+        if private_only and not private:
+            raise ValueError("there is no private endpoint, and no other may be sent to")
+        self._public = () if private_only else tuple(senders)
         self._private = tuple(private)
         self._late: set[asyncio.Task[Reply]] = set()
         self._kept_private: OrderedDict[str, None] = OrderedDict()

@@ -24,11 +24,13 @@ class Attempt:
     priority_fee_wei: Wei
     head_number: int
     """The head at which it was signed."""
+    l1_fee_wei: Wei = field(default=Wei(0))
+    """What a rollup of the OP stack was expected to take beside the gas."""
 
     @property
     def most_wei(self) -> int:
-        """The most that its gas can cost."""
-        return self.gas_limit * self.max_fee_wei
+        """The most that its fees can be."""
+        return self.gas_limit * self.max_fee_wei + self.l1_fee_wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

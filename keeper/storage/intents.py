@@ -143,24 +143,50 @@ _STATES = select(intents.c.id, intents.c.key, intents.c.state).where(
 _MOVE = update(intents).where(intents.c.id == bindparam("the_id")).values(state=bindparam("after"))
 
 
+_NOWHERE = dict.fromkeys(
+    ("block_number", "block_hash", "succeeded", "gas_used", "effective_gas_price_wei")
+)
+
+
 def _forget_blocks(connection: Connection, ids: Sequence[int]) -> None:
     """What a reorg took back is in no block."""
     if ids:
-        nowhere = dict.fromkeys(
-            (
-                "block_number",
-                "block_hash",
-                "succeeded",
-                "gas_used",
-                "effective_gas_price_wei",
-                "l1_fee_wei",
-            )
-        )
         connection.execute(
             update(attempts)
             .where(attempts.c.intent_id.in_(ids), attempts.c.block_number.is_not(None))
-            .values(**nowhere)
+            .values(**_NOWHERE)
         )
+
+
+def forget_rivals(connection: Connection, hashes: Sequence[str]) -> None:
+    """Where one of an intent's attempts is mined, no other with its nonce is: a reorg may put the
+    one in the other's place between two looks."""
+    if hashes:
+        connection.execute(_FORGET_RIVALS, {"hashes": list(hashes)})
+
+
+_MINED_NOW, _RIVAL = attempts.alias(), attempts.alias()
+_FORGET_RIVALS = (
+    update(attempts)
+    .where(
+        attempts.c.id.in_(
+            select(_RIVAL.c.id)
+            .join(
+                _MINED_NOW,
+                and_(
+                    _MINED_NOW.c.intent_id == _RIVAL.c.intent_id,
+                    _MINED_NOW.c.nonce == _RIVAL.c.nonce,
+                ),
+            )
+            .where(
+                _MINED_NOW.c.hash.in_(bindparam("hashes", expanding=True)),
+                _RIVAL.c.hash.not_in(bindparam("hashes", expanding=True)),
+                _RIVAL.c.block_number.is_not(None),
+            )
+        )
+    )
+    .values(**_NOWHERE)
+)
 
 
 def _free_slots(connection: Connection, ids: Sequence[int]) -> None:
@@ -237,6 +263,7 @@ def _intent(row: Row[Any], signed: Sequence[Row[Any]], held: int | None) -> Inte
                 max_fee_wei=Wei(each.max_fee_wei),
                 priority_fee_wei=Wei(each.priority_fee_wei),
                 head_number=each.head_number,
+                l1_fee_wei=Wei(each.l1_fee_wei or 0),
             )
             for each in signed
         ),

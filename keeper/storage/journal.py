@@ -23,7 +23,14 @@ from keeper.model.records import (
 )
 from keeper.model.units import Address, Amount, Token, Wad
 from keeper.model.values import Action, AddCollateral, Deleverage, PositionId, Repay
-from keeper.storage.intents import insert_attempts, insert_reserved, is_open, load, move
+from keeper.storage.intents import (
+    forget_rivals,
+    insert_attempts,
+    insert_reserved,
+    is_open,
+    load,
+    move,
+)
 from keeper.storage.schema import (
     attempts,
     decisions,
@@ -188,6 +195,7 @@ class Journal:
         with self._engine.begin() as connection:
             for values in mined:
                 connection.execute(_MINED, values)
+            forget_rivals(connection, [values["the_hash"] for values in mined])
             move(connection, states)
 
     def record_result(

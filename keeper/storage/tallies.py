@@ -73,9 +73,11 @@ class Tallies:
         with self._engine.connect() as connection:
             for row in connection.execute(query):
                 if row.gas_used is not None:
-                    mined[row.nonce] += row.gas_used * row.effective_gas_price_wei
+                    mined[row.nonce] += row.gas_used * row.effective_gas_price_wei + (
+                        row.l1_fee_wei or 0
+                    )
                 elif State(row.state).open:
-                    most = row.gas_limit * row.max_fee_wei
+                    most = row.gas_limit * row.max_fee_wei + (row.l1_fee_wei or 0)
                     possible[row.nonce] = max(possible.get(row.nonce, 0), most)
         return sum(mined.values()) + sum(
             most for nonce, most in possible.items() if nonce not in mined

@@ -93,15 +93,15 @@ MUTANTS = (
     Defect(
         name="lost-bytes-not-sent-again",
         file=MANAGER,
-        old="                            resent.append(intent)\n",
-        new="                            pass\n",
+        old="                        resent.append(intent)\n",
+        new="                        pass\n",
         tests=("mempool-emptied",),
     ),
     Defect(
         name="step-sent-without-the-one-before",
         file=MANAGER,
-        old="                        if not self._lacks_a_step(intent):\n",
-        new="                        if True:\n",
+        old="                    case Resend() | Replace() if self._lacks_a_step(intent):\n",
+        new="                    case Resend() | Replace() if False:\n",
         tests=("nonce-used-from-outside-before-the-send",),
     ),
     Defect(

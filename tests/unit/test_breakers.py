@@ -114,7 +114,9 @@ class Desk:
             )
         return decision_id
 
-    async def objection(self, *, most_wei: int = COST, replaces: bool = False) -> str | None:
+    async def objection(
+        self, *, most_wei: int = COST, replaces: bool = False, replaced_wei: int = 0
+    ) -> str | None:
         return await self.breakers.objection(
             SignatureRequest(
                 chain_id=CHAIN_ID,
@@ -122,6 +124,7 @@ class Desk:
                 position=ALICE,
                 purpose="Repay",
                 replaces=replaces,
+                replaced_wei=Wei(replaced_wei),
                 most_wei=Wei(most_wei),
                 urgency=Urgency.URGENT,
             )
@@ -186,6 +189,22 @@ async def test_objection__the_day_is_spent__waits_for_the_day_to_end(desk: Desk)
     assert (SPEND, ALICE.account) in desk.ears.standing
     desk.now += DAY_S
     assert await desk.objection(most_wei=6 * COST + 1) is None
+
+
+async def test_objection__replacement__only_what_it_costs_more_than_what_it_replaces_counts(
+    desk: Desk,
+) -> None:
+    for _ in range(2):
+        desk.ended(State.CONFIRMED)
+        desk.ended(State.BROADCAST)
+        desk.now += HOUR_S + 1
+
+    async def may_cost(most_wei: int) -> bool:
+        found = await desk.objection(most_wei=most_wei, replaces=True, replaced_wei=COST)
+        return found is None
+
+    assert await may_cost(7 * COST)
+    assert not await may_cost(7 * COST + 1)
 
 
 async def test_quarantine__as_many_reverts_in_a_row__holds_until_its_time_is_over(

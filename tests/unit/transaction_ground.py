@@ -70,6 +70,11 @@ class Ground:
         self.now_s = 0.0
         self.notifier = Notifications(clock=lambda: self.now_s)
         self.vote = Vote.FOR
+        self.fees = FeeSettings(
+            max_fee_wei=Wei(100 * GWEI),
+            min_priority_fee_wei=Wei(1),
+            deadline_blocks=DEADLINE_BLOCKS,
+        )
         self.manager = self.restarted()
 
     @property
@@ -84,11 +89,7 @@ class Ground:
             rpc=self.node.rpc,
             chain_id=CHAIN_ID,
             signers={signer.address: signer for signer in signers},
-            fees=FeeSettings(
-                max_fee_wei=Wei(100 * GWEI),
-                min_priority_fee_wei=Wei(1),
-                deadline_blocks=DEADLINE_BLOCKS,
-            ),
+            fees=self.fees,
             confirmations=confirmations,
             journal=self.store.journal,
             run=self.store.run,

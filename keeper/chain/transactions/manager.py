@@ -9,7 +9,7 @@ re-opens what it takes back, since nothing is believed but the newest answer.
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +54,9 @@ CEILING, OBJECTED = "fees.ceiling_reached", "signature.refused"
 DISPUTED = "receipt.disputed"
 UNDERPRICED = frozenset({SendOutcome.REPLACEMENT_UNDERPRICED, SendOutcome.FEE_TOO_LOW})
 """What higher caps mend."""
+TAKEN_AND_HIDDEN = 2
+"""Times that a node took the same bytes, so that they wait somewhere although the mempool that is
+asked does not have them: a private one shows them to nobody."""
 LOOKS_TO_FILL = 3
 """Heads in a row at which a nonce below ours must be free: somebody else's may be on its way."""
 
@@ -111,6 +114,7 @@ class TransactionManager:
         self._written: dict[str, MinedReceipt] = {}
         self._patience: dict[str, Patience] = {}
         self._underpriced: set[str] = set()
+        self._taken: Counter[str] = Counter()
         self._since: dict[str, int] = {}
         self._gaps: dict[tuple[Address, int], int] = {}
         self._turns: defaultdict[Address, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -123,11 +127,13 @@ class TransactionManager:
         what came of it before anything is planned anew for its account."""
         self._open.clear()
         found = await self._run(self._journal.open_intents, self._chain_id)
-        await self._expire([intent for intent in found if not intent.attempts])
+        if unsigned := [intent.key for intent in found if not intent.attempts]:
+            await self._run(self._journal.move, dict.fromkeys(unsigned, State.EXPIRED))
+            # Slots that these had taken over are their former owners' again.
+            found = await self._run(self._journal.open_intents, self._chain_id)
         for intent in found:
-            if intent.attempts:
-                self._open.setdefault(intent.decision_id, []).append(intent)
-                log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
+            self._open.setdefault(intent.decision_id, []).append(intent)
+            log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
         confirmed = await self._run(self._journal.confirmed_intents, self._chain_id)
         self._confirmed = {intent.key: intent for intent in confirmed}
 
@@ -138,9 +144,7 @@ class TransactionManager:
         return any(
             intent.position.account == position.account
             and intent.state.unmined
-            and not (
-                urgency > intent.urgency and intent.position != position and not intent.cancelling
-            )
+            and not (urgency > intent.urgency and intent.position != position)
             for intent in self._all_open()
         )
 
@@ -182,6 +186,10 @@ class TransactionManager:
                 Alert(name=name, subject=subject, severity=Severity.CRITICAL, text=text)
             )
 
+    def _below_ceiling(self, intent: Intent) -> None:
+        if self._notifier is not None:
+            self._notifier.resolve(CEILING, str(intent.position))
+
     def _put(self, intent: Intent) -> None:
         """The intent as it is now."""
         intents = self._open[intent.decision_id]
@@ -194,7 +202,6 @@ class TransactionManager:
         stay open until `close`."""
         known = self._witness.known(answers) if self._witness is not None else NOTHING
         self._known = known
-        await self._expire([i for i in self._all_open() if i.state is State.RESERVED])
         await self._note(known, head)
         lost = await self._lost(known, head)
         settled = []
@@ -233,6 +240,10 @@ class TransactionManager:
         for intent in self._open.pop(settled.decision_id):
             self._patience.pop(intent.key, None)
             self._since.pop(intent.key, None)
+            self._underpriced.discard(intent.key)
+            for attempt in intent.attempts:
+                del self._taken[attempt.hash]
+            self._below_ceiling(intent)
 
     def concluded(self, settled: Settled) -> None:
         """The plan's result is in the journal. What is confirmed is looked at until it is final."""
@@ -247,10 +258,13 @@ class TransactionManager:
             for intent in [*self._all_open(), *self._confirmed.values()]
             if (after := self._after(intent, known, head)) is not None
         }
+        # Those of fillers too, which hold up an intent and cost what they cost.
         receipts = [
-            mined[1]
+            receipt
             for intent in self._all_open()
-            if (mined := known.mined(intent)) and self._written.get(mined[1].hash) != mined[1]
+            for attempt in intent.attempts
+            if (receipt := known.receipts.get(attempt.hash)) is not None
+            and self._written.get(receipt.hash) != receipt
         ]
         if not states and not receipts:
             return
@@ -371,7 +385,7 @@ class TransactionManager:
 
     async def _mend_of(self, signer: Address, market: Market, stakes: Stakes) -> None:
         async with self._turns[signer]:
-            await self._fill_gaps(signer, market)
+            await self._fill_gaps(signer, market, stakes)
             waiting = [
                 intent
                 for intent in self._of_signer(signer)
@@ -387,25 +401,32 @@ class TransactionManager:
             for intent in sorted(waiting, key=lambda each: each.nonce):
                 stake = stakes(intent.position)
                 urgency = intent.urgency
-                if stake is not None:
-                    urgency = max(urgency, stake.urgency)
+                if stake is not None and stake.urgency > urgency:
+                    # Nor may another's urgent plan have its nonce from now on.
+                    urgency = stake.urgency
+                    intent = replace(intent, urgency=urgency)
+                    self._put(intent)
                 found = remedies.remedy(
                     intent,
                     market=market,
                     urgency=urgency,
                     worth_wei=None if stake is None else stake.worth_wei,
                     missing=intent.attempt.hash in self._known.missing,
+                    hidden=self._taken[intent.attempt.hash] >= TAKEN_AND_HIDDEN,
                     underpriced=intent.key in self._underpriced,
                     waited_blocks=market.head.number
                     - max(self._since.get(intent.key, 0), intent.attempt.head_number),
                     void=intent.decision_id in void,
                 )
+                if not isinstance(found, Capped):
+                    self._below_ceiling(intent)
                 match found:
                     case Wait():
                         self._patience_of(intent).taken()
+                    case Resend() | Replace() if self._lacks_a_step(intent):
+                        pass
                     case Resend():
-                        if not self._lacks_a_step(intent):
-                            resent.append(intent)
+                        resent.append(intent)
                     case Capped(reached=reached):
                         self._alert(CEILING, intent, str(reached))
                     case Replace(fees=fees) | Cancel(fees=fees):
@@ -431,10 +452,9 @@ class TransactionManager:
             intent.decision_id
             for intent in waiting
             if head.number > intent.deadline_block
-            or intent.cancelling
             or self._patience_of(intent).verdict is Verdict.ABANDON
             or any(
-                self._patience_of(each).verdict is Verdict.LOST
+                each.cancelling or each.displaced or self._patience_of(each).verdict is Verdict.LOST
                 for each in self._open[intent.decision_id]
             )
             or ((stake := stakes(intent.position)) is not None and stake.healthy)
@@ -443,6 +463,8 @@ class TransactionManager:
     def _lacks_a_step(self, intent: Intent) -> bool:
         """Whether a step of the plan before it has lost its nonce, as far as the node tells: without
         an approval, say, the action would only revert."""
+        if intent.cancelling:
+            return False
         used_below = self._known.nonces.get(intent.signer, 0)
         return any(
             each.nonce < min(intent.nonce, used_below)
@@ -471,6 +493,7 @@ class TransactionManager:
                     fees=fees,
                     urgency=urgency,
                     head=head,
+                    l1_fee_wei=intent.attempt.l1_fee_wei,
                 )
         except ObjectedError as objection:
             self._alert(OBJECTED, intent, str(objection))
@@ -493,7 +516,7 @@ class TransactionManager:
             self._put(replace(intent, state=state, attempts=(*intent.attempts, attempt)))
             self._underpriced.discard(intent.key)
 
-    async def _fill_gaps(self, signer: Address, market: Market) -> None:
+    async def _fill_gaps(self, signer: Address, market: Market, stakes: Stakes) -> None:
         """Where a nonce below ours is nobody's for a while, a no-op takes it."""
         ours = self._of_signer(signer)
         nonce = self._known.nonces.get(signer)
@@ -511,24 +534,52 @@ class TransactionManager:
             if looks < LOOKS_TO_FILL:
                 continue
             log.error("nonce.gap_filled", signer=signer, nonce=gap)
-            try:
-                attempt = await self._pen.no_op(
-                    behind,
-                    purpose=Purpose.FILL,
-                    nonce=gap,
-                    fees=remedies.fees_of(behind.attempt),
-                    urgency=behind.urgency,
-                    head=market.head,
+            await self._fill(behind, gap, remedies.fees_of(behind.attempt), market.head)
+        await self._mend_fillers(signer, market, stakes)
+
+    async def _mend_fillers(self, signer: Address, market: Market, stakes: Stakes) -> None:
+        """A no-op that waits below an intent is outbid like it: all behind it wait with it."""
+        for intent in self._of_signer(signer):
+            newest = {a.nonce: a for a in intent.attempts if a.purpose is Purpose.FILL}
+            for filler in newest.values():
+                if filler.hash not in self._known.unmined or filler.nonce < self._known.nonces.get(
+                    signer, 0
+                ):
+                    continue
+                stake = stakes(intent.position)
+                found = remedies.filler_remedy(
+                    filler,
+                    behind=intent,
+                    market=market,
+                    urgency=intent.urgency if stake is None else stake.urgency,
+                    worth_wei=None if stake is None else stake.worth_wei,
+                    missing=filler.hash in self._known.missing,
                 )
-            except ObjectedError as objection:
-                self._alert(OBJECTED, behind, str(objection))
-                continue
-            await self._keep_attempts([(behind, attempt)])
-            await self._post(attempt, purpose=attempt.purpose.value, key=behind.key)
-        for intent in ours:
-            for attempt in intent.attempts:
-                if attempt.purpose is Purpose.FILL and attempt.hash in self._known.missing:
-                    await self._post(attempt, purpose=attempt.purpose.value, key=intent.key)
+                match found:
+                    case Resend():
+                        await self._post(filler, purpose=filler.purpose.value, key=intent.key)
+                    case Replace(fees=fees) | Cancel(fees=fees):
+                        await self._fill(intent, filler.nonce, fees, market.head)
+                    case Capped(reached=reached):
+                        self._alert(CEILING, intent, str(reached))
+                    case Wait():
+                        pass
+
+    async def _fill(self, behind: Intent, nonce: int, fees: Fees, head: Head) -> None:
+        try:
+            attempt = await self._pen.no_op(
+                behind,
+                purpose=Purpose.FILL,
+                nonce=nonce,
+                fees=fees,
+                urgency=behind.urgency,
+                head=head,
+            )
+        except ObjectedError as objection:
+            self._alert(OBJECTED, behind, str(objection))
+            return
+        await self._keep_attempts([(behind, attempt)])
+        await self._post(attempt, purpose=attempt.purpose.value, key=behind.key)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -608,7 +659,10 @@ class TransactionManager:
     ) -> list[Intent]:
         """The intents with their first bytes. Raises `ObjectedError`."""
         signed: list[Intent] = []
-        for intent, gas_limit in zip(intents, prepared.gas_limits, strict=True):
+        l1_fees_wei = prepared.l1_fees_wei or (Wei(0),) * len(intents)
+        for intent, gas_limit, l1_fee_wei in zip(
+            intents, prepared.gas_limits, l1_fees_wei, strict=True
+        ):
             fees = prepared.fees
             if intent.nonce in taken_from:
                 old = remedies.fees_of(taken_from[intent.nonce].attempt)
@@ -619,6 +673,7 @@ class TransactionManager:
                 fees=fees,
                 urgency=intent.urgency,
                 head=head,
+                l1_fee_wei=l1_fee_wei,
                 beside=tuple(each.attempt for each in signed),
             )
             signed.append(replace(intent, state=State.SIGNED, attempts=(attempt,)))
@@ -628,6 +683,8 @@ class TransactionManager:
         """Cancel what is left of the plans whose slots were taken."""
         signed = []
         for intent in left_over:
+            if intent.cancelling:
+                continue
             outbidding = remedies.over(remedies.fees_of(intent.attempt), fees)
             attempt = await self._outbid(intent, outbidding, intent.urgency, head, cancel=True)
             if attempt is not None:
@@ -649,26 +706,16 @@ class TransactionManager:
             self._reopen(intent, head)
         return bool(taken_back)
 
-    async def _expire(self, intents: Sequence[Intent]) -> None:
-        """Give up what was never signed: its slot is free, or its former owner's again."""
-        if not intents:
-            return
-        states = dict.fromkeys((intent.key for intent in intents), State.EXPIRED)
-        await self._run(self._journal.move, states)
-        slots = {(intent.signer, intent.nonce) for intent in intents}
-        for intent in self._all_open():
-            if intent.key in states:
-                self._put(replace(intent, state=State.EXPIRED))
-            elif intent.displaced and (intent.signer, intent.nonce) in slots:
-                self._put(replace(intent, displaced=False))
-
     async def _send_in_order(self, intents: Sequence[Intent]) -> None:
         """Send what can be sent: nothing of a plan behind a transaction that was not taken, and
         nothing of an account whose key is not here, as in a dry run."""
         stuck: set[int] = set()
         sent: list[Intent] = []
         for intent in tuple(intents):
-            if intent.decision_id in stuck or intent.signer not in self._signers:
+            if intent.signer not in self._signers:
+                continue
+            # No no-op comes too early.
+            if intent.decision_id in stuck and not intent.cancelling:
                 continue
             if await self._send(intent):
                 sent.append(intent)
@@ -689,6 +736,7 @@ class TransactionManager:
         outcome = await self._post(intent.attempt, purpose=purpose, key=intent.key)
         if outcome.taken:
             self._patience_of(intent).taken()
+            self._taken[intent.attempt.hash] += 1
         elif outcome in UNDERPRICED:
             self._underpriced.add(intent.key)
         elif outcome is SendOutcome.REJECTED:

@@ -38,6 +38,7 @@ class Pen:
         fees: Fees,
         urgency: Urgency,
         head: Head,
+        l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
     ) -> Attempt:
         """The intent's own transaction, beside others of its plan. Raises `ObjectedError`."""
@@ -50,6 +51,7 @@ class Pen:
             fees,
             urgency,
             head,
+            l1_fee_wei,
             beside,
         )
 
@@ -66,7 +68,11 @@ class Pen:
         """A transaction of nothing from the signer to itself. Raises `ObjectedError`."""
         nothing = Transaction(to=intent.signer, data=b"", purpose=purpose.value)
         gas_limit = await self._no_op_gas(intent.signer)
-        return await self._sign(intent, nothing, purpose, nonce, gas_limit, fees, urgency, head)
+        # It has fewer bytes than the call, and so costs less on L1.
+        l1_fee_wei = intent.attempt.l1_fee_wei
+        return await self._sign(
+            intent, nothing, purpose, nonce, gas_limit, fees, urgency, head, l1_fee_wei
+        )
 
     async def _sign(
         self,
@@ -78,16 +84,19 @@ class Pen:
         fees: Fees,
         urgency: Urgency,
         head: Head,
+        l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
     ) -> Attempt:
+        rivals = [each for each in intent.attempts if each.nonce == nonce]
         objection = await self._ask(
             SignatureRequest(
                 chain_id=self._chain_id,
                 signer=intent.signer,
                 position=intent.position,
                 purpose=transaction.purpose,
-                replaces=any(each.nonce == nonce for each in intent.attempts),
-                most_wei=Wei(gas_limit * fees.max_fee_wei + transaction.value_wei),
+                replaces=bool(rivals),
+                replaced_wei=Wei(max((each.most_wei for each in rivals), default=0)),
+                most_wei=Wei(gas_limit * fees.max_fee_wei + l1_fee_wei + transaction.value_wei),
                 urgency=urgency,
                 beside=beside,
             )
@@ -116,6 +125,7 @@ class Pen:
             max_fee_wei=fees.max_fee_wei,
             priority_fee_wei=fees.priority_fee_wei,
             head_number=head.number,
+            l1_fee_wei=l1_fee_wei,
         )
 
     async def _no_op_gas(self, signer: Address) -> int:

@@ -98,33 +98,25 @@ def remedy(
     urgency: Urgency,
     worth_wei: Wei | None,
     missing: bool,
+    hidden: bool,
     underpriced: bool,
     waited_blocks: int,
     void: bool,
 ) -> Remedy:
     """For an intent that holds its slot, has bytes, and is in no block.
 
-    `missing`: no mempool has its newest bytes. `underpriced`: a node said that they pay too little.
-    `void`: it is not wanted any more, be it that the
-    position is healthy, its deadline has passed, or no node takes it.
+    `missing`: the mempool that is asked does not have its newest bytes. `hidden`: they wait all
+    the same, as with a private node that shows them to nobody. `underpriced`: a node said that they
+    pay too little. `void`: it is not wanted any more, be it that the position is healthy, its deadline
+    has passed, or no node takes it.
     """
     attempt = intent.attempt
     cancelling = void or intent.cancelling
-    allowed = (
-        _ceiling_of_no_op(intent, market)
-        if cancelling
-        else ceiling(
-            urgency=urgency,
-            hard_cap_wei=market.settings.max_fee_wei,
-            worth_wei=worth_wei,
-            # Its own bytes are among what waits.
-            budget_left_wei=Wei(market.budget_left_wei + attempt.most_wei),
-            gas_limit=attempt.gas_limit,
-            l1_fee_wei=Wei(0),
-        )
-    )
+    allowed = _ceiling_of_call(intent, market, urgency, worth_wei)
+    if cancelling:
+        allowed = max(allowed, _ceiling_of_no_op(intent, market), key=lambda each: each.max_fee_wei)
     outpriced = underpriced or attempt.max_fee_wei < market.next_base_fee_wei
-    stuck = waited_blocks >= REPLACE_AFTER_BLOCKS and not missing
+    stuck = waited_blocks >= REPLACE_AFTER_BLOCKS and (hidden or not missing)
     if cancelling and not intent.cancelling:
         return _outbid(attempt, market, urgency, allowed, cancel=True)
     if outpriced or stuck:
@@ -144,9 +136,44 @@ def _outbid(
     return Cancel(fees=fees) if cancel else Replace(fees=fees)
 
 
+def filler_remedy(
+    filler: Attempt,
+    *,
+    behind: Intent,
+    market: Market,
+    urgency: Urgency,
+    worth_wei: Wei | None,
+    missing: bool,
+) -> Remedy:
+    """For a no-op in a nonce that holds up the intent `behind` it, whose ceiling it has."""
+    allowed = _ceiling_of_call(behind, market, urgency, worth_wei)
+    waited = market.head.number - filler.head_number
+    outpriced = filler.max_fee_wei < market.next_base_fee_wei
+    if outpriced or waited >= REPLACE_AFTER_BLOCKS:
+        found = _outbid(filler, market, urgency, allowed, cancel=False)
+        return Resend() if missing and isinstance(found, Capped) else found
+    return Resend() if missing else Wait()
+
+
+def _ceiling_of_call(
+    intent: Intent, market: Market, urgency: Urgency, worth_wei: Wei | None
+) -> Ceiling:
+    call = next(each for each in reversed(intent.attempts) if each.purpose is Purpose.CALL)
+    return ceiling(
+        urgency=urgency,
+        hard_cap_wei=market.settings.max_fee_wei,
+        worth_wei=worth_wei,
+        # Its own bytes are among what waits.
+        budget_left_wei=Wei(market.budget_left_wei + intent.attempt.most_wei),
+        gas_limit=call.gas_limit,
+        l1_fee_wei=intent.attempt.l1_fee_wei,
+    )
+
+
 def _ceiling_of_no_op(intent: Intent, market: Market) -> Ceiling:
     """A no-op must be able to outbid what it cancels, and costs a fraction of it: the hard cap, or
-    half above the highest call if that is more."""
+    half above the highest call if that is more. Where its position is in danger, what protecting it
+    may pay per gas is allowed too: nothing else can be done for it until the nonce is free."""
     highest = max(each.max_fee_wei for each in intent.attempts if each.purpose is Purpose.CALL)
     return Ceiling(
         max_fee_wei=Wei(max(market.settings.max_fee_wei, highest * 3 // 2 + 1)),

@@ -55,8 +55,10 @@ class SignatureRequest:
     """The transaction's purpose, `cancel` or `fill`."""
     replaces: bool
     """Whether the slot has bytes already, of which at most one is ever mined."""
+    replaced_wei: Wei
+    """The most that those bytes can cost; 0 where there are none."""
     most_wei: Wei
-    """The most it can cost: gas limit × max fee + value."""
+    """The most it can cost: gas limit × max fee + L1 fee + value."""
     urgency: Urgency
     beside: tuple[Attempt, ...] = ()
     """Signed for the same plan and not in the journal yet: a plan is written down as a whole."""

@@ -25,7 +25,8 @@ def allot(
     """`number` nonces for a plan of this urgency, given the signer's open intents.
 
     The lowest ones that are free: one left out would hold up every later transaction. An urgent
-    plan takes those of routine ones that are not mined, where they come first.
+    plan takes those of routine ones that are not mined, and of no-ops, where they come first: what
+    waits there at a routine price would hold it up.
     """
     taken = {attempt.nonce for intent in of_signer for attempt in intent.attempts}
     taken |= {intent.nonce for intent in of_signer}
@@ -36,11 +37,10 @@ def allot(
     routine = {
         intent.nonce: intent
         for intent in of_signer
-        if intent.urgency is Urgency.ROUTINE
+        if (intent.urgency is Urgency.ROUTINE or intent.cancelling)
         and intent.state.unmined
         and intent.attempts
         and not intent.displaced
-        and not intent.cancelling
     }
     nonces = tuple(sorted([*routine, *lowest])[:number])
     taken_from = {nonce: routine[nonce] for nonce in nonces if nonce in routine}
