@@ -212,6 +212,8 @@ def _carry_out(
 
 
 def _charter_table(guardian: Address, charter: Charter) -> Table:
+    from keeper.model.mandate import NOBODY
+
     terms = charter.mandate
     assert terms is not None
     table = Table(title=f"guardian {guardian}", title_justify="left", show_header=False)
@@ -221,8 +223,8 @@ def _charter_table(guardian: Address, charter: Charter) -> Table:
     rows = {
         "owner": charter.owner,
         "keeper": terms.keeper,
-        "freezer": terms.freezer,
-        "reserve": terms.reserve,
+        "freezer": terms.freezer if terms.freezer != NOBODY else "nobody",
+        "reserve": terms.reserve if terms.reserve != NOBODY else "none",
         "state": "frozen" if charter.frozen else "in force",
         "acts below health": f"{terms.max_health_to_act / WAD:.4f}",
         "up to": "no debt" if closes else f"{terms.target / WAD:.4f}",

@@ -1,6 +1,9 @@
 """The keeper's files for the guarded twins: one configuration, a keystore file per signer."""
 
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from eth_account import Account
@@ -8,6 +11,8 @@ from eth_account import Account
 from keeper.devnet.market import REFERENCES
 from keeper.devnet.stage import Stage
 from keeper.devnet.twins import TWINS
+from keeper.mandate.owner import Intended
+from keeper.model.units import WAD, Address, Amount
 
 KEYSTORE_PASSWORD = "local chain"  # noqa: S105 - the keys it locks are worth nothing
 SCRYPT_N = 4096
@@ -54,6 +59,22 @@ policy = "{name}"
 signer = "{signer}"
 """
 
+_MANDATE = """
+[mandates.{name}]
+account = "{account}"
+market = "aave"
+keeper = "{keeper}"
+max_health_to_act = {max_health_to_act}
+target = {target}
+max_per_day_usd = {max_per_day_usd}
+cooldown = "{cooldown_s}s"
+expires = {expires}
+max_hops = {max_hops}
+reserve_tokens = {{ {reserve_tokens} }}
+collaterals = {{ {collaterals} }}
+pools = [{pools}]
+"""
+
 _SIGNER = """
 [signers.{name}]
 keystore = "{name}.json"
@@ -98,6 +119,8 @@ def write_files(folder: Path, stage: Stage, *, rpc_url: str, ws_url: str) -> Pat
             )
         if twin.name in stage.guardians:
             text += f'guardian = "{stage.guardians[twin.name]}"\n'
+    for name, intended in stage.mandates.items():
+        text += _mandate(name, intended)
     path = folder / "keeper.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -108,3 +131,25 @@ def write_keystore(path: Path, key: bytes) -> None:
     path.touch(mode=OWNER_ONLY)
     locked = Account.encrypt(key, KEYSTORE_PASSWORD, "scrypt", SCRYPT_N)
     path.write_text(json.dumps(locked), encoding="utf-8")
+
+
+def _mandate(name: str, intended: Intended) -> str:
+    terms = intended.mandate
+    return _MANDATE.format(
+        name=name,
+        account=intended.owner,
+        keeper=terms.keeper,
+        max_health_to_act=Decimal(terms.max_health_to_act) / WAD,
+        target=Decimal(terms.target) / WAD,
+        max_per_day_usd=terms.limit_max // 10**8,
+        cooldown_s=terms.cooldown_s,
+        expires=datetime.fromtimestamp(terms.expiry, UTC).date(),
+        max_hops=terms.max_hops,
+        reserve_tokens=_amounts(intended.from_reserve),
+        collaterals=_amounts(intended.sellable),
+        pools=", ".join(f'"{pool}"' for pool in terms.pools),
+    )
+
+
+def _amounts(amounts: Mapping[Address, Amount]) -> str:
+    return ", ".join(f'"{token}" = {amount.decimal}' for token, amount in amounts.items())

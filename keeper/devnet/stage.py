@@ -23,6 +23,7 @@ from keeper.devnet.twins import (
     Guarding,
 )
 from keeper.devnet.wards import place_guardian
+from keeper.mandate.owner import Intended
 from keeper.model.units import BPS, WAD, Address
 
 SETUP_S = 1800
@@ -41,10 +42,15 @@ class Stage:
     path: tuple[Tick, ...]
     twins: Mapping[str, DevAccount]
     """By name, in the order of `TWINS`."""
-    guardians: Mapping[str, Address]
+    mandates: Mapping[str, Intended]
     """Of the guarded twins, where guardians act for them."""
     keeper: DevAccount | None
     """Whose key the keeper then has; without guardians it has the twins' own."""
+
+    @property
+    def guardians(self) -> dict[str, Address]:
+        """Of the same twins."""
+        return {name: mandate.guardian for name, mandate in self.mandates.items()}
 
     @property
     def guarded(self) -> dict[str, DevAccount]:
@@ -89,7 +95,7 @@ def staged(
             market=market,
             path=path,
             twins=twins,
-            guardians={} if keeper is None else _guardians(chain, twins, keeper.address, wallet),
+            mandates={} if keeper is None else _mandates(chain, twins, keeper.address, wallet),
             keeper=keeper,
         )
 
@@ -102,9 +108,9 @@ def _wallet(chain: LocalChain, guarding: Guarding) -> dict[str, int]:
     return {"USDC": int(guarding.reserve * _debt_usd8(chain)) * usdc.unit // DOLLAR}
 
 
-def _guardians(
+def _mandates(
     chain: LocalChain, twins: Mapping[str, DevAccount], keeper: Address, wallet: Mapping[str, int]
-) -> dict[str, Address]:
+) -> dict[str, Intended]:
     return {
         twin.name: place_guardian(
             chain,

@@ -20,7 +20,8 @@ LIMIT_USD8 = 200_000 * 10**8
 MIN_ACTION_USD8 = 50 * 10**8
 SET_UP_GAS = 10_000_000
 VALID_S = 365 * SECONDS_PER_DAY
-ABOVE_TARGET = Fraction("1.015")
+COOLDOWN_S = 12
+ABOVE_TARGET = Fraction("1.02")
 """The mandate's target above the policy's, so that the last units are the keeper's to choose."""
 
 
@@ -32,8 +33,8 @@ def place_guardian(
     target: Fraction,
     sellable: Mapping[str, int],
     reserve: Mapping[str, int],
-) -> Address:
-    """Deploy the owner's guardian and set its mandate: `keeper` may act below `target`, sell the
+) -> Intended:
+    """Deploy the owner's guardian and set its mandate, which is returned: `keeper` may act below `target`, sell the
     collateral (raw units by symbol) on `POOLS`, and use the owner's own tokens as the reserve."""
     contracts = chain.contracts
     document = resource("contracts_abi", "guardian", "aave_guardian.json").read_text()
@@ -58,8 +59,8 @@ def place_guardian(
             limit_max=LIMIT_USD8,
             limit_per_second=LIMIT_USD8 // SECONDS_PER_DAY,
             min_action=MIN_ACTION_USD8,
-            cooldown_s=0,
-            expiry=chain.timestamp() + VALID_S,
+            cooldown_s=COOLDOWN_S,
+            expiry=(chain.timestamp() + VALID_S) // SECONDS_PER_DAY * SECONDS_PER_DAY,
             max_hops=1,
             collaterals=tuple(a_tokens),
             pools=tuple(contracts.uniswap.pools[key].address for key in POOLS),
@@ -82,7 +83,7 @@ def place_guardian(
         chain.mine()
         if chain.rpc.call("eth_getTransactionReceipt", sent)["status"] != "0x1":
             raise TransactionFailedError(f"{transaction.purpose} reverted")
-    return intended.guardian
+    return intended
 
 
 def _a_token(chain: LocalChain, symbol: str) -> Address:
