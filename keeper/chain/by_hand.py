@@ -18,6 +18,7 @@ from keeper.chain.fees import (
 )
 from keeper.chain.heads import Heads
 from keeper.chain.rpc import EndpointUnavailableError, Rpc, RpcError
+from keeper.chain.sending import Broadcaster, SendOutcome
 from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
 from keeper.model.errors import TemporaryError
@@ -39,6 +40,10 @@ class WouldRevertError(Exception):
         super().__init__(f"{transaction.purpose} would be refused: {reason}; nothing more was sent")
 
 
+class NotTakenError(TemporaryError):
+    """No node takes a transaction as things stand."""
+
+
 class NotMinedError(TemporaryError):
     """A transaction was sent and is not in a block yet."""
 
@@ -51,18 +56,20 @@ async def send_in_turn(
     transactions: Sequence[Transaction],
     *,
     rpc: Rpc,
+    broadcaster: Broadcaster,
     chain_id: int,
     signer: Signer,
     fees: FeeSettings,
     explain: Explain,
 ) -> AsyncIterator[tuple[Transaction, str]]:
-    """Send them one by one; yields each with its hash when it is mined.
+    """Send them one by one by `broadcaster`, never by `rpc`, which may be public; yields each with
+    its hash when it is mined.
 
-    Raises `WouldRevertError`, `RevertedError`, `NotMinedError`, `FeeCapReachedError`, `RpcError`
+    Raises `WouldRevertError`, `RevertedError`, `NotTakenError`, `NotMinedError`, `FeeCapReachedError`, `RpcError`
     for what the node refuses, `EndpointUnavailableError`.
     """
     for transaction in transactions:
-        tx_hash = await _send(transaction, rpc, chain_id, signer, fees, explain)
+        tx_hash = await _send(transaction, rpc, broadcaster, chain_id, signer, fees, explain)
         receipt = await _mined(rpc, tx_hash)
         if int(receipt["status"], 16) != 1:
             raise RevertedError(f"{transaction.purpose} reverted in transaction {tx_hash}")
@@ -72,6 +79,7 @@ async def send_in_turn(
 async def _send(
     transaction: Transaction,
     rpc: Rpc,
+    broadcaster: Broadcaster,
     chain_id: int,
     signer: Signer,
     fees: FeeSettings,
@@ -114,7 +122,13 @@ async def _send(
             "maxPriorityFeePerGas": chosen.priority_fee_wei,
         }
     )
-    await rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+    sent = await broadcaster.send(raw, tx_hash)
+    if sent.outcome in (SendOutcome.UNANSWERED, SendOutcome.LIMITED):
+        raise EndpointUnavailableError(
+            f"whether transaction {tx_hash} was taken is not known: {sent.reason}"
+        )
+    if not sent.outcome.taken:
+        raise NotTakenError(f"transaction {tx_hash} was not taken: {sent.reason}")
     return tx_hash
 
 

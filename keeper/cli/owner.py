@@ -138,15 +138,19 @@ async def _send(
     settings: Settings, signer: Signer, transactions: Sequence[Transaction], explain: Explain
 ) -> None:
     from keeper.chain.by_hand import send_in_turn
+    from keeper.chain.pool import Pool
     from keeper.chain.rpc import Rpc
+    from keeper.chain.sending import Broadcaster
     from keeper.config.checks import check_chain_id
 
-    rpc = Rpc(settings.chain.rpc_url)
+    rpc, pool = Rpc(settings.chain.rpc_url), Pool.of(settings.chain)
+    broadcaster = Broadcaster.over(pool, private_only=settings.chain.private_only)
     try:
         check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
         async for done, tx_hash in send_in_turn(
             transactions,
             rpc=rpc,
+            broadcaster=broadcaster,
             chain_id=settings.chain.chain_id,
             signer=signer,
             fees=settings.fees,
@@ -154,4 +158,6 @@ async def _send(
         ):
             print(f"mined: {done.purpose} ({tx_hash})", flush=True)
     finally:
+        await broadcaster.close()
+        await pool.close()
         await rpc.close()
