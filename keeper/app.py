@@ -31,6 +31,7 @@ from keeper.config.checks import check_chain_id, check_code, check_signer, contr
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution, Sequencer
+from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -223,6 +224,12 @@ class Daemon:
             preparer=self._preparer,
             witnesses=Witnesses(
                 pool=rpc, multicall=chain.multicall, notifier=attendance.notifications
+            ),
+            crosscheck=CrossCheck(
+                pool=rpc,
+                multicall=chain.multicall,
+                notifier=attendance.notifications,
+                markets=markets,
             ),
             transactions=self._transactions,
             accounts=self._accounts,

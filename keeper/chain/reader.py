@@ -12,7 +12,7 @@ from keeper.abi.multicall import (
     join_results,
 )
 from keeper.chain.header import decode_head
-from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request, RpcError, retry_reads
+from keeper.chain.rpc import Batches, EndpointUnavailableError, Request, RpcError, retry_reads
 from keeper.model.reading import Calls, Reading, ReadingError
 from keeper.model.units import Address
 from keeper.model.values import Head
@@ -33,7 +33,7 @@ class Reader:
     """Drives readings at a block hash. Raises `EndpointUnavailableError` when the node does not
     answer or refuses every reading, as it does a block it does not know: a later head mends that."""
 
-    def __init__(self, rpc: JsonRpc, *, multicall: Address, patient: bool = True) -> None:
+    def __init__(self, rpc: Batches, *, multicall: Address, patient: bool = True) -> None:
         """`patient`: ask again for a moment what did not come through."""
         self._rpc = rpc
         self._multicall = multicall
@@ -71,8 +71,9 @@ class Reader:
 
     async def head(self, block_hash: str) -> Head:
         """The header of a block that is known by its hash."""
-        header = await self._rpc.read("eth_getBlockByHash", block_hash, False)
-        if header is None:
+        asked = Request(method="eth_getBlockByHash", params=(block_hash, False))
+        (header,) = await self._post([asked])
+        if not isinstance(header, dict):
             raise EndpointUnavailableError(f"{self._rpc.name} does not know block {block_hash}")
         return decode_head(header)
 

@@ -82,14 +82,19 @@ class Request:
     params: tuple[Any, ...]
 
 
-class JsonRpc(Protocol):
-    """Where questions are asked: one endpoint, or a pool of them."""
+class Batches(Protocol):
+    """Where many questions are asked at once."""
 
     @property
     def name(self) -> str: ...
+    async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]: ...
+
+
+class JsonRpc(Batches, Protocol):
+    """Where questions are asked: one endpoint, or a pool of them."""
+
     async def call(self, method: str, *params: Any) -> Any: ...
     async def read(self, method: str, *params: Any) -> Any: ...
-    async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]: ...
 
 
 class Rpc:

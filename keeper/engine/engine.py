@@ -25,6 +25,7 @@ from keeper.chain.transactions.manager import Settled, TransactionManager
 from keeper.chain.transactions.seams import Stake
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
+from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.guarding import Guarding
 from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook, look_ahead, nothing_known
@@ -82,6 +83,7 @@ class Engine:
         calibrator: Calibrator,
         preparer: Preparer,
         witnesses: Witnesses,
+        crosscheck: CrossCheck,
         transactions: TransactionManager,
         accounts: SignerAccounts,
         guarding: Guarding,
@@ -104,6 +106,7 @@ class Engine:
         self._calibrator = calibrator
         self._preparer = preparer
         self._witnesses = witnesses
+        self._crosscheck = crosscheck
         self._transactions = transactions
         self._accounts = accounts
         self._store = store
@@ -188,6 +191,7 @@ class Engine:
             busy=[self._transactions.pending(row.id) for row in self._watched],
         )
         await self._prices.store()
+        await self._crosscheck.look(snapshot)
         self.passes += 1
         log.debug("pass.done", block=head.number)
         return pass_report(

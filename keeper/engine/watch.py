@@ -147,6 +147,10 @@ class WatchedMarket:
         ends with the one it began with."""
         if self._discovered is not None:
             self._market, self._known, self._discovered = self._discovered, None, None
+        return self.reread_all(head)
+
+    def reread_all(self, head: Head) -> Reading[Any]:
+        """The same once more, for another endpoint to answer."""
         return self.adapter.snapshot(
             self._market,
             self.accounts,

@@ -1,8 +1,10 @@
 """Before a send: do the other endpoints see what the plan was made on, at the same block?
 
 Each live one is asked for the block and for the account as the protocol tells it, in one POST,
-beside the simulation. One that does not answer, or that does not have the block yet, says nothing;
-one that has it and reads another position, or that follows another chain of blocks, contradicts.
+beside the simulation. One that does not answer says nothing; one that has the block and reads
+another position, or that follows another chain of blocks, contradicts. One that has only the block
+before is asked again in a moment. A block that none of the others has might be made up: it is not
+acted upon, and the next one only if they bear out what was seen in it.
 """
 
 import asyncio
@@ -29,6 +31,12 @@ log = structlog.get_logger()
 
 WITHIN_S = 3.0
 """A witness that takes longer says nothing."""
+LOOKS = 4
+"""How often a witness that has only the block before is asked."""
+PAUSE_S = 0.25
+"""Between them: what nodes usually need to hear of a block is less than all of it."""
+RECENT_S = 60
+"""Of block time: what was seen longer ago bears nothing out."""
 
 
 class Word(Enum):
@@ -36,6 +44,8 @@ class Word(Enum):
 
     AGREES = "agrees"
     CONTRADICTS = "contradicts"
+    BEHIND = "behind"
+    """It has the block before, not this one."""
     SILENT = "silent"
 
 
@@ -51,20 +61,31 @@ class Testimony:
 class Witnesses:
     """Asks every live endpoint beside the one that reads."""
 
-    def __init__(self, *, pool: Pool, multicall: Address, notifier: Notifier) -> None:
+    def __init__(
+        self, *, pool: Pool, multicall: Address, notifier: Notifier, pause_s: float = PAUSE_S
+    ) -> None:
         self._pool = pool
         self._multicall = multicall
         self._notifier = notifier
+        self._pause_s = pause_s
         self._contradicted_at: dict[PositionId, int] = {}
+        self._unseen: tuple[Endpoint, Snapshot] | None = None
 
     async def objections(self, plans: Sequence[Trial], snapshot: Snapshot) -> list[str | None]:
         """Why each plan may not be sent for what the others say; None where it may."""
         if len(self._pool.readers) == 1:
             return [None] * len(plans)
         reader, witnesses = self._pool.in_order()[0], self._pool.others
+        before = self._seen_before(reader, snapshot.head)
         heard = await asyncio.gather(
-            *(self._testimonies(witness, plans, snapshot) for witness in witnesses)
+            *(self._testimonies(witness, plans, snapshot, before) for witness in witnesses)
         )
+        words = {each.word for told in heard for each in told}
+        self._unseen = None if Word.AGREES in words else (reader, snapshot)
+        if Word.BEHIND in words and not words & {Word.AGREES, Word.CONTRADICTS}:
+            number = snapshot.head.number
+            reason = f"only {reader.name} has block {number} yet: looking again at the next block"
+            return [reason] * len(plans)
         return [
             self._judged(trial, reader, [words[index] for words in heard], snapshot.head)
             for index, trial in enumerate(plans)
@@ -144,36 +165,81 @@ class Witnesses:
         elif agree:
             self._notifier.resolve("endpoints.alone")
 
+    def _seen_before(self, reader: Endpoint, head: Head) -> Snapshot | None:
+        """What the same reader showed in a block before that nobody else bore out then."""
+        if self._unseen is None or self._unseen[0] is not reader:
+            return None
+        before = self._unseen[1]
+        is_recent = head.timestamp - before.head.timestamp <= RECENT_S
+        return before if is_recent and before.head.number < head.number else None
+
     async def _testimonies(
-        self, witness: Endpoint, plans: Sequence[Trial], snapshot: Snapshot
+        self,
+        witness: Endpoint,
+        plans: Sequence[Trial],
+        snapshot: Snapshot,
+        before: Snapshot | None,
     ) -> list[Testimony]:
-        """One POST: the block, its parent, and each account as the protocol tells it."""
-        head = snapshot.head
-        requests = [
-            Request(method="eth_getBlockByHash", params=(of, False))
-            for of in (head.hash, head.parent_hash)
-        ]
-        for trial in plans:
-            account = trial.plan.action.position.account
-            reads = encode_aggregate3(trial.market.reread_calls(account))
-            call = {"to": self._multicall, "data": "0x" + reads.hex(), "gas": hex(CHUNK_GAS)}
-            requests.append(Request(method="eth_call", params=(call, {"blockHash": head.hash})))
-        try:
-            block, parent, *answers = await witness.batch(requests, patience_s=WITHIN_S)
-        except EndpointUnavailableError:
-            return [Testimony(witness=witness, word=Word.SILENT)] * len(plans)
-        if isinstance(block, dict):
-            return [
-                _testimony(witness, trial, answer, snapshot)
-                for trial, answer in zip(plans, answers, strict=True)
-            ]
-        if block is None and parent is None:
-            lost = f"it knows neither block {head.number} nor the one before"
-            return [
-                Testimony(witness=witness, word=Word.CONTRADICTS, difference=lost) for _ in plans
-            ]
-        # It has the block before: it will have this one in a moment.
-        return [Testimony(witness=witness, word=Word.SILENT)] * len(plans)
+        """One POST, repeated while it has only the block before: the blocks, and each account as the
+        protocol tells it in them."""
+        at = [snapshot] if before is None else [snapshot, before]
+        blocks = blocks_of(*(each.head for each in at))
+        requests = [*blocks, *(self._call(trial, each.head) for each in at for trial in plans)]
+        looks = 0
+        while True:
+            try:
+                answers = await witness.batch(requests, patience_s=WITHIN_S)
+            except EndpointUnavailableError:
+                return [Testimony(witness=witness, word=Word.SILENT)] * len(plans)
+            word, difference = word_of_blocks(answers[: len(blocks)], *(each.head for each in at))
+            looks += 1
+            if word is not Word.BEHIND or looks == LOOKS:
+                break
+            await asyncio.sleep(self._pause_s)
+        told = answers[len(blocks) :]
+        if word is Word.AGREES:
+            return _testimonies_at(witness, plans, told[: len(plans)], snapshot)
+        if word is Word.BEHIND and before is not None:
+            return _testimonies_at(witness, plans, told[len(plans) :], before)
+        return [Testimony(witness=witness, word=word, difference=difference)] * len(plans)
+
+    def _call(self, trial: Trial, head: Head) -> Request:
+        reads = encode_aggregate3(trial.market.reread_calls(trial.plan.action.position.account))
+        call = {"to": self._multicall, "data": "0x" + reads.hex(), "gas": hex(CHUNK_GAS)}
+        return Request(method="eth_call", params=(call, {"blockHash": head.hash}))
+
+
+def blocks_of(head: Head, before: Head | None = None) -> list[Request]:
+    """The questions to which `word_of_blocks` reads the answers."""
+    hashes = [head.hash, head.parent_hash, *([before.hash] if before else [])]
+    return [Request(method="eth_getBlockByHash", params=(of, False)) for of in hashes]
+
+
+def word_of_blocks(
+    answers: Sequence[Any | RpcError], head: Head, before: Head | None = None
+) -> tuple[Word, str]:
+    """What a witness says of a head by the blocks that it has; `before` is an earlier one that it
+    did not have. It contradicts if it has neither the head nor its parent, and if it still does not
+    have the earlier one."""
+    block, parent, *earlier = answers
+    if isinstance(block, dict):
+        return Word.AGREES, ""
+    if block is None and parent is None:
+        return Word.CONTRADICTS, f"it knows neither block {head.number} nor the one before"
+    if block is not None or not isinstance(parent, dict):
+        return Word.SILENT, ""
+    if before is not None and earlier == [None]:
+        return Word.CONTRADICTS, f"it never had block {before.number}"
+    return Word.BEHIND, ""
+
+
+def _testimonies_at(
+    witness: Endpoint, plans: Sequence[Trial], answers: Sequence[Any], snapshot: Snapshot
+) -> list[Testimony]:
+    return [
+        _testimony(witness, trial, answer, snapshot)
+        for trial, answer in zip(plans, answers, strict=True)
+    ]
 
 
 def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot) -> Testimony:
@@ -185,10 +251,10 @@ def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot)
             raise answer
         results = decode_aggregate3(bytes.fromhex(answer[2:]), calls)
         seen = market.reread(account, results, snapshot.head.timestamp)
-    except (RpcError, MalformedAnswerError, ReadingError, TypeError, ValueError) as error:
+        difference = differences(market, snapshot.markets[position.market], seen, account)
+    except (RpcError, MalformedAnswerError, ReadingError, KeyError, TypeError, ValueError) as error:
         log.info("witness.unreadable", endpoint=witness.name, reason=str(error))
         return Testimony(witness=witness, word=Word.SILENT)
-    difference = _difference(position, market, snapshot, seen)
     return Testimony(
         witness=witness,
         word=Word.CONTRADICTS if difference else Word.AGREES,
@@ -196,16 +262,16 @@ def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot)
     )
 
 
-def _difference(
-    position: PositionId, market: WatchedMarket, snapshot: Snapshot, seen: MarketSnapshot
+def differences(
+    market: WatchedMarket, ours: MarketSnapshot, theirs: MarketSnapshot, account: Address
 ) -> str:
-    """Empty if both are the same to the last unit: health and values, and so the prices, and what
-    the protocol holds."""
-    ours = snapshot.markets[position.market].position(position.account)
-    theirs = seen.position(position.account)
-    differences = [
-        f"{name} is {getattr(theirs, name)}, not {getattr(ours, name)}"
+    """Between two views of one account; empty if both are the same to the last unit: health and
+    values, and so the prices, and what the protocol holds. Raises the `ReadingError` of an account
+    that either does not have."""
+    one, other = ours.position(account), theirs.position(account)
+    found = [
+        f"{name} is {getattr(other, name)}, not {getattr(one, name)}"
         for name in ("health", "collateral_usd8", "debt_usd8")
-        if getattr(theirs, name) != getattr(ours, name)
+        if getattr(other, name) != getattr(one, name)
     ]
-    return "; ".join([*differences, *market.adapter.matches(ours, theirs)])
+    return "; ".join([*found, *market.adapter.matches(one, other)])

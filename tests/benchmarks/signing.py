@@ -29,6 +29,7 @@ from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.deployment import TOKEN_DECIMALS
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
+from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -110,6 +111,7 @@ class Ours:
         reader = Reader(self.rpc, multicall=multicall)
         key = Account.from_key(self.town.endangered.private_key)
         notifier = Notifications(clock=time.monotonic)
+        pool = Pool([Endpoint(self.rpc, chain_id=chain.chain_id)])
         markets = [
             WatchedMarket(
                 aave_v3,
@@ -136,10 +138,9 @@ class Ours:
             market_prices=MarketPrices(reader=reader),
             calibrator=Calibrator(shipped=shipped(), store=store, chain_id=chain.chain_id),
             preparer=Preparer(rpc=self.rpc, multicall=multicall, fees=FEES, margin_s=MARGIN_S),
-            witnesses=Witnesses(
-                pool=Pool([Endpoint(self.rpc, chain_id=chain.chain_id)]),
-                multicall=multicall,
-                notifier=notifier,
+            witnesses=Witnesses(pool=pool, multicall=multicall, notifier=notifier),
+            crosscheck=CrossCheck(
+                pool=pool, multicall=multicall, notifier=notifier, markets=markets
             ),
             transactions=TransactionManager(
                 rpc=self.rpc,

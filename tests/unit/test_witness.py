@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keeper.chain.rpc import RpcError
 from keeper.model.values import Head
 from keeper.policy.agreement import Verdict, weigh
 from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused
@@ -28,7 +29,8 @@ def witness(ground: Ground, lie: Lie = lambda _: None) -> FakeRpc:
     """One more endpoint of the same chain, which may see its state otherwise."""
 
     def call(asked: Any, block: Any) -> Any:
-        assert block["blockHash"] == ground.chain.head.hash
+        # A disputed block is looked at once more with the next one.
+        assert block["blockHash"] in {ground.chain.head.hash, ground.chain.head.parent_hash}
         state = deepcopy(ground.chain.state)
         lie(state)
         return multicall(lambda view: ground.chain._view(state, view))(asked)
@@ -72,7 +74,8 @@ async def test_send__others_see_the_same__acts_at_once_with_one_post_each(ground
     assert len(ground.chain.node.raws) == 2
     assert alerts(ground) == set()
     for other in others:
-        assert other.methods == [["eth_chainId", *["eth_getBlockByHash"] * 2, "eth_call"]]
+        before_send, _ = other.methods
+        assert before_send == ["eth_chainId", *["eth_getBlockByHash"] * 2, "eth_call"]
 
 
 async def test_send__only_endpoint_configured__asks_nobody_and_alerts_nobody(
@@ -95,12 +98,11 @@ async def test_send__others_do_not_answer__acts_and_alerts(ground: Ground) -> No
 @pytest.mark.parametrize(
     "method",
     [
-        {"eth_getBlockByHash": lambda found, _: header(head_at(1)) if int(found[3:], 16) < 101 else None},
         {"eth_call": refused("eth_call", -32000, "missing trie node")},
         {"eth_call": lambda *_: "0x"},
     ],
-    ids=["one-block-behind", "refuses", "nonsense"],
-)  # fmt: skip
+    ids=["refuses", "nonsense"],
+)
 async def test_send__other_cannot_say__acts_and_alerts(
     ground: Ground, method: dict[str, Any]
 ) -> None:
@@ -169,6 +171,96 @@ async def test_send__other_follows_another_chain_of_blocks__is_a_contradiction(
     await ground.engine.run_pass(head)
     assert ground.chain.node.raws == []
     assert alerts(ground) == {("endpoints.disagree", "warning")}
+
+
+def has_only(newest: list[int]) -> Callable[..., Any]:
+    """Knows the blocks up to the first of these, after each look the next."""
+
+    def answer(found: str, _: bool) -> Any:
+        number = int(found[3:], 16)
+        known = number <= newest[0]
+        if len(newest) > 1 and not known:
+            newest.pop(0)
+        return header(head_at(number)) if known else None
+
+    return answer
+
+
+async def test_send__other_has_the_block_a_moment_later__is_asked_again_and_acts(
+    ground: Ground,
+) -> None:
+    other = witness(ground)
+    other.answers["eth_getBlockByHash"] = has_only([100, 100, 101])
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert len(other.posts) == 3 + 1  # and once after the send
+    assert alerts(ground) == set()
+
+
+async def test_send__no_other_ever_has_the_block__waits_and_then_refuses(ground: Ground) -> None:
+    """Each block is made up on a real parent: the others have the parent, and never the block."""
+    witness(ground).answers["eth_getBlockByHash"] = lambda found, _: (
+        header(head_at(1)) if found == ground.chain.head.parent_hash else None
+    )
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert ground.chain.node.raws == []
+    (decided,) = ground.decisions()
+    assert decided.reason == "only fake has block 101 yet: looking again at the next block"
+    ground.witnesses[0].answers["eth_call"] = refused("eth_call", -32000, "header not found")
+    for _ in range(3):
+        # The one before has been replaced by a real one.
+        ground.chain.block()
+        await ground.engine.run_pass(ground.chain.block())
+        assert ground.chain.node.raws == []
+    assert alerts(ground) == {("endpoints.disagree", "critical")}
+
+
+async def test_send__other_is_always_a_block_behind__bears_out_the_block_before_and_acts(
+    ground: Ground,
+) -> None:
+    witness(ground).answers |= {
+        "eth_getBlockByHash": lambda found, _: (
+            header(head_at(1)) if int(found[3:], 16) < ground.chain.head.number else None
+        ),
+        "eth_call": past_reads(ground),
+    }
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert ground.chain.node.raws == []
+    await ground.engine.run_pass(ground.chain.block())
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == set()
+
+
+async def test_send__other_behind_sees_no_danger_in_the_block_before__contradicts(
+    ground: Ground,
+) -> None:
+    witness(ground).answers |= {
+        "eth_getBlockByHash": lambda found, _: (
+            header(head_at(1)) if int(found[3:], 16) < ground.chain.head.number else None
+        ),
+        "eth_call": past_reads(ground, lambda state: cheaper(state)),
+    }
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    await ground.engine.run_pass(ground.chain.block())
+    assert ground.chain.node.raws == []
+    assert ("endpoints.disagree", "warning") in alerts(ground)
+
+
+def past_reads(ground: Ground, lie: Lie = lambda _: None) -> Callable[..., Any]:
+    """Reads at any block but the newest, which it does not have; nothing moved since."""
+
+    def call(asked: Any, block: Any) -> Any:
+        if block["blockHash"] == ground.chain.head.hash:
+            raise RpcError("eth_call", -32000, "header not found")
+        state = deepcopy(ground.chain.state)
+        lie(state)
+        return multicall(lambda view: ground.chain._view(state, view))(asked)
+
+    return call
 
 
 def test_weigh__nobody_contradicts__acts_however_few_there_are() -> None:

@@ -20,6 +20,7 @@ from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
+from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import MARGIN_S, Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.watch import Watched, WatchedMarket
@@ -323,7 +324,12 @@ class Ground:
             market_prices=MarketPrices(reader=reader, sources=self.market_sources),
             calibrator=Calibrator(shipped=shipped(), store=self.store, chain_id=CHAIN_ID),
             preparer=Preparer(rpc=rpc, multicall=MULTICALL3, fees=fees, margin_s=MARGIN_S),
-            witnesses=Witnesses(pool=self.pool, multicall=MULTICALL3, notifier=self.notifier),
+            witnesses=Witnesses(
+                pool=self.pool, multicall=MULTICALL3, notifier=self.notifier, pause_s=0.0
+            ),
+            crosscheck=CrossCheck(
+                pool=self.pool, multicall=MULTICALL3, notifier=self.notifier, markets=markets
+            ),
             transactions=self.transactions,
             accounts=SignerAccounts(self.signers if self.live else ()),
             guarding=Guarding(),
