@@ -43,6 +43,8 @@ ROUTES: Final[Mapping[str, tuple[PoolKey, ...]]] = {
 }
 LIMIT: Final = 20_000 * DOLLAR
 PER_SECOND: Final = LIMIT // DAY_S
+CONSENT: Final = LIMIT // 4
+CONSENT_PER_SECOND: Final = PER_SECOND // 4
 HEALTHS: Final = st.sampled_from([1.003, 1.02, 0.985, 1.05, 1.15])
 EMERGENCY: Final = 104 * WAD // 100
 EDGES: Final = (1.02, 0.985, 0.9, 0.6, 0.0)
@@ -71,6 +73,8 @@ class Loss:
 
     time: int
     usd8: int
+    from_treasury_usd8: int
+    """What left the consenting reserve, for the owner's position."""
 
 
 @dataclass(slots=True)
@@ -111,13 +115,10 @@ class Thief(RuleBasedStateMachine):
         self.treasury = self.chain.account("treasury").address
 
     def teardown(self) -> None:
-        """He never leaves without a last try."""
+        """He never leaves without a last round of tries."""
         try:
             if hasattr(self, "allowed"):
-                self.chain.mine(self.chain.timestamp() + self.made.mandate.cooldown_s)
-                call = self._deleverage("deep", MAX_UINT256)
-                self._sandwich(WETH_USDC, self._slippage(), self.made.keeper, call)
-                self.no_window_costs_more_than_its_bound()
+                self._take_all_there_is()
         finally:
             self.tally.sequences += 1
             self.tally.succeeded += self.lucky
@@ -161,7 +162,7 @@ class Thief(RuleBasedStateMachine):
                 self.treasury,
                 self.made.guardian,
                 "consent",
-                *(self.made.market, LIMIT // 4, PER_SECOND // 4, 2**48 - 1),
+                *(self.made.market, CONSENT, CONSENT_PER_SECOND, 2**48 - 1),
             )
         self.allowed = self._where_tokens_may_go()
         self.price_moves(health=health, gap=0.0)
@@ -325,6 +326,21 @@ class Thief(RuleBasedStateMachine):
         for caller in (self.thief, self.made.keeper):
             assert not self._attempt(caller, (call, self.made.market, *terms))
 
+    def _take_all_there_is(self) -> None:
+        """Unwind at the worst price again and again, also when the mandate is set anew, and use the
+        reserve as often: limits that do not hold show here."""
+        self.price_moves(health=1.003, gap=0.0)
+        for renewed in (False, False, True):
+            if renewed:
+                self.owner_sets_the_mandate_again()
+                self.replays_an_old_mandate()
+            self.chain.mine(self.chain.timestamp() + self.made.mandate.cooldown_s)
+            self.sandwiches_an_unwind("deep", MAX_UINT256, flash_loan=False)
+            self.chain.mine(self.chain.timestamp() + self.made.mandate.cooldown_s)
+            self.uses_the_reserve("repay", "USDC", MAX_UINT256)
+            self.no_window_costs_more_than_its_bound()
+            self.no_window_takes_more_from_the_reserve_than_it_consented_to()
+
     # -- what holds whatever he does -------------------------------------------------------------
 
     @invariant()
@@ -340,6 +356,17 @@ class Thief(RuleBasedStateMachine):
                 bound = slippage_bps * window // BPS
                 assert lost <= bound + DUST * len(self.losses), (lost, bound)
                 self.tally.worst = max(self.tally.worst, lost / bound)
+
+    @invariant()
+    def no_window_takes_more_from_the_reserve_than_it_consented_to(self) -> None:
+        for start, first in enumerate(self.losses):
+            for last, taken in zip(
+                self.losses[start:],
+                accumulate(loss.from_treasury_usd8 for loss in self.losses[start:]),
+                strict=True,
+            ):
+                bound = CONSENT + CONSENT_PER_SECOND * (last.time - first.time)
+                assert taken <= bound + DUST * len(self.losses), (taken, bound)
 
     def _sandwich(
         self, key: PoolKey, slippage: float, sender: Address, call: tuple[Any, ...]
@@ -398,7 +425,8 @@ class Thief(RuleBasedStateMachine):
                 *((before.wallets[who], after.wallets[who]) for who in before.wallets),
             ]
         )
-        self.losses.append(Loss(time=time, usd8=lost))
+        taken = before.wallets["treasury"] - after.wallets["treasury"]
+        self.losses.append(Loss(time=time, usd8=lost, from_treasury_usd8=taken))
         return True
 
     def _note_refusal(self, receipt: Mapping[str, Any]) -> None:
