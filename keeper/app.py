@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 import tenacity
 from sqlalchemy.exc import SQLAlchemyError
 
+from keeper.admission import check_chains, checked, local_instance, open_signers
 from keeper.backtest.shipped import shipped
 from keeper.chain.breakers import DAY_S, Breakers
 from keeper.chain.heads import Heads
@@ -21,33 +21,33 @@ from keeper.chain.pool import Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
+from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.sending import Broadcaster
 from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.chain.transactions.votes import PoolVotes
-from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
-from keeper.config.settings import PositionSettings, Settings
+from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution, Sequencer
 from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
 from keeper.engine.guarding import Guarding
-from keeper.engine.watch import Watched, WatchedMarket
 from keeper.engine.witness import Witnesses
-from keeper.mandate.deployment import GuardianCode
-from keeper.mandate.guardian import Guard
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
-from keeper.model.values import Head, PositionId, Purse
-from keeper.protocols.registry import PROTOCOLS
-from keeper.resources import resource
+from keeper.model.values import Head
 from keeper.service.accounts import tell_of_endpoints, tell_of_gas
 from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, schedule
 from keeper.storage.ownership import owned
 from keeper.storage.store import Store
+from keeper.watching import (
+    forgiven_reverts,
+    guardian_code,
+    watched_markets,
+    watched_positions,
+)
 
 log = structlog.get_logger()
 
@@ -112,8 +112,8 @@ async def _attended(
     try:
         await _reached(check_chains, rpc, settings, once=once)
         local = await _reached(checked, rpc, settings, once=once)
-        signers = await _signers(settings, local=local) if live else {}
-        instance = await _instance(rpc) if local else ""
+        signers = await open_signers(settings, local=local) if live else {}
+        instance = await local_instance(rpc) if local else ""
         store = Store(settings.store_path)
         try:
             with owned(settings.chain.chain_id, signers, instance=instance):
@@ -237,7 +237,7 @@ class Daemon:
                 watched=watched,
                 markets={market.name: market for market in markets},
                 quoter=settings.quoter,
-                refusal=_guardian_code().refusal,
+                refusal=guardian_code().refusal,
             ),
             caution=Caution(
                 markets=markets,
@@ -384,124 +384,3 @@ async def _reached(ask: Callable[..., Awaitable[Any]], *args: Any, once: bool) -
         return await policy(ask, *args)
     except EndpointUnavailableError as error:
         raise TemporaryError(str(error)) from error
-
-
-async def check_chains(pool: Pool, settings: Settings) -> None:
-    """No endpoint may serve another chain; of those that read, one must answer."""
-    told = await asyncio.gather(
-        *(endpoint.chain_id() for endpoint in pool.endpoints), return_exceptions=True
-    )
-    for each, found in zip(settings.chain.endpoints, told, strict=True):
-        if isinstance(found, int):
-            check_chain_id(settings, found, each.name)
-        elif not isinstance(found, EndpointUnavailableError):
-            raise found
-    silent = [
-        found
-        for endpoint, found in zip(pool.endpoints, told, strict=True)
-        if endpoint.use.reads and isinstance(found, EndpointUnavailableError)
-    ]
-    if len(silent) == len(pool.readers):
-        raise silent[0]
-    for error in silent:
-        log.warning("endpoint.down", reason=str(error))
-
-
-async def checked(rpc: JsonRpc, settings: Settings) -> bool:
-    """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
-    check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
-    head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
-    for path, address in contracts(settings).items():
-        code = await rpc.read("eth_getCode", address, {"blockHash": head.hash})
-        check_code(settings, path, bytes.fromhex(code[2:]))
-    try:
-        await rpc.call("anvil_nodeInfo")
-    except RpcError:
-        return False
-    return True
-
-
-async def _instance(rpc: JsonRpc) -> str:
-    """What tells a local chain from others with the same id; empty if its node does not say."""
-    try:
-        return str((await rpc.call("anvil_metadata"))["instanceId"])
-    except (RpcError, KeyError, TypeError):
-        return ""
-
-
-async def _signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
-    """Open every key that a position needs. A keystore takes its second: off the loop."""
-    opened: dict[str, Signer] = {}
-    for position in settings.positions:
-        if position.signer not in opened:
-            signer_settings = settings.signers[position.signer]
-            opened[position.signer] = await asyncio.to_thread(Signer.load, signer_settings)
-        check_signer(settings, position, opened[position.signer].address, local=local)
-    return {signer.address: signer for signer in opened.values()}
-
-
-def watched_positions(
-    settings: Settings, keepers: Mapping[str, Address] | None = None
-) -> list[Watched]:
-    """`keepers` are the accounts of the signers that are open, by name."""
-    return [
-        Watched(
-            id=PositionId(
-                chain_id=settings.chain.chain_id, market=position.market, account=position.account
-            ),
-            label=position.label,
-            policy=settings.policies[position.policy],
-            guard=_guard(settings, position, (keepers or {}).get(position.signer)),
-        )
-        for position in settings.positions
-    ]
-
-
-def forgiven_reverts(settings: Settings) -> dict[PositionId, int]:
-    """By position, the decision up to which reverts do not count."""
-    return {
-        PositionId(
-            chain_id=settings.chain.chain_id, market=position.market, account=position.account
-        ): position.forgive_reverts_through
-        for position in settings.positions
-        if position.forgive_reverts_through is not None
-    }
-
-
-def _guard(settings: Settings, position: PositionSettings, keeper: Address | None) -> Guard | None:
-    if position.guardian is None:
-        return None
-    return Guard(
-        guardian=position.guardian,
-        market=settings.markets[position.market].pool_addresses_provider,
-        keeper=keeper,
-        purse=Purse(holder=position.reserve or position.account, spender=position.guardian),
-        sources=position.sources,
-    )
-
-
-def _guardian_code() -> GuardianCode:
-    path = resource("contracts_abi", "guardian", "aave_guardian.json")
-    return GuardianCode.of(json.loads(path.read_text()))
-
-
-def watched_markets(settings: Settings) -> list[WatchedMarket]:
-    """The configured markets, with the accounts in each."""
-    accounts: dict[str, list[Address]] = {}
-    for position in settings.positions:
-        accounts.setdefault(position.market, []).append(position.account)
-    return [
-        WatchedMarket(
-            PROTOCOLS[settings.markets[name].protocol],
-            provider=settings.markets[name].pool_addresses_provider,
-            name=name,
-            chain_id=settings.chain.chain_id,
-            accounts=tuple(watched),
-            purses={
-                row.id.account: row.guard.purse
-                for row in watched_positions(settings)
-                if row.id.market == name and row.guard is not None
-            },
-        )
-        for name, watched in accounts.items()
-    ]

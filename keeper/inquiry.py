@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from keeper.app import check_chains, checked, watched_markets, watched_positions
+from keeper.admission import check_chains, checked
 from keeper.backtest.shipped import shipped
 from keeper.chain.feed_history import FeedHistory, FetchedRounds, RoundStore
 from keeper.chain.heads import Heads
@@ -24,6 +24,7 @@ from keeper.model.units import Address
 from keeper.protocols.chainlink import Round
 from keeper.storage.database import DatabaseUnusableError
 from keeper.storage.price_store import PriceStore
+from keeper.watching import watched_markets, watched_positions
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -97,12 +97,12 @@ def _endpoint(rpc: str | None, settings: Settings | None) -> str:
 
 def _guard(running: Fork, settings: Settings, folder: Path) -> dict[str, Any]:
     """Move the positions; the configuration that guards them and the variables that it needs."""
-    from keeper.app import watched_markets
     from keeper.config.checks import check_code, contracts
     from keeper.devnet.files import environment
     from keeper.devnet.fork import write_config
     from keeper.devnet.takeover import read_positions
     from keeper.service.logging import configure_logging
+    from keeper.watching import watched_markets
 
     configure_logging("warning", secrets=settings.secrets)
     for path, address in contracts(settings).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,8 +23,8 @@ from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Token
 from keeper.protocols.registry import PROTOCOLS
-from keeper.resources import resource
 from keeper.service.logging import configure_logging
+from keeper.watching import guardian_code
 
 if TYPE_CHECKING:
     from keeper.config.settings import MandateSettings, Settings
@@ -47,12 +46,6 @@ class MandateGround:
     @property
     def owner(self) -> Address:
         return self.intended.owner
-
-
-def guardian_code() -> GuardianCode:
-    """The build that ships with keeper."""
-    path = resource("contracts_abi", "guardian", "aave_guardian.json")
-    return GuardianCode.of(json.loads(path.read_text()))
 
 
 def look(name: str | None, config: Path | None) -> MandateGround:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from keeper import app
+from keeper import admission, app, watching
 from keeper.chain import pool
 from keeper.chain.l1_fees import GAS_PRICE_ORACLE
 from keeper.chain.rpc import EndpointUnavailableError, Request
@@ -285,7 +285,7 @@ async def test_checked__node_info__tells_a_local_chain_by_its_node(
     chain: Chain, settings: Settings, answer: Any, local: bool
 ) -> None:
     chain.node.rpc.answers["anvil_nodeInfo"] = answer
-    assert await app.checked(chain.node.rpc, settings) is local
+    assert await admission.checked(chain.node.rpc, settings) is local
 
 
 # -- until stopped -------------------------------------------------------------------------------
@@ -372,5 +372,5 @@ def test_watched_markets__several_positions_in_one__are_read_together(settings: 
         label="two", market="toy", account=address("b2"), policy="fixed", signer="alice"
     )
     object.__setattr__(settings, "positions", (first, second))
-    (market,) = app.watched_markets(settings)
+    (market,) = watching.watched_markets(settings)
     assert (market.name, market.accounts) == ("toy", (ALICE.address, address("b2")))

@@ -1,0 +1,81 @@
+"""What the settings say of positions and markets, as the engine watches them."""
+
+import json
+from collections.abc import Mapping
+
+from keeper.config.settings import PositionSettings, Settings
+from keeper.engine.watch import Watched, WatchedMarket
+from keeper.mandate.deployment import GuardianCode
+from keeper.mandate.guardian import Guard
+from keeper.model.units import Address
+from keeper.model.values import PositionId, Purse
+from keeper.protocols.registry import PROTOCOLS
+from keeper.resources import resource
+
+
+def watched_positions(
+    settings: Settings, keepers: Mapping[str, Address] | None = None
+) -> list[Watched]:
+    """`keepers` are the accounts of the signers that are open, by name."""
+    return [
+        Watched(
+            id=PositionId(
+                chain_id=settings.chain.chain_id, market=position.market, account=position.account
+            ),
+            label=position.label,
+            policy=settings.policies[position.policy],
+            guard=_guard(settings, position, (keepers or {}).get(position.signer)),
+        )
+        for position in settings.positions
+    ]
+
+
+def forgiven_reverts(settings: Settings) -> dict[PositionId, int]:
+    """By position, the decision up to which reverts do not count."""
+    return {
+        PositionId(
+            chain_id=settings.chain.chain_id, market=position.market, account=position.account
+        ): position.forgive_reverts_through
+        for position in settings.positions
+        if position.forgive_reverts_through is not None
+    }
+
+
+def _guard(settings: Settings, position: PositionSettings, keeper: Address | None) -> Guard | None:
+    if position.guardian is None:
+        return None
+    return Guard(
+        guardian=position.guardian,
+        market=settings.markets[position.market].pool_addresses_provider,
+        keeper=keeper,
+        purse=Purse(holder=position.reserve or position.account, spender=position.guardian),
+        sources=position.sources,
+    )
+
+
+def guardian_code() -> GuardianCode:
+    """The build that ships with keeper."""
+    path = resource("contracts_abi", "guardian", "aave_guardian.json")
+    return GuardianCode.of(json.loads(path.read_text()))
+
+
+def watched_markets(settings: Settings) -> list[WatchedMarket]:
+    """The configured markets, with the accounts in each."""
+    accounts: dict[str, list[Address]] = {}
+    for position in settings.positions:
+        accounts.setdefault(position.market, []).append(position.account)
+    return [
+        WatchedMarket(
+            PROTOCOLS[settings.markets[name].protocol],
+            provider=settings.markets[name].pool_addresses_provider,
+            name=name,
+            chain_id=settings.chain.chain_id,
+            accounts=tuple(watched),
+            purses={
+                row.id.account: row.guard.purse
+                for row in watched_positions(settings)
+                if row.id.market == name and row.guard is not None
+            },
+        )
+        for name, watched in accounts.items()
+    ]
