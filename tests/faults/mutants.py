@@ -27,6 +27,8 @@ WITHIN_S = 300
 
 
 MANAGER = "keeper/chain/transactions/manager.py"
+MENDING = "keeper/chain/transactions/mending.py"
+OUTBOX = "keeper/chain/transactions/outbox.py"
 BREAKERS = "keeper/chain/breakers.py"
 MUTANTS = (
     Defect(
@@ -85,35 +87,35 @@ MUTANTS = (
     ),
     Defect(
         name="refused-price-not-raised",
-        file=MANAGER,
-        old="            self._underpriced.add(intent.key)\n",
+        file=OUTBOX,
+        old="            self._book.underpriced.add(intent.key)\n",
         new="            pass\n",
         tests=("error-text-geth-replacement-transaction-underpriced",),
     ),
     Defect(
         name="lost-bytes-not-sent-again",
-        file=MANAGER,
+        file=MENDING,
         old="                        resent.append(intent)\n",
         new="                        pass\n",
         tests=("mempool-emptied",),
     ),
     Defect(
         name="step-sent-without-the-one-before",
-        file=MANAGER,
+        file=MENDING,
         old="                    case Resend() | Replace() if self._lacks_a_step(intent):\n",
         new="                    case Resend() | Replace() if False:\n",
         tests=("nonce-used-from-outside-before-the-send",),
     ),
     Defect(
         name="deadline-ignored",
-        file=MANAGER,
+        file=MENDING,
         old="            if head.number > intent.deadline_block\n",
         new="            if False\n",
         tests=("deadline-passed-before-the-send",),
     ),
     Defect(
         name="recovery-of-the-healthy",
-        file=MANAGER,
+        file=MENDING,
         old="            or ((stake := stakes(intent.position)) is not None and stake.healthy)\n",
         new="",
         tests=("cancel-that-wins",),

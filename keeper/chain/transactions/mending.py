@@ -1,0 +1,300 @@
+"""What is done at a head about what waits: sent again, outbid, cancelled, its gaps filled."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from keeper.chain.fees import Fees
+from keeper.chain.settings import FeeSettings
+from keeper.chain.signer import Signer
+from keeper.chain.transactions import remedies
+from keeper.chain.transactions.followed import CEILING, Followed
+from keeper.chain.transactions.outbox import Outbox
+from keeper.chain.transactions.patience import Verdict
+from keeper.chain.transactions.pen import ObjectedError, Pen
+from keeper.chain.transactions.remedies import Cancel, Capped, Market, Replace, Resend, Wait
+from keeper.chain.transactions.seams import GasLeft, Stake
+from keeper.chain.transactions.slots import gaps
+from keeper.model.lifecycle import Purpose, Urgency
+from keeper.model.records import Attempt, Intent
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head, PositionId
+
+log = structlog.get_logger()
+
+Stakes = Callable[[PositionId], Stake | None]
+"""How a position stands now; None where that is not known."""
+
+OBJECTED = "signature.refused"
+TAKEN_AND_HIDDEN = 2
+"""Times that a node took the same bytes, so that they wait somewhere although the mempool that is
+asked does not have them: a private one shows them to nobody."""
+LOOKS_TO_FILL = 3
+"""Heads in a row at which a nonce below ours must be free: somebody else's may be on its way."""
+
+
+class Mender:
+    """Of one chain; each signer's transactions in their order, no signer waiting for another."""
+
+    def __init__(
+        self,
+        book: Followed,
+        outbox: Outbox,
+        pen: Pen,
+        *,
+        chain_id: int,
+        signers: dict[Address, Signer],
+        fees: FeeSettings,
+        gas_left: GasLeft,
+    ) -> None:
+        self._book = book
+        self._outbox = outbox
+        self._pen = pen
+        self._chain_id = chain_id
+        self._signers = signers
+        self._fees = fees
+        self._gas_left = gas_left
+        self._gaps: dict[tuple[Address, int], int] = {}
+
+    async def gas_left_wei(self, signers: Iterable[Address]) -> dict[Address, Wei]:
+        """What each signer may still spend on gas today."""
+        return {signer: await self._gas_left(self._chain_id, signer) for signer in set(signers)}
+
+    async def mend(self, head: Head, stakes: Stakes) -> None:
+        """Send again, outbid or cancel whatever waits, each signer for itself."""
+        signers = dict.fromkeys(i.signer for i in self._book.all() if _waits(i))
+        signers = {signer: None for signer in signers if signer in self._signers}
+        if not signers:
+            return
+        left_wei = await self.gas_left_wei(signers)
+        for outcome in await asyncio.gather(
+            *(
+                self._mend_of(signer, self._market(head, left_wei[signer]), stakes)
+                for signer in signers
+            ),
+            return_exceptions=True,
+        ):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _market(self, head: Head, budget_left_wei: Wei) -> Market:
+        return Market(
+            head=head,
+            history=self._book.known.fees,
+            settings=self._fees,
+            budget_left_wei=budget_left_wei,
+        )
+
+    async def _mend_of(self, signer: Address, market: Market, stakes: Stakes) -> None:
+        async with self._book.turns[signer]:
+            await self._fill_gaps(signer, market, stakes)
+            waiting = [
+                intent
+                for intent in self._book.of_signer(signer)
+                if _waits(intent)
+                and not intent.displaced
+                # The node was asked about it, and its nonce is nobody's yet.
+                and intent.attempt.hash in self._book.known.unmined
+                and self._book.known.nonces.get(signer, 0) <= intent.nonce
+                and not any(each.hash in self._book.known.ahead for each in intent.attempts)
+            ]
+            void = self._void_plans(waiting, market.head, stakes)
+            signed, resent = [], []
+            for intent in sorted(waiting, key=lambda each: each.nonce):
+                stake = stakes(intent.position)
+                urgency = intent.urgency
+                if stake is not None and stake.urgency > urgency:
+                    # Nor may another's urgent plan have its nonce from now on.
+                    urgency = stake.urgency
+                    intent = replace(intent, urgency=urgency)
+                    self._book.put(intent)
+                found = remedies.remedy(
+                    intent,
+                    market=market,
+                    urgency=urgency,
+                    worth_wei=None if stake is None else stake.worth_wei,
+                    missing=intent.attempt.hash in self._book.known.missing,
+                    hidden=self._book.taken[intent.attempt.hash] >= TAKEN_AND_HIDDEN,
+                    underpriced=intent.key in self._book.underpriced,
+                    waited_blocks=market.head.number
+                    - max(self._book.since.get(intent.key, 0), intent.attempt.head_number),
+                    void=intent.decision_id in void,
+                )
+                if not isinstance(found, Capped):
+                    self._book.below_ceiling(intent)
+                match found:
+                    case Wait():
+                        self._book.patience_of(intent).taken()
+                    case Resend() | Replace() if self._lacks_a_step(intent):
+                        pass
+                    case Resend():
+                        resent.append(intent)
+                    case Capped(reached=reached):
+                        self._book.alert(CEILING, intent, str(reached))
+                    case Replace(fees=fees) | Cancel(fees=fees):
+                        cancel = isinstance(found, Cancel)
+                        attempt = await self._outbid(
+                            intent, fees, urgency, market.head, cancel=cancel
+                        )
+                        if attempt is not None:
+                            signed.append((intent, attempt))
+            await self._outbox.keep(signed)
+            outbid = {intent.key for intent, _ in signed}
+            await self._outbox.send_in_order(
+                [
+                    intent
+                    for intent in self._book.of_signer(signer)
+                    if intent.key in outbid or intent.key in {each.key for each in resent}
+                ]
+            )
+
+    def _void_plans(self, waiting: Iterable[Intent], head: Head, stakes: Stakes) -> set[int]:
+        """Plans that are not wanted any more: what of them is not mined is cancelled as a whole."""
+        return {
+            intent.decision_id
+            for intent in waiting
+            if head.number > intent.deadline_block
+            or self._book.patience_of(intent).verdict is Verdict.ABANDON
+            or any(
+                each.cancelling
+                or each.displaced
+                or self._book.patience_of(each).verdict is Verdict.LOST
+                for each in self._book.open[intent.decision_id]
+            )
+            or ((stake := stakes(intent.position)) is not None and stake.healthy)
+        }
+
+    def _lacks_a_step(self, intent: Intent) -> bool:
+        """Whether a step of the plan before it has lost its nonce, as far as the node tells: without
+        an approval, say, the action would only revert."""
+        if intent.cancelling:
+            return False
+        used_below = self._book.known.nonces.get(intent.signer, 0)
+        return any(
+            each.nonce < min(intent.nonce, used_below)
+            and each.state.unmined
+            and self._book.known.not_mined(each)
+            for each in self._book.open[intent.decision_id]
+        )
+
+    async def _outbid(
+        self, intent: Intent, fees: Fees, urgency: Urgency, head: Head, *, cancel: bool
+    ) -> Attempt | None:
+        try:
+            if cancel:
+                attempt = await self._pen.no_op(
+                    intent,
+                    purpose=Purpose.CANCEL,
+                    nonce=intent.nonce,
+                    fees=fees,
+                    urgency=urgency,
+                    head=head,
+                )
+            else:
+                attempt = await self._pen.call(
+                    intent,
+                    gas_limit=intent.attempt.gas_limit,
+                    fees=fees,
+                    urgency=urgency,
+                    head=head,
+                    l1_fee_wei=intent.attempt.l1_fee_wei,
+                )
+        except ObjectedError as objection:
+            self._book.alert(OBJECTED, intent, str(objection))
+            return None
+        log.info(
+            "intent.cancelling" if cancel else "intent.outbid",
+            key=intent.key,
+            tx_hash=attempt.hash,
+            max_fee_gwei=fees.max_fee_wei / 1e9,
+        )
+        return attempt
+
+    async def _fill_gaps(self, signer: Address, market: Market, stakes: Stakes) -> None:
+        """Where a nonce below ours is nobody's for a while, a no-op takes it."""
+        ours = self._book.of_signer(signer)
+        nonce = self._book.known.nonces.get(signer)
+        found = [] if nonce is None else gaps(chain_nonce=nonce, of_signer=ours)
+        self._gaps = {
+            (who, gap): looks
+            for (who, gap), looks in self._gaps.items()
+            if who != signer or gap in found
+        }
+        for gap in found:
+            looks = self._gaps[signer, gap] = self._gaps.get((signer, gap), 0) + 1
+            behind = min(
+                (i for i in ours if i.nonce > gap and i.attempts), key=lambda each: each.nonce
+            )
+            if looks < LOOKS_TO_FILL:
+                continue
+            log.error("nonce.gap_filled", signer=signer, nonce=gap)
+            await self._fill(behind, gap, remedies.fees_of(behind.attempt), market.head)
+        await self._mend_fillers(signer, market, stakes)
+
+    async def _mend_fillers(self, signer: Address, market: Market, stakes: Stakes) -> None:
+        """A no-op that waits below an intent is outbid like it: all behind it wait with it."""
+        for intent in self._book.of_signer(signer):
+            newest = {a.nonce: a for a in intent.attempts if a.purpose is Purpose.FILL}
+            for filler in newest.values():
+                if (
+                    filler.hash not in self._book.known.unmined
+                    or filler.nonce < self._book.known.nonces.get(signer, 0)
+                ):
+                    continue
+                stake = stakes(intent.position)
+                found = remedies.filler_remedy(
+                    filler,
+                    behind=intent,
+                    market=market,
+                    urgency=intent.urgency if stake is None else stake.urgency,
+                    worth_wei=None if stake is None else stake.worth_wei,
+                    missing=filler.hash in self._book.known.missing,
+                )
+                match found:
+                    case Resend():
+                        await self._outbox.post(
+                            filler, purpose=filler.purpose.value, key=intent.key
+                        )
+                    case Replace(fees=fees) | Cancel(fees=fees):
+                        await self._fill(intent, filler.nonce, fees, market.head)
+                    case Capped(reached=reached):
+                        self._book.alert(CEILING, intent, str(reached))
+                    case Wait():
+                        pass
+
+    async def _fill(self, behind: Intent, nonce: int, fees: Fees, head: Head) -> None:
+        try:
+            attempt = await self._pen.no_op(
+                behind,
+                purpose=Purpose.FILL,
+                nonce=nonce,
+                fees=fees,
+                urgency=behind.urgency,
+                head=head,
+            )
+        except ObjectedError as objection:
+            self._book.alert(OBJECTED, behind, str(objection))
+            return
+        await self._outbox.keep([(behind, attempt)])
+        await self._outbox.post(attempt, purpose=attempt.purpose.value, key=behind.key)
+
+    async def give_way(self, left_over: Sequence[Intent], fees: Fees, head: Head) -> None:
+        """Cancel what is left of the plans whose slots were taken."""
+        signed = []
+        for intent in left_over:
+            if intent.cancelling:
+                continue
+            outbidding = remedies.over(remedies.fees_of(intent.attempt), fees)
+            attempt = await self._outbid(intent, outbidding, intent.urgency, head, cancel=True)
+            if attempt is not None:
+                signed.append((intent, attempt))
+        await self._outbox.keep(signed)
+        keys = {intent.key for intent in left_over}
+        await self._outbox.send_in_order([i for i in self._book.all() if i.key in keys])
+
+
+def _waits(intent: Intent) -> bool:
+    """Whether bytes of it may be mined."""
+    return bool(intent.attempts) and intent.state.unmined
