@@ -137,6 +137,15 @@ async def _found(settings: Settings, from_block: int) -> list[Allowance]:
     try:
         check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
         head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
+        if from_block > head.number:
+            raise ConfigurationError(
+                Problem(
+                    where="--from-block",
+                    what=f"the chain has no block {from_block} yet: its head is {head.number}",
+                    why="nothing would be looked at, and nothing found",
+                    fix="begin at a block that is there, or leave --from-block out",
+                )
+            )
         with Progress(console=Console(stderr=True), transient=True) as bar:
             asked = bar.add_task("looking for approvals", total=head.number - from_block + 1)
             return await open_allowances(

@@ -89,7 +89,7 @@ def consent(
     """Let a mandate use a reserve other than its owner, with the reserve's key."""
     from keeper.mandate.owner import consenting
 
-    ground = _looked(name, config)
+    ground = _deployed(name, config)
     reserve = ground.intended.mandate.reserve
     if reserve == ground.owner:
         print("the owner is the reserve: there is nobody else to ask")
@@ -108,8 +108,13 @@ def revoke(
     """End a mandate and the owner's allowances for it."""
     from keeper.mandate.owner import revoking
 
-    ground = _looked(name, config)
-    transactions = revoking(ground.intended, ground.found.survey)
+    ground = _deployed(name, config)
+    charter = ground.found.charter
+    in_force = charter is not None and charter.mandate is not None
+    transactions = list(revoking(ground.intended, ground.found.survey, in_force=in_force))
+    if not transactions:
+        print("there is no mandate and no allowance to end")
+        return
     _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
 
 
@@ -127,7 +132,7 @@ def freeze(
     from keeper.mandate.owner import freezing
     from keeper.model.mandate import NOBODY
 
-    ground = _looked(name, config)
+    ground = _deployed(name, config)
     freezer = ground.intended.mandate.freezer
     by = ground.owner if as_owner or freezer == NOBODY else freezer
     _carry_out(ground, [freezing(ground.intended)], by, safe_batch, yes=yes)
@@ -143,7 +148,7 @@ def unfreeze(
     """Let a frozen mandate go on; only the owner can."""
     from keeper.mandate.owner import unfreezing
 
-    ground = _looked(name, config)
+    ground = _deployed(name, config)
     _carry_out(ground, [unfreezing(ground.intended)], ground.owner, safe_batch, yes=yes)
 
 
@@ -189,6 +194,12 @@ def _looked(name: str | None, config: Path | None) -> MandateGround:
     from keeper.cli.mandate_ground import look
 
     return look(name, config)
+
+
+def _deployed(name: str | None, config: Path | None) -> MandateGround:
+    ground = _looked(name, config)
+    ground.check_deployed()
+    return ground
 
 
 def _carry_out(

@@ -47,6 +47,20 @@ class MandateGround:
     def owner(self) -> Address:
         return self.intended.owner
 
+    def check_deployed(self) -> None:
+        """A call to an address without code succeeds and does nothing: nobody is to believe that it
+        froze or revoked. Raises `ConfigurationError`."""
+        if self.found.code_is_ours is None:
+            raise self.settings.error(
+                "mandates",
+                self.name,
+                what=f"there is no guardian at {self.intended.guardian}",
+                why="this version's guardian for this owner lies there; one of another version lies "
+                "elsewhere, and this command does not reach it",
+                fix=f"keeper mandate set {self.name}; what another guardian may take is shown and "
+                "revoked by `keeper approvals`",
+            )
+
 
 def look(name: str | None, config: Path | None) -> MandateGround:
     """Read the configuration and the chain.

@@ -80,13 +80,15 @@ def consenting(intended: Intended, survey: Survey) -> Iterator[Transaction]:
     yield from reserve_allowances(intended, survey)
 
 
-def revoking(intended: Intended, survey: Survey) -> Iterator[Transaction]:
-    """End the mandate and every allowance of the owner's that it lived on: by the owner."""
-    yield Transaction(
-        to=intended.guardian,
-        data=REVOKE_MANDATE.encode(intended.market),
-        purpose="revoke the mandate",
-    )
+def revoking(intended: Intended, survey: Survey, *, in_force: bool) -> Iterator[Transaction]:
+    """End the mandate, if one is in force, and every allowance of the owner's that it lived on: by
+    the owner. A guardian refuses to revoke what is revoked already."""
+    if in_force:
+        yield Transaction(
+            to=intended.guardian,
+            data=REVOKE_MANDATE.encode(intended.market),
+            purpose="revoke the mandate",
+        )
     for collateral, left in survey.a_token_allowances.items():
         if left:
             yield _approval(

@@ -41,6 +41,16 @@ async def test_approvals__given_changed_and_taken_back__lists_what_is_open(groun
     assert ("DAI", pool) not in found
 
 
+async def test_approvals__beginning_after_the_head__is_refused(ground: Ground) -> None:
+    one = ground.guard()
+    allow(ground.chain, one, "DAI", ground.chain.account("friend").address, UNLIMITED)
+    configured(ground)
+    said = await ground.ask("approvals", "--from-block", "1000000000")
+    assert said.exit_code == 78
+    assert "--from-block" in said.text
+    assert "No allowance is open" not in said.output
+
+
 async def test_approvals__the_command_it_prints__revokes(ground: Ground) -> None:
     one = ground.guard()
     friend = ground.chain.account("friend").address

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keeper.devnet.chain import LocalChain
+from keeper.mandate.charter import REVOKE_MANDATE
 from keeper.model.units import Address
 from tests.devnet.keeping.ground import Ground, Guarded
 from tests.devnet.keeping.process import Keeper
@@ -123,6 +124,29 @@ async def test_mandate__revoked__leaves_no_allowance(owner: Owner) -> None:
     assert (await owner.charter())["mandate"] is None
     said = await owner.ground.ask("approvals", "--json")
     assert json.loads(said.output)["allowances"] == []
+
+
+async def test_mandate__revoked_halfway__a_second_run_ends_the_allowances(owner: Owner) -> None:
+    owner.write()
+    said = await owner.done("set", "--yes")
+    guardian = Address(said.split("guardian: ")[1].split()[0])
+    mandate_only = REVOKE_MANDATE.encode(owner.chain.contracts.aave.pool_addresses_provider.address)
+    owner.chain.send(owner.one.account.address, guardian, mandate_only, gas=1_000_000)
+    owner.chain.mine()
+    assert (await owner.charter())["mandate"] is None
+    await owner.done("revoke", "--yes")
+    audit = await owner.ground.ask("approvals", "--json")
+    assert json.loads(audit.output)["allowances"] == []
+
+
+@pytest.mark.parametrize("command", ["freeze", "unfreeze", "revoke"])
+async def test_mandate__no_guardian_yet__does_not_claim_to_have_stopped_anything(
+    owner: Owner, command: str
+) -> None:
+    owner.write()
+    nonce = owner.ground.nonce(owner.one)
+    assert "there is no guardian at" in await owner.refused(command, "--yes")
+    assert owner.ground.nonce(owner.one) == nonce
 
 
 async def test_mandate__frozen__fails_verification_until_unfrozen(owner: Owner) -> None:
