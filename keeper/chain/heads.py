@@ -3,7 +3,7 @@
 Every endpoint is followed. Its WebSocket announces heads early; polling is the truth behind it. A
 frame that never comes (a half-open socket) is overtaken by the poll, a head that no poll ever
 confirms gives way to it, and a node without WebSocket works by polling alone. Among several
-endpoints the one that is ahead leads; what lags behind never takes the keeper back.
+endpoints the one that is ahead leads, unless most others contradict it; what lags behind never takes the keeper back.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ class _Source:
     ws_url: str | None
     showed: Callable[[int, int], None]
     pause_s: Callable[[], float]
+    is_outvoted: Callable[[], bool]
     polled: Head | None = None
     polls_ahead: int = 0
 
@@ -73,11 +74,20 @@ class Heads:
                     ws_url=each.ws_url,
                     showed=each.showed_head,
                     pause_s=lambda each=each: each.pause_s,  # type: ignore[misc]  # bound early
+                    is_outvoted=lambda each=each: rpc.is_outvoted(each),  # type: ignore[misc]
                 )
                 for each in rpc.readers
             ]
             if isinstance(rpc, Pool)
-            else [_Source(rpc=rpc, ws_url=ws_url, showed=lambda *_: None, pause_s=lambda: 0.0)]
+            else [
+                _Source(
+                    rpc=rpc,
+                    ws_url=ws_url,
+                    showed=lambda *_: None,
+                    pause_s=lambda: 0.0,
+                    is_outvoted=lambda: False,
+                )
+            ]
         )
         self._poll_interval_s = poll_interval_s
         self._clock = clock
@@ -160,6 +170,12 @@ class Heads:
 
     def _believe(self, head: Head, source: _Source) -> None:
         """Take in what a poll says, and at length its word against a socket's."""
+        if source.is_outvoted():
+            source.polled = None
+            return
+        if self._leader is not None and self._leader.is_outvoted():
+            log.warning("heads.leader_outvoted", block=head.number)
+            self._forget_from(head.number)
         source.polled = head
         source.showed(head.number, 0 if self._newest is None else self._newest.number)
         if self._is_far_ahead(head, source):
@@ -194,9 +210,13 @@ class Heads:
         absurd = head.number < self._awaited_number - MAX_LEAD_BLOCKS
         if unseen or absurd:
             log.warning("heads.not_confirmed", number=self._awaited_number, block=head.number)
-            self._headers = {n: known for n, known in self._headers.items() if n < head.number}
-            self._newest = None
-            self._awaited_number = self._highest_polled = 0
+            self._forget_from(head.number)
+
+    def _forget_from(self, number: int) -> None:
+        """Take the next head that is told, however high it is."""
+        self._headers = {n: known for n, known in self._headers.items() if n < number}
+        self._newest = self._leader = None
+        self._awaited_number = self._highest_polled = 0
 
     # -- listening -------------------------------------------------------------------------------
 
@@ -226,6 +246,8 @@ class Heads:
 
     def _hear(self, head: Head, source: _Source) -> None:
         """Take in what a socket says, unless it is too far ahead of what the poll has seen."""
+        if source.is_outvoted():
+            return
         if source.polled is not None and head.number <= source.polled.number + MAX_LEAD_BLOCKS:
             self._announce(head, source)
         else:

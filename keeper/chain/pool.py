@@ -235,6 +235,11 @@ class Pool:
         """The live endpoints beside the one that is asked first."""
         return [each for each in self.in_order()[1:] if each.state.standing is Standing.ALIVE]
 
+    def is_outvoted(self, endpoint: Endpoint) -> bool:
+        """Whether most others contradicted it, and one that is alive can be followed instead."""
+        alive = any(each.state.standing is Standing.ALIVE for each in self.readers)
+        return endpoint.state.standing is Standing.OUTVOTED and alive
+
     async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]:
         """As `Rpc.batch`, by the first endpoint that answers. One that refuses every request, as it
         does at a block that it does not know, is passed over unless all do."""

@@ -1,11 +1,16 @@
 """Several endpoints, of which some are behind, dead, another chain's or liars."""
 
-from keeper.devnet.proxy import RecordingProxy
+import json
+from functools import partial
+
+from keeper.devnet.proxy import Answer, RecordingProxy
 from keeper.devnet.recording import POLL, SEND, Json
 from tests.devnet.keeping.ground import Guarded
 from tests.faults.faulty import (
     Fault,
     Faulty,
+    Node,
+    Post,
     believing,
     changed,
     down,
@@ -188,6 +193,32 @@ async def _(stage: Stage) -> str:
     return f"{seen} for {BLOCKS} blocks; then " + stage.protected(one)
 
 
+@line("byzantine-block", must="a block that no other has is not acted upon: nothing is sent")
+async def _(stage: Stage) -> str:
+    """the first of three endpoints makes up a block on the newest one, in which the price has fallen"""
+    one = stage.ground.guard(health="1.30")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
+    chain = stage.ground.chain
+    stage.inject(making_blocks_up(), believing(with_price(chain, "WETH", FALL)))
+
+    def passes() -> int:
+        return sum(line.get("event") == "pass.done" for line in running.lines)
+
+    def reached(count: int) -> bool:
+        return passes() >= count
+
+    async with stage.daemon() as running:
+        for _ in range(BLOCKS):
+            enough = passes() + 1
+            chain.mine()
+            await stage.until(partial(reached, enough), "a pass", running)
+        seen = stage.untouched(one)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return f"{seen} for a lie; then " + stage.protected(one)
+
+
 @line("byzantine-receipt-of-failure", must="not booked as reverted, not done again: one repayment")
 async def _(stage: Stage) -> str:
     """the first of three endpoints says of everything mined that it reverted"""
@@ -283,3 +314,37 @@ def made_up(stage: Stage, tx_hash: str) -> Json:
         "effectiveGasPrice": hex(10**9),
         "logs": [],
     }
+
+
+def making_blocks_up() -> Fault:
+    """A node that is always a block ahead of all others; what it tells of that block is so in the
+    newest real one."""
+    real: dict[str, Json] = {}
+
+    def made_up(block: Json) -> Json:
+        mark = "0xbad" + block["hash"][5:]
+        real[mark] = block
+        ahead = {name: hex(int(block[name], 16) + 1) for name in ("number", "timestamp")}
+        return {**block, **ahead, "hash": mark, "parentHash": block["hash"]}
+
+    def renamed(request: Json) -> Json:
+        text = json.dumps(request)
+        for mark, block in real.items():
+            text = text.replace(mark, block["hash"])
+            if request["method"] == "eth_feeHistory":
+                text = text.replace(hex(int(block["number"], 16) + 1), block["number"])
+        return dict(json.loads(text))
+
+    async def flawed(post: Post, node: Node) -> Answer:
+        answer = await node(Post(tuple(map(renamed, post.requests)), post.batch))
+        parsed = json.loads(answer.body)
+        responses = parsed if post.batch else [parsed]
+        for request, response in zip(post.requests, responses, strict=True):
+            asked = request["params"][:1]
+            if request["method"] == POLL and asked == ["latest"]:
+                response["result"] = made_up(response["result"])
+            elif request["method"] == "eth_getBlockByHash" and asked[0] in real:
+                response["result"] = made_up(real[asked[0]])
+        return Answer(body=json.dumps(parsed).encode())
+
+    return flawed

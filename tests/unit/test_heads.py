@@ -531,6 +531,33 @@ async def test_heads__one_tells_an_absurd_height__the_others_lead_on() -> None:
         assert (await anext(changes)).head == head_at(6)
 
 
+async def test_heads__leader_is_outvoted__the_others_are_followed_from_where_they_are() -> None:
+    made_up = head_at(9, fork="f", parent_fork="0")
+    liar, honest = Node(made_up), Node(head_at(8))
+    pool = pool_of(liar, honest)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        while (await anext(changes)).head != made_up:
+            pass
+        pool.endpoints[0].contradicted()
+        assert (await anext(changes)).head == head_at(8)
+        liar.mine(head_at(12, fork="f"))
+        await polled(liar)
+        honest.mine(head_at(9))
+        assert (await anext(changes)).head == head_at(9)
+
+
+async def test_heads__outvoted_one_is_the_last_alive__is_followed() -> None:
+    outvoted, dead = Node(head_at(8)), Node(head_at(8))
+    pool = pool_of(outvoted, dead)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        await anext(changes)
+        dead.rpc.down = True
+        pool.endpoints[0].contradicted()
+        await polled(dead)
+        outvoted.mine(head_at(9))
+        assert (await anext(changes)).head == head_at(9)
+
+
 async def test_heads__one_hangs__the_others_are_followed() -> None:
     stuck, node = Node(head_at(5)), Node(head_at(5))
 
