@@ -89,14 +89,19 @@ def is_mnemonic(text: str) -> bool:
     return len(words) in MNEMONIC_LENGTHS and bip39_words().issuperset(words)
 
 
-def secret_problem(where: str, what: str) -> Problem:
+KEY_FIX = (
+    "take it away, move the funds to a new key if others may have seen it, and give the key by a "
+    "keystore file with KEEPER_KEYSTORE_PASSWORD, or by KEEPER_PRIVATE_KEY"
+)
+
+
+def secret_problem(where: str, what: str, *, fix: str = KEY_FIX) -> Problem:
     """A secret stands where it can be read by others."""
     return Problem(
         where=where,
         what=f"{what} stands in plain sight",
         why="files are copied, committed and backed up; command lines are seen by every process",
-        fix="take it away, move the funds to a new key if others may have seen it, and give the "
-        "key by a keystore file with KEEPER_KEYSTORE_PASSWORD, or by KEEPER_PRIVATE_KEY",
+        fix=fix,
     )
 
 

@@ -108,12 +108,10 @@ def count(value: Any) -> int:
 def port(value: Any) -> int:
     """A TCP port, or 0 for none."""
     parsed = number(value)
-    if parsed == 0:
-        return 0
-    if count(value) > MAX_PORT:
+    if not 0 <= parsed <= MAX_PORT or parsed != parsed.to_integral_value():
         raise WrongValueError(
             f"{parsed} is no port",
-            f"ports go up to {MAX_PORT}",
+            f"ports are whole numbers up to {MAX_PORT}",
             "write one between 1024 and 65535, such as 9464; 0 is off",
         )
     return int(parsed)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from keeper.config.document import Document, KeyPath, is_mnemonic, secret_problem
+from keeper.config.document import KEY_FIX, Document, KeyPath, is_mnemonic, secret_problem
 from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import PREFIX, Tables
 from keeper.model.errors import Problem
@@ -20,6 +20,10 @@ SECRET_KEYS = {
     "seed",
     "webhook_url",
 }
+WEBHOOK_FIX = (
+    "take it away, have its service make a new one if others may have seen it, and set the "
+    "environment variable KEEPER_WEBHOOK_URL to it"
+)
 OTHER_VARIABLES = ("KEEPER_DEBUG",)
 
 
@@ -41,7 +45,8 @@ def written_secrets(document: Document) -> Iterator[Problem]:
         name = str(path[-1])
         if name in SECRET_KEYS or (isinstance(value, str) and is_mnemonic(value)):
             what = "a seed phrase" if is_mnemonic(str(value)) else f"the secret `{name}`"
-            yield secret_problem(f"{document.path}:{document.line(path)}", what)
+            fix = WEBHOOK_FIX if name == "webhook_url" else KEY_FIX
+            yield secret_problem(f"{document.path}:{document.line(path)}", what, fix=fix)
 
 
 def unknown_variables(document: Document) -> Iterator[Problem]:

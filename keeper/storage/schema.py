@@ -35,6 +35,9 @@ class BigInteger(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+REVISION = "0004"
+"""The newest migration's, which leads to these tables."""
+
 metadata = MetaData()
 
 _POSITION = ("chain_id", "market", "account")

@@ -9,11 +9,14 @@ from tests.devnet.keeping.gates import Hold, carries, nth
 from tests.devnet.keeping.ground import Ground
 from tests.faults import sabotage
 from tests.faults.faulty import gated
+from tests.faults.lines_breakers import told
 from tests.faults.registry import line
 from tests.faults.stage import Stage
 
 FALL = 2_100_00000000
 BLOCKED_S = 5.0
+HUNG_S = 3.0
+"""Instead of the daemon's own patience with a job, which is three quarters of a minute."""
 
 
 @line("clock-one-hour-ahead", must="the fall is met as if nothing were: one repayment")
@@ -42,30 +45,34 @@ async def _jumped(stage: Stage, shift_s: float) -> str:
 
 @line(
     "event-loop-blocked-5-s",
-    must="what fell meanwhile is protected right after: one repayment",
+    must="told; what fell meanwhile is protected right after: one repayment",
     quick=False,
 )
 async def _(stage: Stage) -> str:
     """the event loop stands still for 5 s while a position falls"""
     one = stage.ground.guard(health="1.30")
+    pager = await stage.pager()
     async with stage.daemon(sabotage=partial(sabotage.blocked, BLOCKED_S)) as running:
         await stage.block(running)
         os.kill(running.pid, sabotage.SWITCH)
         stage.ground.chain.set_price("WETH", FALL)
         await stage.settle(one, running)
-    return stage.protected(one)
+        await told(stage, pager, "keeper.loop_blocked", running)
+    return "alert posted; " + stage.protected(one)
 
 
-@line("job-that-hangs", must="passes go on and a fall is met")
+@line("job-that-hangs", must="passes go on and a fall is met; told when the job is broken off")
 async def _(stage: Stage) -> str:
     """every housekeeping job starts and never ends"""
     one = stage.ground.guard(health="1.30")
-    async with stage.daemon(sabotage=sabotage.hanging_jobs) as running:
+    pager = await stage.pager()
+    async with stage.daemon(sabotage=partial(sabotage.hanging_jobs, HUNG_S)) as running:
         await running.said("housekeeping.late")
         stage.ground.chain.set_price("WETH", FALL)
         await stage.settle(one, running)
+        await told(stage, pager, "housekeeping.failed", running)
         assert await running.stop() == 0
-    return stage.protected(one)
+    return "alert posted; " + stage.protected(one)
 
 
 @line("sigterm-during-sign", must="sends what it planned, awaits the receipts, ends with 0")

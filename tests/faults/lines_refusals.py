@@ -7,6 +7,7 @@ from tests.devnet.keeping.gates import Hold, carries, nth
 from tests.devnet.keeping.ground import Guarded
 from tests.devnet.keeping.process import Keeper
 from tests.faults.faulty import gated
+from tests.faults.lines_breakers import told
 from tests.faults.registry import line
 from tests.faults.stage import Stage
 from tests.faults.storage import revoke, set_balance
@@ -18,14 +19,16 @@ WALLET = 10_000 * 10**6
 
 @line(
     "reserve-paused",
-    must="nothing sent, the refusal journalled with its reason; acts when unpaused",
+    must="told; nothing sent, the refusal journalled with its reason; acts when unpaused",
 )
 async def _(stage: Stage) -> str:
     """the pool's reserve of the debt is paused"""
     one = stage.ground.guard()
     _configure(stage, "setReservePause", "USDC", True)
+    pager = await stage.pager()
     async with stage.daemon() as running:
         seen = await _refused(stage, one, running, "paused")
+        await told(stage, pager, "reserve.paused", running)
         _configure(stage, "setReservePause", "USDC", False)
         await stage.settle(one, running)
     return seen + stage.protected(one)

@@ -61,9 +61,12 @@ def blocked(seconds: float) -> None:
     signal.signal(SWITCH, lambda *_: time.sleep(seconds))
 
 
-def hanging_jobs() -> None:
-    """Every job of the housekeeping is due at once and never ends."""
+def hanging_jobs(timeout_s: float) -> None:
+    """Every job of the housekeeping is due at once and never ends, until it is broken off."""
     from keeper import app
+    from keeper.service import housekeeping
+
+    vars(housekeeping)["JOB_TIMEOUT_S"] = timeout_s
 
     async def hang() -> None:
         await asyncio.Event().wait()

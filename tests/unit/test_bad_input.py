@@ -36,6 +36,19 @@ TABLE = {
     "duplicate position": (AGAIN, AGAIN + AGAIN.replace('"main"', '"other"'), ':31: positions[1].account: "main" is already this account', "take one of them away"),
     "private key in the file": ('keystore = "alice.json"', f'private_key = "{KEY}"', ":20: a private key stands in plain sight", "KEEPER_PRIVATE_KEY"),
     "password in the file": ('keystore = "alice.json"', 'keystore_password = "x"', ":20: the secret `keystore_password` stands in plain sight", "KEEPER_KEYSTORE_PASSWORD"),
+    "port that is none": ("[fees]", "[service]\nhttp_port = 70_000\n[fees]", ":6: service.http_port: 70000 is no port", "between 1024 and 65535"),
+    "port below zero": ("[fees]", "[service]\nhttp_port = -1\n[fees]", ":6: service.http_port: -1 is no port", "between 1024 and 65535"),
+    "half a port": ("[fees]", "[service]\nhttp_port = 94.5\n[fees]", ":6: service.http_port: 94.5 is no port", "between 1024 and 65535"),
+    "port in quotes": ("[fees]", '[service]\nhttp_port = "9464"\n[fees]', ':6: service.http_port: "9464" is text', "write it without quotes: 9464"),
+    "coins in wei": ("[fees]", "[breakers]\nmax_spend_per_day = 500_000_000_000_000_000\n[fees]", ":6: breakers.max_spend_per_day: 500000000000000000 of the chain's coin cannot be meant", "write coins, such as 0.5"),
+    "no coins to spend": ("[fees]", "[breakers]\nmax_spend_per_day = 0\n[fees]", ":6: breakers.max_spend_per_day: 0 is not above zero", "above zero"),
+    "coins below zero": ("[fees]", "[breakers]\nmax_spend_per_day = -0.5\n[fees]", ":6: breakers.max_spend_per_day: -0.5 is not above zero", "above zero"),
+    "coins in quotes": ("[fees]", '[breakers]\nmax_spend_per_day = "0.5"\n[fees]', ':6: breakers.max_spend_per_day: "0.5" is text', "write it without quotes: 0.5"),
+    "endless coins": ("[fees]", "[breakers]\nmax_spend_per_day = inf\n[fees]", ":6: breakers.max_spend_per_day: Infinity is not a finite number", "write a number"),
+    "less than one wei": ("[fees]", "[service]\nmin_gas_balance = 1e-19\n[fees]", ":6: service.min_gas_balance: 1E-19 is less than one wei", "write coins, such as 0.5"),
+    "gas balance in wei": ("[fees]", "[service]\nmin_gas_balance = 1_000_000_000_000_000_000\n[fees]", ":6: service.min_gas_balance: 1000000000000000000 of the chain's coin cannot be meant", "write coins, such as 0.5"),
+    "webhook in the file": ("[fees]", '[service]\nwebhook_url = "https://hooks.example/services/T0/B0/a1b2c3d4e5f6a1b2c3d4e5f6"\n[fees]', ":6: the secret `webhook_url` stands in plain sight", "KEEPER_WEBHOOK_URL"),
+    "webhook above the sections": ("[chain]", 'webhook_url = "https://hooks.example/T0/B0/abc"\n[chain]', ":1: the secret `webhook_url` stands in plain sight", "KEEPER_WEBHOOK_URL"),
     "not TOML": ("[fees]", "[fees", ":5: this is not TOML", "key = value"),
 }  # fmt: skip
 
@@ -65,6 +78,7 @@ def refused(
     assert "\n  fix: " in said.err
     assert "Traceback" not in said.err
     assert KEY[2:] not in said.err
+    assert "hooks.example" not in said.err
     return said.err
 
 

@@ -1,6 +1,8 @@
 """Opening the journal: migrated, durable, refused by name where it is not ours."""
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from keeper.model.lifecycle import Purpose, State, Urgency
 from keeper.model.units import Address
 from keeper.storage.database import DatabaseUnusableError, open_database, open_for_reading
 from keeper.storage.journal import Journal
-from keeper.storage.schema import metadata
+from keeper.storage.schema import REVISION, metadata
 from keeper.storage.store import Store
 
 
@@ -49,6 +51,19 @@ def test_open_database__new_file__has_the_tables_of_the_schema(path: Path) -> No
     engine.dispose()
     assert differences == []
     assert "WHERE closed_block IS NULL" in index
+
+
+def test_open_database__new_file__has_the_revision_that_is_taken_for_the_newest(path: Path) -> None:
+    made(path)
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
+
+
+def test_open_database__nothing_to_migrate__does_without_the_tool_for_it(path: Path) -> None:
+    made(path)
+    opened = f"from keeper.storage.database import *; open_database(Path({str(path)!r}))"
+    unloaded = "import sys; assert 'alembic' not in sys.modules, 'it was imported'"
+    subprocess.run([sys.executable, "-c", f"{opened}.dispose(); {unloaded}"], check=True)
 
 
 def test_open_database__again__keeps_what_is_there(path: Path) -> None:
