@@ -1,5 +1,7 @@
 """What several tests of the local chain do with it."""
 
+from dataclasses import replace
+
 from eth_utils.address import to_checksum_address
 
 from keeper.devnet.artifacts import Artifact, Contract
@@ -33,3 +35,17 @@ def succeeded(chain: LocalChain, transaction: str) -> bool:
     """Whether a mined transaction succeeded."""
     receipt = chain.rpc.call("eth_getTransactionReceipt", transaction)
     return bool(receipt["status"] == "0x1")
+
+
+def uptime_feed(chain: LocalChain) -> Contract:
+    """The sequencer's: a feed's code at an address of its own, without rounds."""
+    feed = chain.contracts.feeds["WETH"]
+    code = chain.rpc.call("eth_getCode", feed.address, "latest")
+    uptime = replace(feed, address=Address(to_checksum_address("0x" + "5e" * 20)))
+    chain.rpc.call("anvil_setCode", uptime.address, code)
+    return uptime
+
+
+def write_round(chain: LocalChain, feed: Contract, answer: int, since: int) -> None:
+    """Publish a round that began at `since`, in a block of its own."""
+    chain.transact(chain.account("feeds").address, feed, "push", answer, since)

@@ -2,19 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
-from eth_utils.address import to_checksum_address
 
-from keeper.devnet.artifacts import Contract
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.views import Repaid
-from keeper.model.units import Address
 from tests.devnet.keeping.ground import Ground, target_of
 from tests.devnet.keeping.process import Keeper
 from tests.devnet.keeping.ward import Ward, ward
+from tests.devnet.support import uptime_feed, write_round
 
 DAY_S = 24 * 3600
 FALL = 2_100_00000000
@@ -134,14 +131,14 @@ async def test_daemon__sequencer_down_or_just_back__pays_in_but_does_not_swap(
     ground: Ground, answer: int, for_s: int, alert: str
 ) -> None:
     one = _owner(ground, health="1.20")
-    uptime = _uptime_feed(ground.chain)
-    _write(ground.chain, uptime, answer, ground.chain.timestamp() - for_s)
+    uptime = uptime_feed(ground.chain)
+    write_round(ground.chain, uptime, answer, ground.chain.timestamp() - for_s)
     ground.settings["sequencer_feed"] = uptime.address
     async with _running(ground) as (running, _):
         await running.said("alert.raised", alert=alert)
         await running.said("transaction.sent", purpose="Repay")
         await ground.until_concluded(running)
-        _write(ground.chain, uptime, 0, ground.chain.timestamp() - 3600)
+        write_round(ground.chain, uptime, 0, ground.chain.timestamp() - 3600)
         await running.said("alert.resolved", alert=alert)
     _only_repaid(ground, one)
 
@@ -153,19 +150,6 @@ async def _running(ground: Ground) -> AsyncIterator[tuple[Keeper, RecordingProxy
         ground.keeper(proxy, "--live") as running,
     ):
         yield running, proxy
-
-
-def _uptime_feed(chain: LocalChain) -> Contract:
-    """The sequencer's: a feed's code at an address of its own, without rounds."""
-    feed = chain.contracts.feeds["WETH"]
-    code = chain.rpc.call("eth_getCode", feed.address, "latest")
-    uptime = replace(feed, address=Address(to_checksum_address("0x" + "5e" * 20)))
-    chain.rpc.call("anvil_setCode", uptime.address, code)
-    return uptime
-
-
-def _write(chain: LocalChain, feed: Contract, answer: int, since: int) -> None:
-    chain.transact(chain.account("feeds").address, feed, "push", answer, since)
 
 
 def _only_repaid(ground: Ground, one: Ward) -> None:

@@ -10,6 +10,7 @@ from tests.devnet.keeping.gates import Hold, carries
 from tests.devnet.keeping.ground import DEADLINE_BLOCKS, Guarded
 from tests.devnet.keeping.process import Keeper
 from tests.faults.faulty import accepted_then_dropped, error, first, gated, only, swallowed
+from tests.faults.lines_breakers import told
 from tests.faults.registry import line
 from tests.faults.stage import Bid, Stage
 
@@ -18,6 +19,7 @@ REPLACED_WITHIN_BLOCKS = 2
 LONG_BLOCKS = 30
 BASE_FEE_BLOCKS = 20
 TIMES_TEN = 10.0
+SMALL_SHARE = "0.02"
 ROUND_GAS = 90_000
 """For a feed's round, and too little for an approval beside it."""
 RECOVERED = 2_900_00000000
@@ -134,6 +136,29 @@ async def _(stage: Stage) -> str:
     nonce = min(before)
     raised = f"{before[nonce].cap_wei / GWEI:.2f} to {after[nonce].cap_wei / GWEI:.2f} gwei"
     return f"replaced from {raised}; " + stage.protected(one)
+
+
+@line("fee-ceiling-reached", must="told; no bid is raised beyond it; then " + ONCE, quick=False)
+async def _(stage: Stage) -> str:
+    """blocks are full, and outbidding them would cost more than its share of the loss"""
+    stage.no_deadline()
+    one = stage.ground.guard()
+    stage.ground.environ["KEEPER_FEES__MAX_SHARE_OF_LOSS"] = SMALL_SHARE
+    pager = await stage.pager()
+    async with stage.daemon() as running:
+        await stage.sent(one, running)
+        for _ in range(LONG_BLOCKS):
+            if ("fees.ceiling_reached", "firing") in pager.alerts:
+                break
+            await stage.congested(running)
+        await told(stage, pager, "fees.ceiling_reached", running)
+        before = bids(stage, one)
+        for _ in range(REPLACED_WITHIN_BLOCKS + 1):
+            await stage.congested(running)
+        assert bids(stage, one) == before, "it was outbid beyond the ceiling"
+        await stage.settle(one, running)
+    highest = max(bid.cap_wei for bid in before.values()) / GWEI
+    return f"alert posted, no bid above {highest:.2f} gwei; " + stage.protected(one)
 
 
 @line("nothing-mined-for-30-blocks", must="the same nonces all along; " + ONCE, quick=False)

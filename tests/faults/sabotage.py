@@ -76,3 +76,10 @@ def hanging_jobs(timeout_s: float) -> None:
 
     truly: Callable[[list[Job], Notifier], AsyncIOScheduler] = vars(app)["schedule"]
     vars(app)["schedule"] = schedule
+
+
+def refreshed(every_s: float) -> None:
+    """What changes seldom is read anew that often."""
+    from keeper import app
+
+    vars(app)["REFRESH_S"] = every_s
