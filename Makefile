@@ -68,7 +68,7 @@ gas: setup  ## gas of the guardian's actions beside the naked protocol calls
 
 N ?= 2000
 fuzz: setup  ## a thief with the keeper's key against the guardian: N calls, in other orders by SEED
-	N=$(N) $(BIN)/pytest tests/guardian/test_thief.py -q -s
+	N=$(N) $(BIN)/pytest tests/guardian/test_thief.py -q -s --timeout 0
 
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
