@@ -93,9 +93,8 @@ async def _send(
             await rpc.call("eth_estimateGas", {**call, "value": hex(transaction.value_wei)}), 16
         )
     except RpcError as error:
-        output = error.payload if isinstance(error.payload, str) else "0x"
         raise WouldRevertError(
-            transaction, explain(transaction, bytes.fromhex(output[2:])) or error.message
+            transaction, explain(transaction, error.revert) or error.message
         ) from None
     history = decode_fee_history(
         await rpc.read(

@@ -31,6 +31,17 @@ class RpcError(Exception):
         self.message = message
         self.payload = payload
 
+    @property
+    def revert(self) -> bytes:
+        """What a call reverted with; empty where the endpoint does not say it in hex. Some write a
+        word such as "Reverted" before it."""
+        if not isinstance(self.payload, str):
+            return b""
+        try:
+            return bytes.fromhex(self.payload.rpartition("0x")[2])
+        except ValueError:
+            return b""
+
 
 class EndpointUnavailableError(TemporaryError):
     """No usable answer came back: refused, timed out, HTTP error or malformed JSON. Transient."""

@@ -42,7 +42,7 @@ def approvals(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """List every open allowance of the watched accounts, each with the command that revokes it."""
+    """List every open allowance of the watched accounts and their reserves, each with the command that revokes it."""
     if context.invoked_subcommand is not None:
         return
     settings = _settings(config)
@@ -125,6 +125,23 @@ def _address(name: str, text: str) -> Address:
         raise typer.BadParameter(f"{wrong.what}: {wrong.fix}", param_hint=name) from None
 
 
+def _accounts(settings: Settings) -> list[Address]:
+    """Whose tokens a stolen key could reach: the watched accounts', the mandates' and their
+    reserves', each once."""
+    reserves = [position.reserve for position in settings.positions]
+    mandates = settings.mandates.values()
+    return list(
+        dict.fromkeys(
+            (
+                *(position.account for position in settings.positions),
+                *(reserve for reserve in reserves if reserve is not None),
+                *(each.account for each in mandates),
+                *(each.mandate.reserve for each in mandates),
+            )
+        )
+    )
+
+
 async def _found(settings: Settings, from_block: int) -> list[Allowance]:
     from keeper.chain.allowances import open_allowances
     from keeper.chain.heads import Heads
@@ -132,7 +149,7 @@ async def _found(settings: Settings, from_block: int) -> list[Allowance]:
     from keeper.chain.rpc import Rpc, RpcError
     from keeper.config.checks import check_chain_id
 
-    owners = list(dict.fromkeys(position.account for position in settings.positions))
+    owners = _accounts(settings)
     rpc = Rpc(settings.chain.rpc_url)
     try:
         check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keeper.chain.heads import Heads
 from keeper.chain.reader import Reader
@@ -256,9 +256,7 @@ async def check_terms(ground: MandateGround) -> None:
 
 
 def _refused(ground: MandateGround, error: RpcError) -> ConfigurationError:
-    payload: Any = error.payload
-    raw = bytes.fromhex(payload[2:]) if isinstance(payload, str) else b""
-    said = ground.code.refusal(raw) or error.message
+    said = ground.code.refusal(error.revert) or error.message
     key, fix = FIXES.get(said.partition(":")[0], ("", "correct the mandate"))
     path = ("mandates", ground.name, key) if key else ("mandates", ground.name)
     return ground.settings.error(

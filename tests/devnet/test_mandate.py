@@ -168,6 +168,8 @@ async def test_mandate__other_reserve__counts_after_its_consent(owner: Owner) ->
     assert any("has not consented" in line for line in await owner.verdicts())
     await owner.done("consent", "--yes")
     assert not any(line.startswith("fail") for line in await owner.verdicts())
+    audit = json.loads((await owner.ground.ask("approvals", "--json")).output)["allowances"]
+    assert (reserve.address, "USDC") in {(each["account"], each["symbol"]) for each in audit}
 
 
 async def test_mandate__owner_is_a_safe__writes_one_batch_for_everything(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.by_hand import NotTakenError, send_in_turn
+from keeper.chain.by_hand import NotTakenError, WouldRevertError, send_in_turn
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
 from keeper.chain.sending import Broadcaster
 from keeper.chain.settings import FeeSettings
@@ -74,3 +74,40 @@ async def test_send_in_turn__private_endpoint_does_not_take_it__says_so_and_no_o
     with pytest.raises(raised):
         await send(node, FakeRpc({"eth_sendRawTransaction": refuse}))
     assert node.rpc.sent("eth_sendRawTransaction") == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "revert"),
+    [
+        ("0x08c379a0", bytes.fromhex("08c379a0")),
+        ("Reverted 0x08c379a0", bytes.fromhex("08c379a0")),
+        ("out of gas", b""),
+        ({"reason": "out of gas"}, b""),
+        (None, b""),
+    ],
+)
+async def test_send_in_turn__would_revert__is_told_whatever_the_endpoint_adds(
+    node: FakeNode, payload: object, revert: bytes
+) -> None:
+    def estimate(_: object) -> None:
+        raise RpcError("eth_estimateGas", 3, "execution reverted", payload)
+
+    node.rpc.answers["eth_estimateGas"] = estimate
+
+    def explain(_: object, output: bytes) -> str:
+        seen.append(output)
+        return ""
+
+    seen: list[bytes] = []
+    with pytest.raises(WouldRevertError, match="execution reverted"):
+        async for _ in send_in_turn(
+            [REPAY],
+            rpc=node.rpc,
+            broadcaster=Broadcaster([node.rpc]),
+            chain_id=CHAIN_ID,
+            signer=ALICE,
+            fees=FEES,
+            explain=explain,
+        ):
+            pass
+    assert seen == [revert]
