@@ -19,7 +19,7 @@ REPLACED_WITHIN_BLOCKS = 2
 LONG_BLOCKS = 30
 BASE_FEE_BLOCKS = 20
 TIMES_TEN = 10.0
-SMALL_SHARE = "0.02"
+CEILING_GWEI = 50
 ROUND_GAS = 90_000
 """For a feed's round, and too little for an approval beside it."""
 RECOVERED = 2_900_00000000
@@ -140,10 +140,10 @@ async def _(stage: Stage) -> str:
 
 @line("fee-ceiling-reached", must="told; no bid is raised beyond it; then " + ONCE, quick=False)
 async def _(stage: Stage) -> str:
-    """blocks are full, and outbidding them would cost more than its share of the loss"""
+    """blocks are full, and outbidding them would cost more than the owner's ceiling"""
     stage.no_deadline()
     one = stage.ground.guard()
-    stage.ground.environ["KEEPER_FEES__MAX_SHARE_OF_LOSS"] = SMALL_SHARE
+    stage.ground.environ["KEEPER_FEES__MAX_FEE_GWEI"] = str(CEILING_GWEI)
     pager = await stage.pager()
     async with stage.daemon() as running:
         await stage.sent(one, running)
@@ -156,8 +156,9 @@ async def _(stage: Stage) -> str:
         for _ in range(REPLACED_WITHIN_BLOCKS + 1):
             await stage.congested(running)
         assert bids(stage, one) == before, "it was outbid beyond the ceiling"
+        highest = max(bid.cap_wei for bid in before.values()) / GWEI
+        assert highest <= CEILING_GWEI
         await stage.settle(one, running)
-    highest = max(bid.cap_wei for bid in before.values()) / GWEI
     return f"alert posted, no bid above {highest:.2f} gwei; " + stage.protected(one)
 
 
