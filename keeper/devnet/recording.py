@@ -4,6 +4,7 @@ The client is judged from outside: nothing here knows how it works.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ SEND = "eth_sendRawTransaction"
 POLL = "eth_getBlockByNumber"
 CHAIN = "eth_chainId"
 """Rides along wherever the node is asked."""
+HASH_CHARACTERS = 66
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class Post:
     methods: tuple[str, ...]
     sent: tuple[str, ...]
     """The hashes of the transactions that it broadcasts."""
+    at_blocks: frozenset[str]
+    """The hashes that it names, among them those of the blocks that it reads at."""
 
     @property
     def asks(self) -> bool:
@@ -58,6 +62,7 @@ class Recording:
                 at_s=at_s,
                 methods=tuple(str(request.get("method")) for request in requests),
                 sent=tuple(_sent(requests)),
+                at_blocks=frozenset(_hashes(requests)),
             )
         )
 
@@ -76,20 +81,18 @@ class Recording:
             )
 
     def reads_per_block(self) -> int:
-        """The most round trips in any one block, simulations included, from its announcement until
-        the first broadcast or, if that comes first, the next block's. Broadcasts and polls for the
-        newest head are not counted."""
-        most = 0
-        for begin, end in self._spans():
-            reads = 0
-            for post in self.posts:
-                if not begin <= post.at_s < end:
-                    continue
-                reads += post.asks
-                if post.sent:
-                    break
-            most = max(most, reads)
-        return most
+        """The most round trips for any one block, simulations included, until the first broadcast
+        that follows them. A round trip is for the announced block that it reads at, however late; if
+        it names none, for the newest. Broadcasts and polls for the newest head are not counted."""
+        reads = Counter[str]()
+        decided: set[str] = set()
+        for post in self.posts:
+            block = self._block_of(post)
+            if post.asks and block is not None and block not in decided:
+                reads[block] += 1
+            if post.sent:
+                decided |= reads.keys()
+        return max(reads.values(), default=0)
 
     def broadcasts(self) -> int:
         """How many different transactions were broadcast."""
@@ -111,12 +114,21 @@ class Recording:
             if decided_at.get(transaction) in announced
         ]
 
-    def _spans(self) -> Iterator[tuple[float, float]]:
-        ends = [head.at_s for head in self.heads[1:]]
-        yield from zip((head.at_s for head in self.heads), [*ends, float("inf")], strict=False)
+    def _block_of(self, post: Post) -> str | None:
+        announced = [head.hash for head in self.heads if head.at_s <= post.at_s]
+        named = [block for block in announced if block in post.at_blocks]
+        return next(reversed(named or announced), None)
 
 
 def _sent(requests: list[Json]) -> Iterator[str]:
     for request in requests:
         if request.get("method") == SEND:
             yield "0x" + keccak(hexstr=request["params"][0]).hex()
+
+
+def _hashes(requests: list[Json]) -> Iterator[str]:
+    for request in requests:
+        for given in request.get("params", ()):
+            told = given.get("blockHash") if isinstance(given, dict) else given
+            if isinstance(told, str) and len(told) == HASH_CHARACTERS:
+                yield told

@@ -28,8 +28,12 @@ def head(number: int) -> str:
     )
 
 
-def read() -> dict[str, Any]:
-    return {"method": "eth_call", "params": [{}, {"blockHash": block_hash(1)}]}
+def read(number: int = 1) -> dict[str, Any]:
+    return {"method": "eth_call", "params": [{}, {"blockHash": block_hash(number)}]}
+
+
+def simulate(number: int) -> dict[str, Any]:
+    return {"method": "eth_simulateV1", "params": [{}, block_hash(number)]}
 
 
 def send() -> dict[str, Any]:
@@ -45,7 +49,7 @@ def test_reads_per_block__batches_and_single_calls__counts_round_trips() -> None
     recording.frame(0.0, head(1))
     recording.post(0.1, [read(), read(), read()])
     recording.frame(1.0, head(2))
-    recording.post(1.1, [read()])
+    recording.post(1.1, [read(2)])
     recording.post(1.2, [{"method": "eth_feeHistory", "params": []}])
     recording.frame(2.0, head(3))
     assert recording.reads_per_block() == 2
@@ -76,6 +80,29 @@ def test_reads_per_block__outcome_read_after_the_send__is_not_part_of_the_decisi
     recording.post(0.2, [send()])
     recording.post(0.3, [read()])
     assert recording.reads_per_block() == 1
+
+
+def test_reads_per_block__pass_that_lasts_into_the_next_block__is_its_own_blocks() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read(1)])
+    recording.frame(1.0, head(2))
+    recording.post(1.1, [simulate(1)])
+    recording.post(1.2, [read(2)])
+    recording.post(1.3, [simulate(2)])
+    assert recording.reads_per_block() == 2
+
+
+def test_reads_per_block__broadcast_of_the_block_before__ends_no_count() -> None:
+    recording = Recording()
+    recording.frame(0.0, head(1))
+    recording.post(0.1, [read(1)])
+    recording.frame(1.0, head(2))
+    recording.post(1.1, [send()])
+    recording.post(1.2, [read(2)])
+    recording.post(1.3, [read(2)])
+    recording.post(1.4, [simulate(2)])
+    assert recording.reads_per_block() == 3
 
 
 def test_reads_per_block__nothing_seen__is_zero() -> None:
