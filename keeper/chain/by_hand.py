@@ -61,15 +61,17 @@ async def send_in_turn(
     signer: Signer,
     fees: FeeSettings,
     explain: Explain,
+    sent: Callable[[Transaction, str], None],
 ) -> AsyncIterator[tuple[Transaction, str]]:
-    """Send them one by one by `broadcaster`, never by `rpc`, which may be public; yields each with
-    its hash when it is mined.
+    """Send them one by one by `broadcaster`, never by `rpc`, which may be public; tells `sent` of
+    each with its hash, and yields both when it is mined.
 
     Raises `WouldRevertError`, `RevertedError`, `NotTakenError`, `NotMinedError`, `FeeCapReachedError`, `RpcError`
     for what the node refuses, `EndpointUnavailableError`.
     """
     for transaction in transactions:
         tx_hash = await _send(transaction, rpc, broadcaster, chain_id, signer, fees, explain)
+        sent(transaction, tx_hash)
         receipt = await _mined(rpc, tx_hash)
         if int(receipt["status"], 16) != 1:
             raise RevertedError(f"{transaction.purpose} reverted in transaction {tx_hash}")

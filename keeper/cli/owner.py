@@ -155,6 +155,9 @@ async def _send(
             signer=signer,
             fees=settings.fees,
             explain=explain,
+            sent=lambda one, tx_hash: print(
+                f"sent: {one.purpose} ({tx_hash}), waiting for its block", file=sys.stderr
+            ),
         ):
             print(f"mined: {done.purpose} ({tx_hash})", flush=True)
     finally:

@@ -39,6 +39,7 @@ async def send(node: FakeNode, private: FakeRpc) -> list[str]:
             signer=ALICE,
             fees=FEES,
             explain=lambda *_: "",
+            sent=lambda *_: None,
         )
     ]
 
@@ -108,6 +109,7 @@ async def test_send_in_turn__would_revert__is_told_whatever_the_endpoint_adds(
             signer=ALICE,
             fees=FEES,
             explain=explain,
+            sent=lambda *_: None,
         ):
             pass
     assert seen == [revert]
