@@ -3,7 +3,8 @@
 Every endpoint is followed. Its WebSocket announces heads early; polling is the truth behind it. A
 frame that never comes (a half-open socket) is overtaken by the poll, a head that no poll ever
 confirms gives way to it, and a node without WebSocket works by polling alone. Among several
-endpoints the one that is ahead leads, unless most others contradict it; what lags behind never takes the keeper back.
+endpoints the one that is ahead leads, unless most others contradict it; what lags behind never
+takes the keeper back.
 """
 
 import asyncio

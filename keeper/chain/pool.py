@@ -123,7 +123,10 @@ class Endpoint:
 
     @property
     def pause_s(self) -> float:
-        """How long it should be left in peace."""
+        """How long it should be left in peace. One that is outvoted answers as it should, and may at
+        any moment be the last that does."""
+        if self.state.standing is Standing.OUTVOTED:
+            return 0.0
         return max(0.0, self.state.retry_at_s - self._clock())
 
     def _check_chain(self, told: Any) -> None:

@@ -553,7 +553,6 @@ async def test_heads__outvoted_one_is_the_last_alive__is_followed() -> None:
         await anext(changes)
         dead.rpc.down = True
         pool.endpoints[0].contradicted()
-        await polled(dead)
         outvoted.mine(head_at(9))
         assert (await anext(changes)).head == head_at(9)
 
