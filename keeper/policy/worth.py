@@ -1,0 +1,31 @@
+"""Whether an action is worth its costs."""
+
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keeper.model.book import Floats
+
+GUARD_SHARE = 0.4
+"""So an action may come in vain three times in five before it costs more than it spares."""
+
+
+@overload
+def worth_acting(cash_cost: float, liquidation_loss: float, share: float = ...) -> bool: ...
+@overload
+def worth_acting(
+    cash_cost: Floats, liquidation_loss: Floats, share: float | Floats = ...
+) -> NDArray[np.bool_]: ...
+def worth_acting(
+    cash_cost: float | Floats,
+    liquidation_loss: float | Floats,
+    share: float | Floats = GUARD_SHARE,
+) -> bool | NDArray[np.bool_]:
+    """Act unless the cash cost exceeds `share` of what a liquidation would take (penalty × close
+    factor × debt), both in the same unit. Costs that are not known (nan) do not keep from acting.
+
+    Scalars give a `bool`, arrays (which broadcast) a mask.
+    """
+    worth = np.asarray(~np.greater(cash_cost, np.multiply(share, liquidation_loss)))
+    return worth if worth.ndim else bool(worth)
