@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase, settings
 
+from keeper.devnet.artifacts import Artifacts
 from keeper.devnet.chain import ChainSpec, LocalChain, local_chain
+from keeper.devnet.perp import deploy_perp
+from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.toolchain import Toolchain, install
 
 # The same examples on each run, and no verdict that depends on how busy the machine is.
@@ -36,3 +39,12 @@ def chain(shared_chain: LocalChain) -> Iterator[LocalChain]:
     born = shared_chain.snapshot()
     yield shared_chain
     shared_chain.revert(born)
+
+
+@pytest.fixture
+def perp(chain: LocalChain, toolchain: Toolchain) -> PerpMarket:
+    """Perp v2 on the local chain, with an arbitrageur who can move its prices."""
+    contracts = deploy_perp(chain, Artifacts(node_modules=toolchain.node_modules))
+    market = PerpMarket(chain=chain, perp=contracts)
+    market.fund_arbitrageur()
+    return market

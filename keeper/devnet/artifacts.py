@@ -95,6 +95,10 @@ class Artifacts:
         """`v3-core`, `UniswapV3Factory`: a contract of one of Uniswap's packages."""
         return _load(self.node_modules / "@uniswap" / package / "artifacts/contracts" / _file(path))
 
+    def perp(self, package: str, path: str) -> Artifact:
+        """`curie-contract`, `Vault`: a contract of one of Perp's packages."""
+        return _load(self.node_modules / "@perp" / package / "artifacts/contracts" / _file(path))
+
     def safe(self, path: str) -> Artifact:
         """`proxies/SafeProxyFactory`: a contract of `@safe-global/safe-contracts`."""
         return _load(

@@ -33,14 +33,15 @@ class Deployer:
 
     rpc: Rpc
     account: Address
-    _nonce: int = 0
+    nonce: int = 0
+    """Of its next transaction."""
     _queue: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def create(
         self, artifact: Artifact, *arguments: object, libraries: Mapping[str, Address] | None = None
     ) -> Contract:
         """Deploy a contract; its address is known at once, its code after `flush`."""
-        address = created_address(self.account, self._nonce)
+        address = created_address(self.account, self.nonce)
         self._add("create", None, artifact.creation_code(libraries or {}, *arguments))
         return Contract(address=address, interface=artifact.interface)
 
@@ -67,7 +68,7 @@ class Deployer:
         transaction = {
             "from": self.account,
             "data": "0x" + data.hex(),
-            "nonce": hex(self._nonce),
+            "nonce": hex(self.nonce),
             "gas": hex(_TRANSACTION_GAS),
             "maxFeePerGas": hex(_MAX_FEE_WEI),
             "maxPriorityFeePerGas": "0x0",
@@ -75,7 +76,7 @@ class Deployer:
         if to is not None:
             transaction["to"] = to
         self._queue.append((label, transaction))
-        self._nonce += 1
+        self.nonce += 1
 
 
 def read(
