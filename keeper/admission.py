@@ -8,6 +8,7 @@ from keeper.chain.heads import Heads
 from keeper.chain.pool import Pool
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
 from keeper.chain.signer import Signer
+from keeper.chain.signers import open_signer
 from keeper.config.checks import check_chain_id, check_code, check_signer, contracts
 from keeper.config.settings import Settings
 from keeper.model.units import Address
@@ -59,11 +60,10 @@ async def local_instance(rpc: JsonRpc) -> str:
 
 
 async def open_signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
-    """Open every key that a position needs. A keystore takes its second: off the loop."""
+    """Open every signer that a position needs; who calls this closes them."""
     opened: dict[str, Signer] = {}
     for position in settings.positions:
         if position.signer not in opened:
-            signer_settings = settings.signers[position.signer]
-            opened[position.signer] = await asyncio.to_thread(Signer.load, signer_settings)
+            opened[position.signer] = await open_signer(settings.signers[position.signer])
         check_signer(settings, position, opened[position.signer].address, local=local)
     return {signer.address: signer for signer in opened.values()}

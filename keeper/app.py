@@ -122,6 +122,8 @@ async def _attended(
                 )
         finally:
             store.close()
+            for signer in signers.values():
+                await signer.close()
     finally:
         await rpc.close()
 

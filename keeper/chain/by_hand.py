@@ -20,7 +20,7 @@ from keeper.chain.heads import Heads
 from keeper.chain.rpc import EndpointUnavailableError, Rpc, RpcError
 from keeper.chain.sending import Broadcaster, SendOutcome
 from keeper.chain.settings import FeeSettings
-from keeper.chain.signer import Signer
+from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.model.errors import TemporaryError
 from keeper.model.lifecycle import Urgency
 from keeper.model.values import Transaction
@@ -110,19 +110,20 @@ async def _send(
         ceiling=Ceiling(max_fee_wei=fees.max_fee_wei, bound="max_fee_gwei"),
         urgency=Urgency.ROUTINE,
     )
-    raw, tx_hash = signer.sign(
-        {
-            "type": 2,
-            "chainId": chain_id,
-            "nonce": int(await rpc.read("eth_getTransactionCount", signer.address, at), 16),
-            "to": transaction.to,
-            "data": transaction.data,
-            "value": transaction.value_wei,
-            "gas": gas * GAS_HEADROOM_PERCENT // 100,
-            "maxFeePerGas": chosen.max_fee_wei,
-            "maxPriorityFeePerGas": chosen.priority_fee_wei,
-        }
+    unsigned = UnsignedTransaction(
+        chain_id=chain_id,
+        nonce=int(await rpc.read("eth_getTransactionCount", signer.address, at), 16),
+        to=transaction.to,
+        data=transaction.data,
+        value_wei=transaction.value_wei,
+        gas_limit=gas * GAS_HEADROOM_PERCENT // 100,
+        max_fee_wei=chosen.max_fee_wei,
+        priority_fee_wei=chosen.priority_fee_wei,
     )
+    try:
+        raw, tx_hash = await signed(signer, unsigned)
+    except SignatureUnavailableError as error:
+        raise NotTakenError(f"{transaction.purpose} was not signed: {error}") from None
     sent = await broadcaster.send(raw, tx_hash)
     if sent.outcome in (SendOutcome.UNANSWERED, SendOutcome.LIMITED):
         raise EndpointUnavailableError(

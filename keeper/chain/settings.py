@@ -94,10 +94,32 @@ class BreakerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignerSettings:
-    """Where one signer's key comes from: a keystore file with its password, or the environment."""
+class LocalKeySettings:
+    """A key in this process: from a keystore file with its password, or from the environment."""
 
     name: str
     keystore: Path | None
     keystore_password: SecretStr | None
     private_key: SecretStr | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSignerSettings:
+    """A key behind a signing service with Web3Signer's interface."""
+
+    name: str
+    url: str = field(repr=False)
+    address: Address
+    """Which of the service's keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsSignerSettings:
+    """A key of AWS KMS; region and credentials come from where AWS' own tools take them."""
+
+    name: str
+    key_id: str
+    """Its id, its ARN, or an alias."""
+
+
+SignerSettings = LocalKeySettings | RemoteSignerSettings | KmsSignerSettings

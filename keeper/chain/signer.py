@@ -1,23 +1,27 @@
-"""Signing keys: loaded once, never shown.
+"""Who signs: a key of this process, a remote signer or a key service, all by one interface.
 
-A keystore takes up to a second and hundreds of megabytes to open (scrypt): call `Signer.load` off
-the event loop.
+A signer is given the bytes that EIP-1559 has signed and answers with a signature. Whatever it says,
+`signed` holds it against the signer's own address before anything leaves.
 """
 
-import json
-import os
-import stat
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from pydantic import SecretStr
+import rlp
+from coincurve import PublicKey
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 
-from keeper.chain.settings import SignerSettings
+from keeper.abi.words import address_bytes
 from keeper.model.errors import ConfigurationError, Problem
-from keeper.model.units import Address
+from keeper.model.units import Address, Wei
+
+TYPE_2: Final = b"\x02"
+ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1 (SEC 2, section 2.4.1)."""
+ANSWER_WITHIN_S = 5.0
+"""A signature that takes longer is given up: the next block asks anew."""
 
 
 class SignerError(ConfigurationError):
@@ -28,138 +32,107 @@ class SignerError(ConfigurationError):
         self.signer = signer
 
 
-class KeyMissingError(SignerError):
-    """No key, no keystore file or no password was given."""
+class SignatureUnavailableError(Exception):
+    """A signer gave no signature, or none of its own account. The text holds no secret."""
 
 
-class KeystoreExposedError(SignerError):
-    """Other users of the machine can read the keystore file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Of secp256k1. `s` may be either of the two that are valid."""
+
+    r: int
+    s: int
 
 
-class KeystoreCorruptError(SignerError):
-    """The file is not a keystore."""
+class Signer(Protocol):
+    """One account that signs."""
+
+    @property
+    def name(self) -> str:
+        """As the settings call it."""
+        ...
+
+    @property
+    def address(self) -> Address: ...
+
+    async def sign(self, payload: bytes) -> Signature:
+        """A signature of the payload's Keccak-256. Raises `SignatureUnavailableError`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
-class WrongPasswordError(SignerError):
-    """The password does not open the keystore."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsignedTransaction:
+    """A transaction of EIP-1559, every field of it."""
 
+    chain_id: int
+    nonce: int
+    to: Address
+    data: bytes
+    value_wei: Wei
+    gas_limit: int
+    max_fee_wei: Wei
+    priority_fee_wei: Wei
 
-class InvalidKeyError(SignerError):
-    """The private key is no point's: zero, or beyond the curve's order."""
+    @property
+    def payload(self) -> bytes:
+        """What is hashed and signed: https://eips.ethereum.org/EIPS/eip-1559."""
+        return _encoded(self._fields)
 
+    def with_signature(self, *, y_parity: int, r: int, s: int) -> bytes:
+        """The bytes for a node."""
+        return _encoded((*self._fields, y_parity, r, s))
 
-class Signer:
-    """One account that signs transactions."""
-
-    __slots__ = ("_account", "address", "name")
-
-    def __init__(self, name: str, account: LocalAccount) -> None:
-        self._account = account
-        self.name = name
-        self.address = Address(account.address)
-
-    @classmethod
-    def load(cls, settings: SignerSettings) -> "Signer":
-        """Take the key from the keystore, or else from the environment; raises `SignerError`."""
-        if settings.keystore is not None:
-            key = _open_keystore(settings.name, settings.keystore, settings.keystore_password)
-        else:
-            key = bytes.fromhex(_from_environment(settings).removeprefix("0x"))
-        try:
-            return cls(settings.name, Account.from_key(key))
-        except ValueError:
-            raise InvalidKeyError(
-                settings.name,
-                where=f"signers.{settings.name}",
-                what="the private key is not valid",
-                why="it is zero or beyond the order of secp256k1",
-                fix="export it again from the wallet",
-            ) from None
-
-    def sign(self, transaction: Mapping[str, Any]) -> tuple[bytes, str]:
-        """The transaction's signed bytes and its hash; every field must be set, fees included."""
-        signed = self._account.sign_transaction(dict(transaction))
-        return bytes(signed.raw_transaction), signed.hash.to_0x_hex()
-
-    def __repr__(self) -> str:
-        return f"Signer({self.name}, {self.address})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a signer is not copied or pickled: its key stays in this object")
-
-
-def _from_environment(settings: SignerSettings) -> str:
-    if settings.private_key is None:
-        raise KeyMissingError(
-            settings.name,
-            where=f"signers.{settings.name}",
-            what="there is no key for this signer",
-            why="only its account's owner can spend from the wallet that protects the position",
-            fix=f"name a keystore file in [signers.{settings.name}], or set KEEPER_PRIVATE_KEY "
-            f"or KEEPER_SIGNERS__{settings.name.upper()}__PRIVATE_KEY",
+    @property
+    def _fields(self) -> tuple[object, ...]:
+        return (
+            self.chain_id,
+            self.nonce,
+            self.priority_fee_wei,
+            self.max_fee_wei,
+            self.gas_limit,
+            address_bytes(self.to),
+            self.value_wei,
+            self.data,
+            (),
         )
-    return settings.private_key.get_secret_value()
 
 
-def _open_keystore(name: str, path: Path, password: SecretStr | None) -> bytes:
-    content = _read_keystore(name, path)
-    if password is None:
-        raise KeyMissingError(
-            name,
-            where=str(path),
-            what="there is no password for this keystore",
-            why="its key is encrypted",
-            fix=f"set KEEPER_KEYSTORE_PASSWORD or KEEPER_SIGNERS__{name.upper()}__KEYSTORE_PASSWORD",
-        )
-    try:
-        return bytes(Account.decrypt(content, password.get_secret_value()))
-    except ValueError as error:
-        if "MAC mismatch" not in str(error):
-            _corrupt(name, path)
-    except (KeyError, TypeError, AttributeError, NotImplementedError):
-        _corrupt(name, path)
-    raise WrongPasswordError(
-        name,
-        where=str(path),
-        what="the password does not open this keystore",
-        why="the checksum over the decrypted key differs",
-        fix="give the password that the file was made with; if it is right, the file is damaged",
+async def signed(signer: Signer, transaction: UnsignedTransaction) -> tuple[bytes, str]:
+    """The transaction's signed bytes and its hash.
+
+    The lower of the two valid `s` is taken (EIP-2), and the parity is found out here, so that a
+    signer need tell neither. Raises `SignatureUnavailableError`, also where the signature is another
+    account's."""
+    payload = transaction.payload
+    signature = await signer.sign(payload)
+    r, s = signature.r, min(signature.s, ORDER - signature.s)
+    digest = keccak(payload)
+    for y_parity in (0, 1):
+        if _recovered(digest, r, s, y_parity) == signer.address:
+            raw = transaction.with_signature(y_parity=y_parity, r=r, s=s)
+            return raw, "0x" + keccak(raw).hex()
+    raise SignatureUnavailableError(
+        f'signer "{signer.name}" answered with a signature that is not of {signer.address}'
     )
 
 
-def _read_keystore(name: str, path: Path) -> dict[str, Any]:
+def address_of(public_key: bytes) -> Address:
+    """The account of a public key: its 64 bytes, x and y."""
+    return Address(to_checksum_address(keccak(public_key)[-20:]))
+
+
+def _recovered(digest: bytes, r: int, s: int, y_parity: int) -> Address | None:
     try:
-        with path.open(encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise KeystoreExposedError(
-                    name,
-                    where=str(path),
-                    what=f"other users may open this keystore (mode {mode:04o})",
-                    why="who can read it can guess its password at leisure",
-                    fix=f"chmod 600 {path}",
-                )
-            content = json.load(file)
-    except OSError as error:
-        raise KeyMissingError(
-            name,
-            where=str(path),
-            what=f"the keystore cannot be read: {error.strerror}",
-            why="the signer's key is in it",
-            fix=f"correct `keystore` in [signers.{name}], or let keeper's user read the file",
-        ) from None
-    except ValueError:
-        _corrupt(name, path)
-    if not isinstance(content, dict):
-        _corrupt(name, path)
-    return content
+        compact = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity])
+        key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
+    except (ValueError, OverflowError):
+        return None
+    return address_of(key.format(compressed=False)[1:])
 
 
-def _corrupt(name: str, path: Path) -> NoReturn:
-    raise KeystoreCorruptError(
-        name,
-        where=str(path),
-        what="this is not a keystore",
-        why="it is not Web3 Secret Storage, version 3, or it is damaged",
-        fix="export the account again, for instance with `cast wallet import` or geth",
-    ) from None
+def _encoded(fields: Sequence[object]) -> bytes:
+    return TYPE_2 + bytes(rlp.encode(fields))

@@ -54,11 +54,7 @@ def carry_out(
     if safe_batch is not None:
         _write_batch(safe_batch, settings, account, transactions, title)
         return
-    signer = _signer(settings, account)
-    if not yes and not _agreed(len(transactions)):
-        print("nothing was sent", file=sys.stderr)
-        raise typer.Exit(1)
-    asyncio.run(_send(settings, signer, transactions, explain))
+    asyncio.run(_send(settings, account, transactions, explain, yes=yes))
 
 
 def _table(account: Address, transactions: Sequence[Transaction]) -> Table:
@@ -100,18 +96,20 @@ def _write_batch(
     print(f"{path}: load it in the Safe's Transaction Builder, simulate it there, then sign")
 
 
-def _signer(settings: Settings, account: Address) -> Signer:
-    """The configured signer that is `account`. Keystores are opened one by one until it is found."""
-    from keeper.chain.signer import KeyMissingError, Signer
+async def _signer(settings: Settings, account: Address) -> Signer:
+    """The configured signer that is `account`. They are opened one by one until it is found."""
+    from keeper.chain.local_signer import KeyMissingError
+    from keeper.chain.signers import open_signer
 
     others = []
     for named in settings.signers.values():
         try:
-            signer = Signer.load(named)
+            signer = await open_signer(named)
         except KeyMissingError:
             continue
         if signer.address == account:
             return signer
+        await signer.close()
         others.append(f"{named.name} is {signer.address}")
     raise ConfigurationError(
         Problem(
@@ -135,7 +133,12 @@ def _agreed(count: int) -> bool:
 
 
 async def _send(
-    settings: Settings, signer: Signer, transactions: Sequence[Transaction], explain: Explain
+    settings: Settings,
+    account: Address,
+    transactions: Sequence[Transaction],
+    explain: Explain,
+    *,
+    yes: bool,
 ) -> None:
     from keeper.chain.by_hand import send_in_turn
     from keeper.chain.pool import Pool
@@ -143,6 +146,11 @@ async def _send(
     from keeper.chain.sending import Broadcaster
     from keeper.config.checks import check_chain_id
 
+    signer = await _signer(settings, account)
+    if not yes and not _agreed(len(transactions)):
+        print("nothing was sent", file=sys.stderr)
+        await signer.close()
+        raise typer.Exit(1)
     rpc, pool = Rpc(settings.chain.rpc_url), Pool.of(settings.chain)
     broadcaster = Broadcaster.over(pool, private_only=settings.chain.private_only)
     try:
@@ -161,6 +169,7 @@ async def _send(
         ):
             print(f"mined: {done.purpose} ({tx_hash})", flush=True)
     finally:
+        await signer.close()
         await broadcaster.close()
         await pool.close()
         await rpc.close()

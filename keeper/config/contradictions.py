@@ -113,14 +113,31 @@ def _policy_contradictions(path: tuple[str, ...], policy: PolicyTable) -> Contra
 
 
 def _signer_contradictions(path: tuple[str, ...], signer: SignerTable) -> Contradictions:
-    if signer.keystore and signer.private_key:
+    given = [
+        key
+        for key in ("keystore", "remote_url", "kms_key_id", "private_key")
+        if getattr(signer, key) is not None
+    ]
+    if len(given) > 1:
+        if "private_key" in given:
+            fix = f"take the key `{given[0]}` out, or unset KEEPER_SIGNERS__{path[-1].upper()}__PRIVATE_KEY"
+        else:
+            fix = f"take `{given[1]}` out, or `{given[0]}`"
         yield (
             path,
             WrongValueError(
-                "this signer has a keystore and a private key",
+                f"this signer has a {given[0]} and a {given[1]}".replace("_", " "),
                 "it is not clear which of them is meant",
-                f"take the key `keystore` out, or unset KEEPER_SIGNERS__{path[-1].upper()}"
-                "__PRIVATE_KEY",
+                fix,
+            ),
+        )
+    if (signer.remote_url is None) != (signer.address is None):
+        yield (
+            path,
+            WrongValueError(
+                "`remote_url` and `address` belong together",
+                "a signing service may hold several keys",
+                "write both, or neither",
             ),
         )
 

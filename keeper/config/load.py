@@ -15,6 +15,9 @@ from keeper.chain.settings import (
     ChainSettings,
     EndpointSettings,
     FeeSettings,
+    KmsSignerSettings,
+    LocalKeySettings,
+    RemoteSignerSettings,
     SignerSettings,
     Use,
 )
@@ -125,15 +128,15 @@ def _raise(*found: Problem) -> None:
 
 def _with_urls_expanded(document: Document, environ: Mapping[str, str]) -> Mapping[str, Any]:
     values = copy.deepcopy(dict(document.values))
-    endpoints = values.get("endpoints")
     sections: dict[tuple[str, ...], Any] = {("chain",): values.get("chain")}
-    if isinstance(endpoints, dict):
-        sections |= {("endpoints", name): table for name, table in endpoints.items()}
+    for section in ("endpoints", "signers"):
+        if isinstance(tables := values.get(section), dict):
+            sections |= {(section, name): table for name, table in tables.items()}
     found = []
     for path, section in sections.items():
         if not isinstance(section, dict):
             continue
-        for key in {"rpc_url", "url", "ws_url"} & section.keys():
+        for key in {"rpc_url", "url", "ws_url", "remote_url"} & section.keys():
             if "KEEPER_" + "__".join((*path, key)).upper() in document.environ:
                 continue
             try:
@@ -272,14 +275,19 @@ def _market_price(table: MarketPriceTable) -> MarketSource:
 
 
 def _signer(name: str, table: SignerTable, folder: Path, tables: Tables) -> SignerSettings:
+    if table.kms_key_id is not None:
+        return KmsSignerSettings(name=name, key_id=table.kms_key_id)
+    if table.remote_url is not None:
+        assert table.address is not None
+        return RemoteSignerSettings(name=name, url=table.remote_url, address=table.address)
     if table.keystore:
-        return SignerSettings(
+        return LocalKeySettings(
             name=name,
             keystore=folder / table.keystore,
             keystore_password=table.keystore_password or tables.keystore_password,
             private_key=None,
         )
-    return SignerSettings(
+    return LocalKeySettings(
         name=name,
         keystore=None,
         keystore_password=None,

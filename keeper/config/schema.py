@@ -33,6 +33,7 @@ Coin = Annotated[Wei, PlainValidator(fields.coin_wei)]
 OptionalCoin = Annotated[Wei | None, PlainValidator(fields.coin_wei)]
 Duration = Annotated[int, PlainValidator(fields.duration_s)]
 Text = Annotated[str, PlainValidator(fields.text)]
+OptionalText = Annotated[str | None, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
 Addresses = Annotated[tuple[Address, ...], PlainValidator(fields.addresses)]
 TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(fields.token_amounts)]
@@ -141,6 +142,9 @@ class MarketPriceTable(Table):
 
 class SignerTable(Table):
     keystore: OptionalPath = None
+    remote_url: OptionalHttpUrl = None
+    address: OptionalAddress = None
+    kms_key_id: OptionalText = None
     keystore_password: OptionalPassword = None
     private_key: OptionalPrivateKey = None
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
-from keeper.chain.settings import BreakerSettings, ChainSettings, FeeSettings, SignerSettings
+from keeper.chain.settings import (
+    BreakerSettings,
+    ChainSettings,
+    FeeSettings,
+    LocalKeySettings,
+    RemoteSignerSettings,
+    SignerSettings,
+)
 from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.mandate import Mandate
@@ -100,9 +107,13 @@ class Settings:
         of_signers = (
             secret.get_secret_value()
             for signer in self.signers.values()
+            if isinstance(signer, LocalKeySettings)
             for secret in (signer.keystore_password, signer.private_key)
             if secret is not None
         )
+        for signer in self.signers.values():
+            if isinstance(signer, RemoteSignerSettings):
+                of_urls |= secret_parts(signer.url)
         return of_urls | {secret for secret in of_signers if len(secret) >= MIN_SECRET_LENGTH}
 
     def error(self, *path: str | int, what: str, why: str, fix: str) -> ConfigurationError:

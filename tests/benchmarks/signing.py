@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
 from keeper.backtest.shipped import shipped
+from keeper.chain.local_signer import LocalSigner
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.prepare import Preparer
@@ -22,7 +23,6 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.chain.settings import FeeSettings
-from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.devnet.chain import VARIABLE_RATE
@@ -145,7 +145,7 @@ class Ours:
             transactions=TransactionManager(
                 rpc=self.rpc,
                 chain_id=chain.chain_id,
-                signers={self.town.endangered.address: Signer("bench", key)},
+                signers={self.town.endangered.address: LocalSigner("bench", key)},
                 fees=FEES,
                 confirmations=1,
                 journal=store.journal,

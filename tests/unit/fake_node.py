@@ -9,8 +9,8 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
+from keeper.chain.local_signer import LocalSigner
 from keeper.chain.rpc import RpcError
-from keeper.chain.signer import Signer
 from keeper.model.units import Address
 from keeper.model.values import Head
 from tests.unit.fake_rpc import FakeRpc, address, head_at
@@ -19,8 +19,8 @@ ALICE_KEY = bytes([0xA1]) * 32
 BOB_KEY = bytes([0xB0]) * 32
 
 
-def signer_of(key: bytes) -> Signer:
-    return Signer("test", Account.from_key(key))
+def signer_of(key: bytes) -> LocalSigner:
+    return LocalSigner("test", Account.from_key(key))
 
 
 def hash_of(raw: bytes) -> str:

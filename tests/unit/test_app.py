@@ -21,7 +21,7 @@ from keeper.chain.settings import (
     ChainSettings,
     EndpointSettings,
     FeeSettings,
-    SignerSettings,
+    LocalKeySettings,
     Use,
 )
 from keeper.config.document import Document
@@ -163,7 +163,7 @@ def settings(tmp_path: Path) -> Settings:
         },
         market_prices=(),
         signers={
-            "alice": SignerSettings(
+            "alice": LocalKeySettings(
                 name="alice",
                 keystore=None,
                 keystore_password=None,
@@ -268,7 +268,7 @@ async def test_run__chain_contradicts_the_settings__is_refused(
 async def test_run__live_with_a_key_of_another_account__is_refused(
     chain: Chain, settings: Settings
 ) -> None:
-    stranger = SignerSettings(
+    stranger = LocalKeySettings(
         name="alice",
         keystore=None,
         keystore_password=None,

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from keeper.chain.settings import Use
+from keeper.chain.settings import (
+    KmsSignerSettings,
+    LocalKeySettings,
+    RemoteSignerSettings,
+    Use,
+)
 from keeper.config import Settings, default_path, load_settings
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Address
@@ -53,6 +58,12 @@ def load(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) ->
     return load_settings(path, environ or {})
 
 
+def local_key(settings: Settings) -> LocalKeySettings:
+    signer = settings.signers["alice"]
+    assert isinstance(signer, LocalKeySettings)
+    return signer
+
+
 def refused(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> str:
     """The message, with the folder cut off."""
     with pytest.raises(ConfigurationError) as caught:
@@ -71,7 +82,7 @@ def test_settings__valid_file__gives_exact_integers_and_stated_defaults(tmp_path
     assert settings.fees.max_fee_wei == 500 * 10**9
     assert settings.chain.multicall == "0xcA11bde05977b3631167028862bE2a173976CA11"
     assert settings.store_path == tmp_path / "keeper.sqlite3"
-    assert settings.signers["alice"].keystore == tmp_path / "alice.json"
+    assert local_key(settings).keystore == tmp_path / "alice.json"
 
 
 def test_settings__more_decimals_than_the_unit__health_rounds_up_and_limits_down(
@@ -128,13 +139,51 @@ def test_settings__environment__wins_over_the_file_without_losing_digits(tmp_pat
     )
     assert settings.chain.chain_id == 1
     assert settings.policies["careful"].floor == 12 * WAD // 10
-    assert settings.signers["alice"].keystore_password == SecretStr("0123")
+    assert local_key(settings).keystore_password == SecretStr("0123")
+
+
+def test_settings__signing_service__is_named_with_its_account_and_its_url_is_a_secret(
+    tmp_path: Path,
+) -> None:
+    remote = f'remote_url = "https://${{SERVICE_KEY}}.example"\naddress = "{ACCOUNT}"\n'
+    text = VALID.replace('keystore = "alice.json"\n', remote)
+    settings = load(tmp_path, text, {"SERVICE_KEY": "s3cr3tpart"})
+    url = "https://s3cr3tpart.example"
+    assert settings.signers["alice"] == RemoteSignerSettings(
+        name="alice", url=url, address=Address(ACCOUNT)
+    )
+    assert "s3cr3tpart" not in repr(settings)
+    # Of a host name only what comes before the provider's own domain may be a key.
+    remote = remote.replace("${SERVICE_KEY}.example", "signer.example/${SERVICE_KEY}")
+    text = VALID.replace('keystore = "alice.json"\n', remote)
+    assert "s3cr3tpart" in load(tmp_path, text, {"SERVICE_KEY": "s3cr3tpart"}).secrets
+
+
+def test_settings__key_of_aws__is_named_by_its_id(tmp_path: Path) -> None:
+    text = VALID.replace('keystore = "alice.json"', 'kms_key_id = "alias/keeper"')
+    assert load(tmp_path, text).signers["alice"] == KmsSignerSettings(
+        name="alice", key_id="alias/keeper"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('kms_key_id = "k"', "has a keystore and a kms key id"),
+        (f'remote_url = "https://s.example"\naddress = "{ACCOUNT}"', "keystore and a remote url"),
+        (f'address = "{ACCOUNT}"', "`remote_url` and `address` belong together"),
+    ],
+)
+def test_settings__signer_of_two_kinds__is_refused(tmp_path: Path, more: str, said: str) -> None:
+    message = refused(tmp_path, VALID.replace('"alice.json"', f'"alice.json"\n{more}'))
+    assert said in message
+    assert "keeper.toml:19: signers.alice" in message
 
 
 def test_settings__signer_without_keystore__takes_the_private_key(tmp_path: Path) -> None:
     text = VALID.replace('keystore = "alice.json"\n', "")
     settings = load(tmp_path, text, {"KEEPER_PRIVATE_KEY": f"{KEY}\n"})
-    assert settings.signers["alice"].private_key == SecretStr(KEY)
+    assert local_key(settings).private_key == SecretStr(KEY)
     assert KEY not in repr(settings)
 
 

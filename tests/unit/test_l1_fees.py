@@ -4,12 +4,14 @@ import pytest
 from eth_abi.abi import decode
 
 from keeper.chain.l1_fees import GAS_PRICE_ORACLE, l1_fee_request, l1_fee_wei
+from keeper.chain.signer import UnsignedTransaction, signed
+from keeper.model.units import Wei
 from tests.unit.fake_node import ALICE_KEY, signer_of
 from tests.unit.fake_rpc import head_at
 from tests.unit.transaction_ground import REPAY
 
 
-def test_l1_fee_request__transaction__asks_for_no_fewer_bytes_than_are_signed() -> None:
+async def test_l1_fee_request__transaction__asks_for_no_fewer_bytes_than_are_signed() -> None:
     head = head_at(7)
     call, block = l1_fee_request(REPAY, head).params
     assert call["to"] == GAS_PRICE_ORACLE
@@ -17,18 +19,18 @@ def test_l1_fee_request__transaction__asks_for_no_fewer_bytes_than_are_signed() 
     # The selector of getL1Fee, by keccak-256.
     assert call["data"].startswith("0x49948e0e")
     (asked,) = decode(["bytes"], bytes.fromhex(call["data"][10:]))
-    raw, _ = signer_of(ALICE_KEY).sign(
-        {
-            "type": 2,
-            "chainId": 8_453,
-            "nonce": 10**6,
-            "to": REPAY.to,
-            "data": REPAY.data,
-            "value": 0,
-            "gas": 3 * 10**7,
-            "maxFeePerGas": 10**14,
-            "maxPriorityFeePerGas": 10**14,
-        }
+    raw, _ = await signed(
+        signer_of(ALICE_KEY),
+        UnsignedTransaction(
+            chain_id=8_453,
+            nonce=10**6,
+            to=REPAY.to,
+            data=REPAY.data,
+            value_wei=Wei(0),
+            gas_limit=3 * 10**7,
+            max_fee_wei=Wei(10**14),
+            priority_fee_wei=Wei(10**14),
+        ),
     )
     assert len(asked) >= len(raw)
     assert asked.startswith(REPAY.data)

@@ -8,6 +8,7 @@ import pytest
 
 from keeper.chain.fees import FeeHistory
 from keeper.chain.sending import Broadcaster
+from keeper.chain.signer import UnsignedTransaction, signed
 from keeper.chain.transactions.remedies import Cancel, Capped, Market, Replace, Wait, remedy
 from keeper.chain.transactions.slots import allot
 from keeper.model.lifecycle import Purpose, State, Urgency
@@ -90,18 +91,18 @@ async def test_recover__killed_before_the_rest_gave_way__half_a_plan_is_cancelle
     ground: Ground,
 ) -> None:
     approve, repay = await ground.submit(prepared(of=OTHER))
-    raw, tx_hash = ALICE.sign(
-        {
-            "type": 2,
-            "chainId": CHAIN_ID,
-            "nonce": 0,
-            "to": REPAY.to,
-            "data": REPAY.data,
-            "value": 0,
-            "gas": 300_000,
-            "maxFeePerGas": 9 * GWEI,
-            "maxPriorityFeePerGas": 2 * GWEI,
-        }
+    raw, tx_hash = await signed(
+        ALICE,
+        UnsignedTransaction(
+            chain_id=CHAIN_ID,
+            nonce=0,
+            to=REPAY.to,
+            data=REPAY.data,
+            value_wei=Wei(0),
+            gas_limit=300_000,
+            max_fee_wei=Wei(9 * GWEI),
+            priority_fee_wei=Wei(2 * GWEI),
+        ),
     )
     bytes_of = replace(
         approve.attempt,

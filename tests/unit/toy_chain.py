@@ -16,6 +16,7 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import RpcError
 from keeper.chain.settings import MULTICALL3, FeeSettings
+from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
@@ -272,7 +273,7 @@ class Ground:
         """Endpoints beside the one that reads."""
         self.notifier = Notifications(clock=time.monotonic)
         self.confirmations = 1
-        self.signers = {signer.address: signer for signer in (ALICE, BOB)}
+        self.signers: dict[Address, Signer] = {signer.address: signer for signer in (ALICE, BOB)}
 
     def watch(
         self, who: Address, policy: Policy = FLOOR_ONLY, *, market: str = "toy", **changes: int

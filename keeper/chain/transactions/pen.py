@@ -2,7 +2,7 @@
 
 from keeper.chain.fees import NO_OP_GAS, Fees
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
-from keeper.chain.signer import Signer
+from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
 from keeper.model.lifecycle import Purpose, Urgency
 from keeper.model.records import Attempt, Intent
@@ -11,7 +11,7 @@ from keeper.model.values import Head, Transaction
 
 
 class ObjectedError(Exception):
-    """A breaker forbids the signature; says why."""
+    """There is no signature: a breaker forbids it, or the signer gave none. Says why."""
 
 
 class Pen:
@@ -103,19 +103,20 @@ class Pen:
         )
         if objection is not None:
             raise ObjectedError(objection)
-        raw, tx_hash = self.signers[intent.signer].sign(
-            {
-                "type": 2,
-                "chainId": self._chain_id,
-                "nonce": nonce,
-                "to": transaction.to,
-                "data": transaction.data,
-                "value": transaction.value_wei,
-                "gas": gas_limit,
-                "maxFeePerGas": fees.max_fee_wei,
-                "maxPriorityFeePerGas": fees.priority_fee_wei,
-            }
+        unsigned = UnsignedTransaction(
+            chain_id=self._chain_id,
+            nonce=nonce,
+            to=transaction.to,
+            data=transaction.data,
+            value_wei=transaction.value_wei,
+            gas_limit=gas_limit,
+            max_fee_wei=fees.max_fee_wei,
+            priority_fee_wei=fees.priority_fee_wei,
         )
+        try:
+            raw, tx_hash = await signed(self.signers[intent.signer], unsigned)
+        except SignatureUnavailableError as error:
+            raise ObjectedError(str(error)) from error
         return Attempt(
             purpose=purpose,
             nonce=nonce,

@@ -1,4 +1,4 @@
-"""Keys: where they come from, what is refused, and that they never show."""
+"""Keys of this process: where they come from, what is refused, and that they never show."""
 
 import json
 import pickle
@@ -9,24 +9,14 @@ from eth_account import Account
 from eth_typing import HexStr
 from pydantic import SecretStr
 
-from keeper.chain import signer as signers
-from keeper.chain.settings import SignerSettings
-from keeper.chain.signer import Signer, SignerError
+from keeper.chain import local_signer as signers
+from keeper.chain.local_signer import LocalSigner
+from keeper.chain.settings import LocalKeySettings
+from keeper.chain.signer import SignerError
 from keeper.model.errors import ConfigurationError
 
 KEY = "0x" + "ab12" * 16
 ADDRESS = Account.from_key(KEY).address
-TRANSACTION = {
-    "type": 2,
-    "chainId": 31337,
-    "nonce": 7,
-    "to": "0x52908400098527886E0F7030069857D2E4169EE7",
-    "data": b"\x01",
-    "value": 0,
-    "gas": 21_000,
-    "maxFeePerGas": 10**9,
-    "maxPriorityFeePerGas": 10**9,
-}
 
 
 @pytest.fixture
@@ -40,8 +30,8 @@ def keystore(tmp_path: Path) -> Path:
 
 def settings(
     keystore: Path | None = None, password: str | None = None, key: str | None = None
-) -> SignerSettings:
-    return SignerSettings(
+) -> LocalKeySettings:
+    return LocalKeySettings(
         name="alice",
         keystore=keystore,
         keystore_password=SecretStr(password) if password else None,
@@ -50,22 +40,14 @@ def settings(
 
 
 def test_signer__keystore_and_private_key__are_the_same_account(keystore: Path) -> None:
-    assert Signer.load(settings(keystore, "bird")).address == ADDRESS
-    assert Signer.load(settings(key=KEY)).address == ADDRESS
-    assert Signer.load(settings(key=KEY[2:])).address == ADDRESS
-
-
-def test_signer__signs__bytes_that_recover_to_its_address() -> None:
-    raw, tx_hash = Signer.load(settings(key=KEY)).sign(TRANSACTION)
-    assert Account.recover_transaction(raw) == ADDRESS
-    assert raw[0] == 2  # EIP-1559
-    assert tx_hash.startswith("0x")
-    assert len(tx_hash) == 66
+    assert LocalSigner.load(settings(keystore, "bird")).address == ADDRESS
+    assert LocalSigner.load(settings(key=KEY)).address == ADDRESS
+    assert LocalSigner.load(settings(key=KEY[2:])).address == ADDRESS
 
 
 def test_signer__shown_or_copied__never_gives_its_key() -> None:
-    signer = Signer.load(settings(key=KEY))
-    assert repr(signer) == str(signer) == f"Signer(alice, {ADDRESS})"
+    signer = LocalSigner.load(settings(key=KEY))
+    assert repr(signer) == str(signer) == f"LocalSigner(alice, {ADDRESS})"
     assert KEY[2:] not in repr(settings(key=KEY))
     with pytest.raises(TypeError):
         pickle.dumps(signer)
@@ -75,12 +57,12 @@ def test_signer__shown_or_copied__never_gives_its_key() -> None:
 def test_signer__keystore_open_to_others__is_refused(keystore: Path, mode: int) -> None:
     keystore.chmod(mode)
     with pytest.raises(signers.KeystoreExposedError, match=f"chmod 600 {keystore}"):
-        Signer.load(settings(keystore, "bird"))
+        LocalSigner.load(settings(keystore, "bird"))
 
 
 def test_signer__wrong_password__is_refused_and_not_repeated(keystore: Path) -> None:
     with pytest.raises(signers.WrongPasswordError, match="does not open") as caught:
-        Signer.load(settings(keystore, "canary"))
+        LocalSigner.load(settings(keystore, "canary"))
     assert "canary" not in str(caught.value)
     assert isinstance(caught.value, ConfigurationError)
 
@@ -89,7 +71,7 @@ def test_signer__wrong_password__is_refused_and_not_repeated(keystore: Path) -> 
 def test_signer__no_keystore__is_refused(keystore: Path, content: str) -> None:
     keystore.write_text(content)
     with pytest.raises(signers.KeystoreCorruptError, match="not a keystore"):
-        Signer.load(settings(keystore, "bird"))
+        LocalSigner.load(settings(keystore, "bird"))
 
 
 def test_signer__damaged_keystore__is_refused(keystore: Path) -> None:
@@ -97,7 +79,7 @@ def test_signer__damaged_keystore__is_refused(keystore: Path) -> None:
     content["crypto"]["kdfparams"]["salt"] = "zz"
     keystore.write_text(json.dumps(content))
     with pytest.raises(SignerError):
-        Signer.load(settings(keystore, "bird"))
+        LocalSigner.load(settings(keystore, "bird"))
 
 
 @pytest.mark.parametrize(
@@ -107,18 +89,18 @@ def test_signer__damaged_keystore__is_refused(keystore: Path) -> None:
         (settings(Path("/nowhere/alice.json"), "bird"), r"correct `keystore` in \[signers.alice\]"),
     ],
 )
-def test_signer__nothing_to_load__says_what_to_give(missing: SignerSettings, fix: str) -> None:
+def test_signer__nothing_to_load__says_what_to_give(missing: LocalKeySettings, fix: str) -> None:
     with pytest.raises(signers.KeyMissingError, match=fix):
-        Signer.load(missing)
+        LocalSigner.load(missing)
 
 
 def test_signer__keystore_without_password__says_which_variable(keystore: Path) -> None:
     with pytest.raises(signers.KeyMissingError, match="KEEPER_KEYSTORE_PASSWORD"):
-        Signer.load(settings(keystore))
+        LocalSigner.load(settings(keystore))
 
 
 @pytest.mark.parametrize("key", ["0x" + "0" * 64, "0x" + "f" * 64])
 def test_signer__key_off_the_curve__is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(signers.InvalidKeyError) as caught:
-        Signer.load(settings(key=key))
+        LocalSigner.load(settings(key=key))
     assert key[2:] not in str(caught.value)
