@@ -30,7 +30,7 @@ def plan_for(
 ) -> Plan | Refused:
     """`position` has the interest of the time until which an action may be mined."""
     options: Sequence[Option | Unwind] = adapter.options(position)
-    policy = watched.policy
+    policy, refused_below_usd8 = watched.policy, 0
     if watched.guard is not None and position.health is not None:
         try:
             charter = guarding.charter(watched.id)
@@ -47,6 +47,7 @@ def plan_for(
         if reason is not None or charter.mandate is None:
             return _refused(cause, str(reason), position)
         options = guarding.options(watched.guard, position, swaps_blocked)
+        refused_below_usd8 = charter.mandate.min_action
         policy = replace(
             policy,
             target=min(policy.target, charter.mandate.target),
@@ -61,6 +62,7 @@ def plan_for(
         moved_today_usd8=moved_today_usd8,
         gas_price=gas_price,
         surviving=surviving,
+        refused_below_usd8=refused_below_usd8,
     )
     if isinstance(chosen, Refused) and watched.guard is None and adapter.unwinds(position):
         return replace(chosen, reason=f"{chosen.reason}; {NO_UNWIND}")

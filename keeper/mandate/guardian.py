@@ -27,6 +27,7 @@ from keeper.model.values import (
     Transaction,
     Unwind,
 )
+from keeper.policy.size import usd8_up
 
 ADD_COLLATERAL: Final = Function("add_collateral(address,bytes32,address,uint256)")
 REPAY: Final = Function("repay(address,bytes32,address,uint256)")
@@ -129,7 +130,7 @@ def _payment(guard: Guard, charter: Charter, option: Option, until: int) -> Opti
     option = replace(option, source="wallet" if holder == charter.owner else "vault")
     if mandate is None or option.blocked is not None:
         return option
-    symbol, allowed = option.token.symbol, option.allowance.raw
+    allowed = option.allowance.raw
     if mandate.reserve != holder:
         named = "no reserve" if mandate.reserve == NOBODY else f"{mandate.reserve} as the reserve"
         return replace(option, blocked=f"the mandate names {named}, the configuration {holder}")
@@ -143,10 +144,12 @@ def _payment(guard: Guard, charter: Charter, option: Option, until: int) -> Opti
             )
         worth = charter.consent.available * 10**option.price.decimals * option.token.unit
         available = min(available, worth // (10**8 * option.price.value))
-    if available > 0 and allowed == 0:
+    worth_usd8 = usd8_up(allowed, option.price, option.token.unit)
+    if allowed < available and worth_usd8 < max(mandate.min_action, 1):
         return replace(
             option,
-            blocked=f"the guardian may take no {symbol} of {holder} (AllowanceTooSmall): approve "
+            blocked=f"the guardian may take {Amount(raw=allowed, token=option.token)} of {holder} and "
+            f"nothing below {mandate.min_action / 1e8:,.2f} USD (AllowanceTooSmall): approve "
             f"{guard.guardian} for what may be used",
         )
     return replace(option, available=Amount(raw=min(available, allowed), token=option.token))
@@ -184,12 +187,6 @@ def _unwind(
         return replace(
             unwind, blocked=f"the mandate does not list {symbol} among its collaterals to sell"
         )
-    if allowed == 0:
-        return replace(
-            unwind,
-            blocked=f"the guardian may take none of the account's aTokens of {symbol} "
-            f"(AllowanceTooSmall): approve {guard.guardian} for what may be sold",
-        )
     limit = mandate.slippage_bps(health)
     held = min(unwind.held.raw, allowed)
     # The contract counts what is held at the worst price that it allows (_repayable_with).
@@ -198,6 +195,14 @@ def _unwind(
         BPS,
         unwind.sells.unit * unwind.price.value * (BPS + limit),
     )
+    worth_usd8 = usd8_up(paid_for, unwind.price, unwind.token.unit)
+    if allowed < unwind.held.raw and worth_usd8 < max(mandate.min_action, 1):
+        return replace(
+            unwind,
+            blocked=f"the guardian may take {Amount(raw=allowed, token=unwind.sells)} of the account's "
+            f"aTokens and repays nothing below {mandate.min_action / 1e8:,.2f} USD "
+            f"(AllowanceTooSmall): approve {guard.guardian} for what may be sold",
+        )
     return replace(
         unwind,
         available=Amount(raw=min(unwind.available.raw, paid_for), token=unwind.token),

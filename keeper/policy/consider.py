@@ -59,6 +59,8 @@ class Scope:
     predict: Predict
     budget_usd8: int
     gas_price: GasPrice
+    refused_below_usd8: int
+    """Whoever acts for the account refuses to move less, whatever the danger."""
 
 
 def consider(option: Option | Unwind, scope: Scope) -> tuple[Considered, ...]:
@@ -156,6 +158,13 @@ def _judged(
     moved = usd8_up(action.amount.raw, option.price, option.token.unit)
     if comparable(after) <= comparable(scope.position.health):
         return _rejected(option, route, "would not improve health")
+    if moved < scope.refused_below_usd8:
+        return _rejected(
+            option,
+            route,
+            f"{moved / 1e8:.2f} USD would be moved, and the mandate refuses less than "
+            f"{scope.refused_below_usd8 / 1e8:.2f} (ActionTooSmall)",
+        )
     reaches = comparable(after) >= scope.policy.target
     least_usd8 = scope.policy.min_action_usd8
     # A small position below its floor is saved by a small action.

@@ -31,6 +31,10 @@ RESPONSE_DEVIATIONS = 4.0
 """Standard deviations of a move within the response window that a partial payment must survive:
 jumps are fatter than the normal law, of which 4 leave out 1 in 30,000."""
 
+HARDLY = 10
+"""Anybody can send a few dollars to an account that is its own reserve. If they came first, each
+gift would hold up the unwind of a large position for a mandate's cooldown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -76,6 +80,7 @@ def plan(
     moved_today_usd8: int,
     gas_price: GasPrice,
     surviving: Wad,
+    refused_below_usd8: int = 0,
 ) -> Plan | Refused:
     """The first source that can help, in the order in which `options` names them; of its ways to
     reach the target the one of the least cash cost, ties going to the order of `options`.
@@ -83,13 +88,15 @@ def plan(
     Where a source cannot reach the target it does what it can, and the next one follows after it;
     but if that ends below the middle between floor and target, and a later source reaches the
     target at once, that one is taken: two actions are two blocks in danger, and in a fall the pools
-    that are within their limits now may not be so in the next block. A payment from a reserve that leaves health below `surviving` would be lost with the
-    position: then that reserve is kept, and the next source is asked. Where no source is left, an
-    unwind that reaches less is better than none.
+    that are within their limits now may not be so in the next block. The same where a later source
+    cannot reach it either, but gains more than `HARDLY` times as much. A payment from a reserve that
+    leaves health below `surviving` would be lost with the position: then that reserve is kept, and
+    the next source is asked. Where no source is left, an unwind that reaches less is better than
+    none.
 
     The size is the least that reaches the target, bounded by the reserve, the protocol's caps, the
     limit per action and what is left of the limit per day. A plan that does not strictly improve
-    health is refused.
+    health is refused, and so is one of less than `refused_below_usd8`.
     """
     scope = Scope(
         position=position,
@@ -98,11 +105,14 @@ def plan(
         predict=predict,
         budget_usd8=min(policy.max_per_action_usd8, policy.max_per_day_usd8 - moved_today_usd8),
         gas_price=gas_price,
+        refused_below_usd8=refused_below_usd8,
     )
     considered = tuple(
         _unless_in_vain(each, surviving) for option in options for each in consider(option, scope)
     )
-    best = _best(considered, Wad((policy.floor + policy.target) // 2))
+    best = _best(
+        considered, comparable(position.health), Wad((policy.floor + policy.target) // 2)
+    )
     if best is None or best.action is None:
         return Refused(
             cause=cause,
@@ -138,21 +148,31 @@ def _unless_in_vain(item: Considered, surviving: Wad) -> Considered:
     )
 
 
-def _best(considered: Iterable[Considered], enough: Wad) -> Considered | None:
-    """`enough`: the health at which a source that does not reach the target need not be passed
-    over for one that does."""
+def _best(considered: Iterable[Considered], now: int, enough: Wad) -> Considered | None:
+    """`now`: the health. `enough`: the health at which a source that does not reach the target need
+    not be passed over for one that does more."""
     possible = [item for item in considered if item.rejected is None]
     if not possible:
         return None
     first = [item for item in possible if item.source == possible[0].source]
-    reaching = [item for item in first if item.reaches_target]
+    best = _best_of(first)
+    if best.reaches_target or comparable(best.health_after) >= enough:
+        return best
+    later = [item for item in possible if item.reaches_target]
+    if later:
+        return _best_of([item for item in later if item.source == later[0].source])
+    furthest = _best_of(possible)
+    if comparable(furthest.health_after) - now > HARDLY * (comparable(best.health_after) - now):
+        return furthest
+    return best
+
+
+def _best_of(items: Sequence[Considered]) -> Considered:
+    """The cheapest that reaches the target, or else the one that comes nearest to it."""
+    reaching = [item for item in items if item.reaches_target]
     if reaching:
         return min(reaching, key=_cash_usd8)
-    most = max(first, key=lambda item: (comparable(item.health_after), -_cash_usd8(item)))
-    later = [item for item in possible if item.reaches_target]
-    if later and comparable(most.health_after) < enough:
-        return min((item for item in later if item.source == later[0].source), key=_cash_usd8)
-    return most
+    return max(items, key=lambda item: (comparable(item.health_after), -_cash_usd8(item)))
 
 
 def _cash_usd8(item: Considered) -> int:

@@ -110,6 +110,25 @@ async def test_daemon__frozen_before_it_acts__refuses_with_the_fix_and_asks_no_s
         await running.said("transaction.sent", purpose="Deleverage")
 
 
+async def test_daemon__reserve_below_the_mandates_least__is_refused_without_a_simulation(
+    ground: Ground,
+) -> None:
+    ward(
+        ground,
+        wallet={"USDC": 60},
+        min_action=100 * 10**8,
+        further={"sources": '["wallet"]'},
+    )
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+        assert "the mandate refuses less than 100.00" in refused["reason"]
+        await ground.pass_block(running)
+        assert proxy.recording.reads_per_block() == 1
+
+
 async def test_daemon__dry_run_without_a_key__tells_what_the_guardian_would_do(
     ground: Ground,
 ) -> None:

@@ -121,8 +121,23 @@ def paid(charter: Charter = CHARTER, guard: Guard = GUARD, *, allowance: int = 1
 def test_payments__own_wallet__is_bounded_by_the_guardians_allowance() -> None:
     assert paid().source == "wallet"
     assert paid().available.raw == LOAN.dollar_wallet
-    assert paid(allowance=7).available.raw == 7
-    assert f"approve {GUARDIAN}" in str(paid(allowance=0).blocked)
+    assert paid(allowance=50 * DOLLAR.unit).available.raw == 50 * DOLLAR.unit
+
+
+@pytest.mark.parametrize("allowance", [0, 50 * DOLLAR.unit - 1])
+def test_payments__allowance_below_the_smallest_action__is_refused_with_the_fix(
+    allowance: int,
+) -> None:
+    blocked = str(paid(allowance=allowance).blocked)
+    assert "AllowanceTooSmall" in blocked
+    assert f"approve {GUARDIAN}" in blocked
+
+
+def test_payments__allowance_of_all_there_is__is_not_to_blame_for_a_small_reserve() -> None:
+    repay = TOY.options(replace(LOAN, dollar_wallet=7))[1]
+    repay = replace(repay, allowance=Amount(raw=7, token=DOLLAR))
+    (found,) = guardian.payments(GUARD, CHARTER, [repay], until=SOON)
+    assert found.blocked is None
 
 
 def test_payments__reserve_of_another__is_bounded_by_its_consent() -> None:
@@ -176,6 +191,23 @@ def test_unwinds__routes__are_those_that_the_mandate_lists(
         swaps_blocked=None,
     )
     assert len(found.depths) == routes
+
+
+def test_unwinds__allowance_below_the_smallest_action__is_refused_with_the_fix() -> None:
+    (possible,) = TOY.unwinds(LOAN)
+    # 50 dollars at least, and 2 % more of ether at 2000 dollars.
+    least = ETHER.unit // 40 * 102 // 100
+    for raw, refused in ((0, True), (least - 10**10, True), (least, False)):
+        (found,) = guardian.unwinds(
+            GUARD,
+            CHARTER,
+            [replace(possible, allowance=Amount(raw=raw, token=ETHER))],
+            health=Wad(WAD),
+            depths=[DEPTH],
+            swaps_blocked=None,
+        )
+        assert ("AllowanceTooSmall" in str(found.blocked)) is refused
+        assert (f"approve {GUARDIAN}" in str(found.blocked)) is refused
 
 
 def test_unwinds__swaps_are_blocked__says_why_and_leaves_payments_alone() -> None:

@@ -50,6 +50,7 @@ def unwinding(
     gas_price: GasPrice = FREE,
     policy: Policy = POLICY,
     surviving: Wad = ANY_HEALTH,
+    refused_below_usd8: int = 0,
 ) -> Plan | Refused:
     unwinds = [
         replace(each, depths=depths, slippage_limit=slippage_bps) for each in TOY.unwinds(position)
@@ -64,6 +65,7 @@ def unwinding(
         moved_today_usd8=0,
         gas_price=gas_price,
         surviving=surviving,
+        refused_below_usd8=refused_below_usd8,
     )
 
 
@@ -178,6 +180,33 @@ def test_plan__reserve_hardly_helps_and_the_pool_does_it_all__the_pool_is_taken(
 def test_plan__reserve_hardly_helps_and_the_pool_cannot_do_it_all__the_reserve_is_used() -> None:
     found = chosen(unwinding(flat(50, most=1_000), first=payments(400)))
     assert isinstance(found.action, Repay)
+
+
+def test_plan__gift_of_a_few_dollars__does_not_hold_up_a_large_unwind() -> None:
+    # The pool's 1000 dollars bring 16000/13000 to 15196/12000 and gain 0.0356 of health; 30 dollars
+    # gain 0.0028, and 40 of them 0.0038, more than a tenth.
+    thin = flat(50, most=1_000)
+    assert isinstance(chosen(unwinding(thin, first=payments(30))).action, Deleverage)
+    assert isinstance(chosen(unwinding(thin, first=payments(40))).action, Repay)
+    assert isinstance(chosen(unwinding(flat(300), first=payments(30))).action, Repay)
+
+
+def test_plan__less_than_the_mandate_takes__is_not_tried_and_the_next_source_is_asked() -> None:
+    small, thin = payments(99), flat(50, most=1_000)
+    found = chosen(unwinding(thin, first=small, refused_below_usd8=100 * USD8))
+    assert isinstance(found.action, Deleverage)
+    kept = next(item for item in found.considered if item.kind == "Repay")
+    assert kept.rejected == (
+        "99.00 USD would be moved, and the mandate refuses less than 100.00 (ActionTooSmall)"
+    )
+
+
+def test_plan__small_action_saves_all__is_refused_where_the_mandate_refuses_it() -> None:
+    """The owner's own `min_action_usd` gives way to danger; the contract's does not."""
+    policy = replace(POLICY, min_action_usd8=5_000 * USD8)
+    assert chosen(unwinding(flat(50), policy=policy)).reaches_target
+    found = unwinding(flat(50), policy=policy, refused_below_usd8=5_000 * USD8)
+    assert isinstance(found, Refused)
 
 
 def test_plan__reserve_would_be_lost_with_the_position__is_kept_and_the_pool_asked() -> None:
