@@ -187,7 +187,7 @@ def _unwind(
         return replace(
             unwind, blocked=f"the mandate does not list {symbol} among its collaterals to sell"
         )
-    limit = mandate.slippage_bps(health)
+    limit = min(mandate.slippage_bps(health), unwind.slippage_cap)
     held = min(unwind.held.raw, allowed)
     # The contract counts what is held at the worst price that it allows (_repayable_with).
     paid_for = mul_div_down(

@@ -140,6 +140,8 @@ class Unwind:
     sells_price: Price
     gas: int
     """About what the call takes on a route of one pool."""
+    slippage_cap: Bps
+    """Half of what a liquidator would get for this collateral: to lose more would be pointless."""
     blocked: str | None
     depths: tuple[Depth, ...] = ()
     """Of the routes that may be taken."""

@@ -110,9 +110,7 @@ def plan(
     considered = tuple(
         _unless_in_vain(each, surviving) for option in options for each in consider(option, scope)
     )
-    best = _best(
-        considered, comparable(position.health), Wad((policy.floor + policy.target) // 2)
-    )
+    best = _best(considered, comparable(position.health), Wad((policy.floor + policy.target) // 2))
     if best is None or best.action is None:
         return Refused(
             cause=cause,

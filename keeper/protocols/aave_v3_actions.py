@@ -104,6 +104,7 @@ def unwinds(position: AavePosition) -> tuple[Unwind, ...]:
             allowance=Amount(raw=sold.collateral_allowance, token=sold.state.reserve.token),
             sells_price=Price(value=position.price(sold), decimals=8, updated_at=at),
             gas=_UNWIND_GAS,
+            slippage_cap=Bps(max(_liquidation_bonus(position, sold) - BPS, 0) // 2),
             blocked=_unwind_refusal(position, debt, sold),
         )
         for debt in position.legs
@@ -288,7 +289,7 @@ def liquidation_terms(position: AavePosition) -> LiquidationTerms:
     """libraries/logic/LiquidationLogic.sol, _calculateDebt and _getConfigurationData."""
     full = position.health is not None and position.health <= _FULL_CLOSE_BELOW
     bonuses = (
-        (position.in_e_mode(leg) or leg.state.configuration).liquidation_bonus
+        _liquidation_bonus(position, leg)
         for leg in position.legs
         if leg.is_collateral and leg.state.configuration.liquidation_threshold
     )
@@ -296,3 +297,7 @@ def liquidation_terms(position: AavePosition) -> LiquidationTerms:
         close_factor=Bps(BPS) if full else _DEFAULT_CLOSE_FACTOR,
         liquidation_penalty=Bps(max(max(bonuses, default=BPS) - BPS, 0)),
     )
+
+
+def _liquidation_bonus(position: AavePosition, leg: Leg) -> Bps:
+    return (position.in_e_mode(leg) or leg.state.configuration).liquidation_bonus

@@ -1,22 +1,27 @@
 """Unwinding on the real contracts: what is predicted beside what a guardian's call comes to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from keeper.devnet.chain import LocalChain
+from keeper.devnet.uniswap import PoolKey
 from keeper.mandate import guardian
 from keeper.mandate.charter import Charter, read_charter
 from keeper.mandate.guardian import Guard
 from keeper.model.liquidity import Depth
-from keeper.model.units import WAD, Amount, Wad
+from keeper.model.units import WAD, Amount, Wad, Wei
 from keeper.model.values import Action, AddCollateral, Deleverage, Purse, Repay, Unwind
+from keeper.policy.costs import GasPrice
+from keeper.policy.plan import Refused, plan
 from keeper.protocols import aave_v3
 from keeper.venues import uniswap_v3
-from tests.guardian.ground import BTC, USDC, Ground, ground
+from tests.guardian.ground import BTC, DOLLAR, USDC, WETH_USDC, Ground, ground
 from tests.protocols.reading import Reader
 from tests.protocols.test_aave_v3_crowd import health_of
+from tests.unit.test_plan import POLICY
 
 
 def guard_of(made: Ground) -> Guard:
@@ -113,28 +118,124 @@ def unwound(
     return action, position
 
 
-CASES: Mapping[str, tuple[Mapping[str, int], Mapping[str, int], str, int]] = {
-    "one pool": ({"WETH": 10 * WAD}, {"USDC": 16_500 * USDC}, "WETH", 20),
-    "8 decimals into 6": ({"WBTC": BTC}, {"USDC": 28_000 * USDC}, "WBTC", 20),
-    "two pools into 18": ({"WBTC": BTC}, {"DAI": 28_000 * WAD}, "WBTC", 20),
-    "two collaterals": (
-        {"WETH": 10 * WAD, "WBTC": BTC // 10},
-        {"USDC": 18_500 * USDC},
-        "WBTC",
-        15,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A position to unwind a share of, after `meanwhile`."""
+
+    collateral: Mapping[str, int]
+    debt: Mapping[str, int]
+    sells: str
+    share_percent: int = 20
+    e_mode: int = 0
+    terms: Mapping[str, int] = field(default_factory=lambda: {"slippage_calm_bps": 150})
+    pools: tuple[PoolKey, ...] = ()
+    """That the mandate lists; all of the chain's by default."""
+    meanwhile: Callable[[Ground], None] = lambda _: None
+
+
+def below_one(made: Ground) -> None:
+    made.drop("WETH", 1_960 * DOLLAR, WETH_USDC)
+    assert made.health < WAD
+
+
+def switched_off(made: Ground) -> None:
+    pool, wbtc = made.chain.contracts.aave.pool, made.token("WBTC").address
+    made.chain.transact(made.owner, pool, "setUserUseReserveAsCollateral", wbtc, False)
+
+
+def flash_loans_disabled(made: Ground) -> None:
+    for symbol in ("WETH", "USDC"):
+        made.configure("setReserveFlashLoaning", made.token(symbol).address, False)
+
+
+def pool_at(factor: float) -> Callable[[Ground], None]:
+    """The pool this far from the oracle."""
+    return lambda made: made.move_pool(WETH_USDC, made.price("WETH") / made.price("USDC") * factor)
+
+
+ETHER, DOLLARS = {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC}
+CASES: Mapping[str, Case] = {
+    "one pool": Case(collateral=ETHER, debt=DOLLARS, sells="WETH", pools=(WETH_USDC,)),
+    "8 decimals into 6": Case(collateral={"WBTC": BTC}, debt={"USDC": 28_000 * USDC}, sells="WBTC"),
+    "two pools into 18": Case(collateral={"WBTC": BTC}, debt={"DAI": 28_000 * WAD}, sells="WBTC"),
+    "two collaterals": Case(
+        collateral={"WETH": 10 * WAD, "WBTC": BTC // 10},
+        debt={"USDC": 18_500 * USDC},
+        sells="WBTC",
+        share_percent=15,
+    ),
+    "e-mode": Case(
+        collateral={"DAI": 10_000 * WAD},
+        debt={"USDC": 9_560 * USDC},
+        sells="DAI",
+        e_mode=1,
+        terms={"slippage_calm_bps": 20, "slippage_urgent_bps": 50},
+    ),
+    "health below 1": Case(
+        collateral=ETHER,
+        debt=DOLLARS,
+        sells="WETH",
+        share_percent=60,
+        pools=(WETH_USDC,),
+        meanwhile=below_one,
+    ),
+    "another collateral switched off": Case(
+        collateral={"WETH": 10 * WAD, "WBTC": BTC},
+        debt=DOLLARS,
+        sells="WETH",
+        meanwhile=switched_off,
+    ),
+    "flash loans disabled": Case(
+        collateral=ETHER, debt=DOLLARS, sells="WETH", meanwhile=flash_loans_disabled
+    ),
+    "pool 3 % above the oracle": Case(
+        collateral=ETHER,
+        debt=DOLLARS,
+        sells="WETH",
+        pools=(WETH_USDC,),
+        meanwhile=pool_at(1.03),
     ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", CASES)
 def test_predict__unwind_through_a_guardian__equals_what_is_read(
-    chain: LocalChain, market: aave_v3.AaveMarket, case: str
+    chain: LocalChain, market: aave_v3.AaveMarket, name: str
 ) -> None:
-    collateral, debt, symbol, share_percent = CASES[case]
-    made = ground(chain, collateral, debt, target=2 * WAD, slippage_calm_bps=150)
-    action, before = unwound(made, market, symbol, share_percent=share_percent)
+    case = CASES[name]
+    pools = [chain.contracts.uniswap.pools[key].address for key in case.pools]
+    made = ground(
+        chain,
+        case.collateral,
+        case.debt,
+        e_mode=case.e_mode,
+        **({"target": 2 * WAD, **case.terms} | ({"pools": tuple(pools)} if pools else {})),
+    )
+    case.meanwhile(made)
+    action, before = unwound(made, market, case.sells, share_percent=case.share_percent)
     reread = assert_prediction_holds(made, market, before, action)
     assert reread.health > before.health
+
+
+def test_plan__pool_3_percent_below_the_oracle__is_refused_here_as_by_the_guardian(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, ETHER, DOLLARS, pools=(chain.contracts.uniswap.pools[WETH_USDC].address,))
+    pool_at(0.97)(made)
+    position = position_of(made, market)
+    refused = plan(
+        position=position,
+        cause="floor",
+        policy=POLICY,
+        options=unwinds(made, position),
+        predict=lambda action: aave_v3.predict(action, position, position.timestamp),
+        moved_today_usd8=0,
+        gas_price=GasPrice(fee_wei=Wei(0), native=None),
+        surviving=Wad(WAD),
+    )
+    assert isinstance(refused, Refused)
+    assert "against the oracle that are allowed now" in refused.reason
+    assert made.refusal(made.keeper, *made.deleverage()).name == "PriceBeyondLimit"
 
 
 def test_predict__whole_debt_unwound__equals_what_is_read(

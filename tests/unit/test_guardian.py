@@ -175,6 +175,21 @@ def test_unwinds__slippage__rises_from_calm_to_urgent() -> None:
     assert [limit(health) for health in (1.3, 1.15, 1.0, 0.9)] == [50, 125, 200, 200]
 
 
+def test_unwinds__bonus_lowered_since_the_mandate__bounds_the_slippage_as_the_contract_does() -> (
+    None
+):
+    (possible,) = TOY.unwinds(LOAN)
+    (found,) = guardian.unwinds(
+        GUARD,
+        CHARTER,
+        [replace(possible, slippage_cap=Bps(20))],
+        health=Wad(WAD),
+        depths=[DEPTH],
+        swaps_blocked=None,
+    )
+    assert found.slippage_limit == 20
+
+
 @pytest.mark.parametrize(
     ("changes", "routes"),
     [({}, 1), ({"pools": ()}, 0), ({"max_hops": 0}, 0)],

@@ -268,6 +268,7 @@ class Toy:
                     value=position.price_usd8, decimals=8, updated_at=position.timestamp
                 ),
                 gas=300_000,
+                slippage_cap=Bps(250),
                 blocked=position.blocked,
             ),
         )
