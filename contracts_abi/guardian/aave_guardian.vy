@@ -17,10 +17,12 @@
 from ethereum.ercs import IERC20
 import aave_market as aave
 import guardian_core as core
+import guardian_funds as funds
 import refusals
 import uniswap_v3 as uniswap
 
 initializes: core
+initializes: funds[core := core]
 exports: (
     core.owner,
     core.mandate,
@@ -142,12 +144,12 @@ def add_collateral(
         refusals._refuse_address(refusals.NOT_COLLATERAL, asset, 0)
 
     needed: uint256 = aave._collateral_needed(before, terms.target, added.threshold)
-    wanted: uint256 = min(max_amount, aave._amount(needed, added.health_price, added.unit))
+    wanted: uint256 = min(max_amount, funds._amount(needed, added.health_price, added.unit))
     held: uint256 = staticcall IERC20(asset).balanceOf(self)
-    amount: uint256 = self._pull(market, terms, added, wanted)
-    self._approve(asset, at.pool, amount)
+    amount: uint256 = funds._pull(market, terms, asset, added.price, added.unit, wanted)
+    funds._approve(asset, at.pool, amount)
     extcall aave.Pool(at.pool).supply(asset, amount, core.OWNER, 0)
-    self._return_rest(asset, at.pool, held, terms.reserve)
+    funds._return_rest(asset, at.pool, held, terms.reserve)
 
     moved: aave.Moved = aave.Moved(
         repaid=0,
@@ -162,7 +164,7 @@ def add_collateral(
         asset=asset,
         reserve=terms.reserve,
         amount=amount,
-        value=aave._value(added, amount),
+        value=funds._value(amount, added.price, added.unit),
         health_before=before.health,
         health_after=after,
     )
@@ -188,13 +190,13 @@ def repay(market: address, mandate_hash: bytes32, asset: address, max_amount: ui
 
     needed: uint256 = aave._repay_needed(before, terms.target)
     wanted: uint256 = min(
-        min(max_amount, self._owed(debt)), aave._amount(needed, debt.health_price, debt.unit)
+        min(max_amount, self._owed(debt)), funds._amount(needed, debt.health_price, debt.unit)
     )
     held: uint256 = staticcall IERC20(asset).balanceOf(self)
-    amount: uint256 = self._pull(market, terms, debt, wanted)
-    self._approve(asset, at.pool, amount)
+    amount: uint256 = funds._pull(market, terms, asset, debt.price, debt.unit, wanted)
+    funds._approve(asset, at.pool, amount)
     extcall aave.Pool(at.pool).repay(asset, amount, aave.VARIABLE_RATE, core.OWNER)
-    self._return_rest(asset, at.pool, held, terms.reserve)
+    funds._return_rest(asset, at.pool, held, terms.reserve)
 
     moved: aave.Moved = aave.Moved(
         repaid=aave._health_value(debt, amount), added=0, taken=0, threshold=0, dust=aave._dust(debt)
@@ -205,7 +207,7 @@ def repay(market: address, mandate_hash: bytes32, asset: address, max_amount: ui
         asset=asset,
         reserve=terms.reserve,
         amount=amount,
-        value=aave._value(debt, amount),
+        value=funds._value(amount, debt.price, debt.unit),
         health_before=before.health,
         health_after=after,
     )
@@ -342,7 +344,7 @@ def executeOperation(
     step.repay = 0
     step.wanted = amount + premium
     self._swap(step, self)
-    self._approve(asset, step.pool, amount + premium)
+    funds._approve(asset, step.pool, amount + premium)
     return True
 
 
@@ -372,10 +374,10 @@ def _deleverage(
 
     needed: uint256 = aave._deleverage_needed(before, terms.target, aave._counted_threshold(sold))
     wanted: uint256 = min(
-        min(max_repay, self._owed(bought)), aave._amount(needed, bought.health_price, bought.unit)
+        min(max_repay, self._owed(bought)), funds._amount(needed, bought.health_price, bought.unit)
     )
     amount: uint256 = self._unwindable(market, terms, sold, bought, wanted, slippage_bps)
-    core._spend(market, terms, aave._value(bought, amount))
+    core._spend(market, terms, funds._value(amount, bought.price, bought.unit))
 
     most: uint256 = min(max_taken, aave._most_collateral(bought, sold, amount, slippage_bps))
     taken: uint256 = self._exchange(
@@ -390,7 +392,7 @@ def _deleverage(
         caller=msg.sender,
         repaid=amount,
         taken=taken,
-        value=aave._value(bought, amount),
+        value=funds._value(amount, bought.price, bought.unit),
         health_before=before.health,
         health_after=after,
     )
@@ -433,7 +435,7 @@ def _exchange(
     else:
         self._swap(step, self)
     core._expect_nothing()
-    self._return_rest(bought.token, at.pool, step.held, core.OWNER)
+    funds._return_rest(bought.token, at.pool, step.held, core.OWNER)
     return self._taken
 
 
@@ -483,7 +485,7 @@ def _repay_debt(step: Unwind):
     delivered: uint256 = staticcall IERC20(step.debt).balanceOf(self)
     if delivered < step.held + step.repay:
         refusals._refuse(refusals.TRANSFER_SHORT, delivered, step.held + step.repay)
-    self._approve(step.debt, step.pool, step.repay)
+    funds._approve(step.debt, step.pool, step.repay)
     extcall aave.Pool(step.pool).repay(step.debt, step.repay, aave.VARIABLE_RATE, core.OWNER)
 
 
@@ -602,108 +604,12 @@ def _unwindable(
     a_token: IERC20 = IERC20(sold.a_token)
     balance: uint256 = staticcall a_token.balanceOf(core.OWNER)
     allowance: uint256 = min(staticcall a_token.allowance(core.OWNER, self), 2 * balance)
-    return self._sized(
-        bought,
+    return funds._sized(
+        bought.price,
+        bought.unit,
         terms.min_action,
         wanted,
         aave._repayable_with(bought, sold, balance, slippage_bps),
         aave._repayable_with(bought, sold, allowance, slippage_bps),
         core._available(market, terms),
     )
-
-
-@internal
-def _pull(market: address, terms: core.Mandate, asset: aave.Asset, wanted: uint256) -> uint256:
-    """
-    @dev Takes what is wanted, within the limits, from the reserve. A token that delivers less than
-         it was asked for is refused.
-    """
-    reserve: address = terms.reserve
-    if reserve == empty(address):
-        refusals._refuse_addresses(refusals.NO_RESERVE, market, reserve)
-    token: IERC20 = IERC20(asset.token)
-    amount: uint256 = self._sized(
-        asset,
-        terms.min_action,
-        wanted,
-        staticcall token.balanceOf(reserve),
-        staticcall token.allowance(reserve, self),
-        min(core._available(market, terms), core._available_of_reserve(market, reserve)),
-    )
-    worth: uint256 = aave._value(asset, amount)
-    core._spend(market, terms, worth)
-    core._spend_of_reserve(market, reserve, worth)
-
-    held: uint256 = staticcall token.balanceOf(self)
-    self._check_moved(
-        asset.token,
-        amount,
-        extcall token.transferFrom(reserve, self, amount, default_return_value=True),
-    )
-    received: uint256 = staticcall token.balanceOf(self) - held
-    if received != amount:
-        refusals._refuse(refusals.TRANSFER_SHORT, received, amount)
-    return amount
-
-
-@internal
-@pure
-def _sized(
-    asset: aave.Asset,
-    min_action: uint256,
-    wanted: uint256,
-    balance: uint256,
-    allowance: uint256,
-    available: uint256,
-) -> uint256:
-    """
-    @dev The smallest of the bounds; if that is too small, the refusal names the one that binds.
-    """
-    within: uint256 = aave._amount(available, asset.price, asset.unit)
-    amount: uint256 = min(min(wanted, within), min(balance, allowance))
-    worth: uint256 = aave._value(asset, amount)
-    if amount > 0 and worth >= min_action:
-        return amount
-    if amount == wanted:
-        refusals._refuse(refusals.ACTION_TOO_SMALL, worth, min_action)
-    if amount == allowance:
-        refusals._refuse(refusals.ALLOWANCE_TOO_SMALL, allowance, wanted)
-    if amount == balance:
-        refusals._refuse(refusals.BALANCE_TOO_SMALL, balance, wanted)
-    refusals._refuse(refusals.LIMIT_REACHED, available, min_action)
-    return 0  # never reached: the compiler asks for it
-
-
-@internal
-def _approve(token: address, spender: address, amount: uint256):
-    self._check_moved(
-        token, amount, extcall IERC20(token).approve(spender, amount, default_return_value=True)
-    )
-
-
-@internal
-def _return_rest(token: address, pool: address, held: uint256, to: address):
-    """
-    @dev What the pool did not take goes back, counted from what was held before: a donation stays
-         where it is. Less than before means that something took what was not part of the action.
-    """
-    now: uint256 = staticcall IERC20(token).balanceOf(self)
-    if now < held:
-        refusals._refuse(refusals.TRANSFER_SHORT, now, held)
-    if now > held:
-        self._approve(token, pool, 0)
-        self._check_moved(
-            token,
-            now - held,
-            extcall IERC20(token).transfer(to, now - held, default_return_value=True),
-        )
-
-
-@internal
-@pure
-def _check_moved(token: address, amount: uint256, agreed: bool):
-    """
-    @dev A token may say no by returning False; one that returns nothing has agreed.
-    """
-    if not agreed:
-        refusals._refuse_address(refusals.TRANSFER_REFUSED, token, amount)

@@ -182,26 +182,6 @@ def _half_bonus(bonus: uint256) -> uint256:
 
 @internal
 @pure
-def _value(asset: Asset, amount: uint256) -> uint256:
-    """
-    @dev At the oracle's price, rounded up.
-    """
-    return (amount * asset.price + asset.unit - 1) // asset.unit
-
-
-@internal
-@pure
-def _amount(worth: uint256, price: uint256, unit: uint256) -> uint256:
-    """
-    @dev Rounded down; everything stays everything.
-    """
-    if worth == EVERYTHING:
-        return EVERYTHING
-    return worth * unit // price
-
-
-@internal
-@pure
 def _most_collateral(
     debt: Asset, collateral: Asset, amount: uint256, slippage_bps: uint256
 ) -> uint256:

@@ -8,6 +8,7 @@ from typing import Final
 from tests.planting import Defect
 
 CORE: Final = "guardian_core.vy"
+FUNDS: Final = "guardian_funds.vy"
 AAVE: Final = "aave_market.vy"
 UNISWAP: Final = "uniswap_v3.vy"
 GUARDIAN: Final = "aave_guardian.vy"
@@ -153,7 +154,7 @@ HOW_MUCH: Final = (
     ),
     Defect(
         name="reserves-limit-not-used-up",
-        file=GUARDIAN,
+        file=FUNDS,
         old="    core._spend_of_reserve(market, reserve, worth)\n",
         new="",
         tests=("test_limits.py::test_reserve__with_consent__gives_up_to_its_own_limit",),
@@ -195,16 +196,16 @@ HOW_MUCH: Final = (
     ),
     Defect(
         name="smallest-action-ignored",
-        file=GUARDIAN,
+        file=FUNDS,
         old="if amount > 0 and worth >= min_action:",
         new="if amount > 0:",
         tests=("test_refusals.py::test_action_too_small",),
     ),
     Defect(
         name="value-rounded-for-the-keeper",
-        file=AAVE,
-        old="(amount * asset.price + asset.unit - 1) // asset.unit",
-        new="amount * asset.price // asset.unit",
+        file=FUNDS,
+        old="(amount * price + unit - 1) // unit",
+        new="amount * price // unit",
         tests=("test_limits.py::test_limit__value_of_an_action__is_rounded_up",),
     ),
 )
@@ -263,7 +264,7 @@ SWAPS: Final = (
     ),
     Defect(
         name="donation-pays-for-a-shortfall",
-        file=GUARDIAN,
+        file=FUNDS,
         old="    if now < held:",
         new="    if False:",
         tests=(
@@ -366,9 +367,9 @@ SETTLING: Final = (
         name="donation-taken-by-repay",
         file=GUARDIAN,
         old="""    held: uint256 = staticcall IERC20(asset).balanceOf(self)
-    amount: uint256 = self._pull(market, terms, debt, wanted)""",
+    amount: uint256 = funds._pull(market, terms, asset, debt.price, debt.unit, wanted)""",
         new="""    held: uint256 = 0
-    amount: uint256 = self._pull(market, terms, debt, wanted)""",
+    amount: uint256 = funds._pull(market, terms, asset, debt.price, debt.unit, wanted)""",
         tests=(
             (
                 "test_actions.py::"
@@ -396,14 +397,14 @@ SETTLING: Final = (
     ),
     Defect(
         name="short-transfer-accepted",
-        file=GUARDIAN,
+        file=FUNDS,
         old="    if received != amount:",
         new="    if False:",
         tests=("test_tokens.py::test_token_with_a_fee__is_refused",),
     ),
     Defect(
         name="refused-transfer-accepted",
-        file=GUARDIAN,
+        file=FUNDS,
         old="    if not agreed:",
         new="    if False:",
         tests=("test_tokens.py::test_token_that_says_no__is_refused",),

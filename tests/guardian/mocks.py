@@ -1,17 +1,20 @@
 """Contracts that do what the real ones never do."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from eth_abi.abi import decode, encode
-from vyper.compiler import compile_code  # type: ignore[import-untyped]  # it ships no types
+from vyper.compiler import compile_from_file_input  # type: ignore[import-untyped]  # it ships no types
+from vyper.compiler.input_bundle import FilesystemInputBundle  # type: ignore[import-untyped]  # as above
 
 from keeper.devnet.aave import ZERO_ADDRESS
 from keeper.devnet.artifacts import Artifact, Artifacts, Contract, Interface
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.uniswap import MAX_UINT256
 from tests.devnet.support import create
+from tests.guardian.build import SOURCES
 from tests.guardian.ground import USDC, Ground
 
 AGGREGATE3: Final = bytes.fromhex("82ad56cb")
@@ -19,15 +22,22 @@ AGGREGATE3: Final = bytes.fromhex("82ad56cb")
 _CONTRACTS: Final = Path(__file__).parent / "contracts"
 
 
-def mock(chain: LocalChain, name: str) -> Contract:
-    """One of `contracts/`, deployed."""
-    output = compile_code(
-        (_CONTRACTS / f"{name}.vy").read_text(), output_formats=["abi", "bytecode"]
+def mock(chain: LocalChain, name: str, *arguments: object) -> Contract:
+    """One of `contracts/`, deployed. It may import the guardian's modules."""
+    return create(chain, _compiled(name), *arguments)
+
+
+@cache
+def _compiled(name: str) -> Artifact:
+    bundle = FilesystemInputBundle([SOURCES, _CONTRACTS])
+    output = compile_from_file_input(
+        bundle.load_file(_CONTRACTS / f"{name}.vy"),
+        input_bundle=bundle,
+        output_formats=["abi", "bytecode"],
     )
-    artifact = Artifact(
+    return Artifact(
         interface=Interface(tuple(output["abi"])), bytecode=output["bytecode"][2:], links={}
     )
-    return create(chain, artifact)
 
 
 def list_odd_token(chain: LocalChain, artifacts: Artifacts) -> Contract:

@@ -4,7 +4,7 @@ from typing import Final
 
 LINES: Final = {
     (
-        "aave_guardian.vy",
+        "guardian_funds.vy",
         "return 0  # never reached: the compiler asks for it",
     ): "every refusal above it reverts, which the compiler does not know",
 }
