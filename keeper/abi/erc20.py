@@ -1,6 +1,7 @@
 """ERC-20 (EIP-20) and its optional metadata."""
 
 from eth_abi.abi import decode
+from eth_utils.crypto import keccak
 
 from keeper.abi.words import WORD, Function
 
@@ -9,6 +10,8 @@ ALLOWANCE = Function("allowance(address,address)")
 DECIMALS = Function("decimals()")
 SYMBOL = Function("symbol()")
 APPROVE = Function("approve(address,uint256)")
+TRANSFERRED = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
+"""The event's first topic."""
 
 
 def decode_symbol(output: bytes) -> str:

@@ -17,7 +17,7 @@ from keeper.devnet.stage import Stage
 from keeper.devnet.story import AccountTold, Teller
 from keeper.devnet.table import Moment
 from keeper.devnet.views import BlockView
-from keeper.devnet.witness import Witness
+from keeper.devnet.witness import Witness, key_told
 
 SHOWN_EVERY_S = 0.5
 
@@ -62,7 +62,7 @@ class Demo:
             late_beats=late_beats,
             key=None
             if self.stage.keeper is None
-            else self._witness.key(self.stage.keeper.address, tuple(self.stage.guardians.values())),
+            else key_told(chain, self.stage.keeper.address, tuple(self.stage.guardians.values())),
         )
 
     def draw(self, path: Path, report: Report) -> None:

@@ -21,11 +21,11 @@ class KeyTold:
 
     address: Address
     tokens: tuple[str, ...]
-    """Symbols of what its account holds besides ether, at the end."""
+    """What its account holds besides ether, at the end: symbols, or addresses of what has none."""
     approvals: int
-    """How often it let anybody take a token of its."""
+    """Of how many tokens it let anybody take its own, or anybody let it take theirs."""
     counterparties: tuple[Address, ...]
-    """Whom it ever sent a transaction to."""
+    """Whom it ever sent a transaction to, and what it ever deployed."""
     guardians: tuple[Address, ...]
 
     def problems(self) -> list[str]:
@@ -33,7 +33,7 @@ class KeyTold:
         strangers = sorted(set(self.counterparties) - set(self.guardians))
         return [
             *(f"the keeper's account holds {symbol}" for symbol in self.tokens),
-            *(["the keeper's account approved somebody"] if self.approvals else []),
+            *(["an allowance was given by the keeper's account or to it"] * bool(self.approvals)),
             *(f"the keeper's account called {each}, which is no guardian" for each in strangers),
         ]
 

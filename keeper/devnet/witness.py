@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
 
+from keeper.abi.erc20 import BALANCE_OF, TRANSFERRED
 from keeper.abi.words import encode_word
 from keeper.chain.allowances import APPROVAL
+from keeper.devnet.chain import LocalChain
 from keeper.devnet.market import Market
 from keeper.devnet.report import KeyTold
 from keeper.devnet.views import BlockView, decode_account, guardian_sales, paid_fees, pool_events
@@ -19,31 +21,6 @@ class Witness:
 
     market: Market
     accounts: tuple[Address, ...]
-
-    def key(self, keeper: Address, guardians: Sequence[Address]) -> KeyTold:
-        """What the keeper's account has and did, over the whole life of the chain."""
-        chain = self.market.chain
-        tokens = chain.contracts.tokens
-        held = {s: chain.read(token, "balanceOf", keeper) for s, token in tokens.items()}
-        topics = [APPROVAL, "0x" + encode_word(keeper).hex()]
-        approvals = chain.rpc.call("eth_getLogs", {"fromBlock": "0x0", "topics": topics})
-        newest = int(chain.rpc.call("eth_blockNumber"), 16)
-        blocks = chain.rpc.batch(
-            [("eth_getBlockByNumber", (hex(number), True)) for number in range(newest + 1)]
-        )
-        called = {
-            Address(to_checksum_address(sent["to"]))
-            for block in blocks
-            for sent in block["transactions"]
-            if int(sent["from"], 16) == int(keeper, 16) and sent["to"]
-        }
-        return KeyTold(
-            address=keeper,
-            tokens=tuple(symbol for symbol, balance in held.items() if balance),
-            approvals=len(approvals),
-            counterparties=tuple(sorted(called)),
-            guardians=tuple(guardians),
-        )
 
     def look(self, number: int) -> BlockView:
         """The block of this number, in one round trip."""
@@ -86,3 +63,46 @@ class Witness:
             sales=guardian_sales(receipts),
             fees=paid_fees(receipts),
         )
+
+
+def key_told(chain: LocalChain, keeper: Address, guardians: Sequence[Address]) -> KeyTold:
+    """What the keeper's account has and did, over the whole life of the chain: of every contract that
+    ever moved a token to it, whatever token that is."""
+    word = "0x" + encode_word(keeper).hex()
+    received = _logs(chain, TRANSFERRED, None, word)
+    balances = chain.rpc.batch(
+        [
+            ("eth_call", ({"to": token, "data": "0x" + BALANCE_OF.encode(keeper).hex()}, "latest"))
+            for token in received
+        ]
+    )
+    newest = int(chain.rpc.call("eth_blockNumber"), 16)
+    blocks = chain.rpc.batch(
+        [("eth_getBlockByNumber", (hex(number), True)) for number in range(newest + 1)]
+    )
+    sent = [
+        each
+        for block in blocks
+        for each in block["transactions"]
+        if int(each["from"], 16) == int(keeper, 16)
+    ]
+    receipts = chain.rpc.batch([("eth_getTransactionReceipt", (each["hash"],)) for each in sent])
+    called = {each["to"] or each["contractAddress"] for each in receipts}
+    symbols = {token.address: symbol for symbol, token in chain.contracts.tokens.items()}
+    return KeyTold(
+        address=keeper,
+        tokens=tuple(
+            symbols.get(token, token)
+            for token, balance in zip(received, balances, strict=True)
+            if int(balance, 16)
+        ),
+        approvals=len([*_logs(chain, APPROVAL, word), *_logs(chain, APPROVAL, None, word)]),
+        counterparties=tuple(sorted(Address(to_checksum_address(each)) for each in called)),
+        guardians=tuple(guardians),
+    )
+
+
+def _logs(chain: LocalChain, *topics: str | None) -> list[Address]:
+    """The contracts that logged it, each once."""
+    logs = chain.rpc.call("eth_getLogs", {"fromBlock": "0x0", "topics": topics})
+    return list(dict.fromkeys(Address(to_checksum_address(log["address"])) for log in logs))

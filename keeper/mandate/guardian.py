@@ -203,17 +203,24 @@ def _unwind(
             f"aTokens and repays nothing below {mandate.min_action / 1e8:,.2f} USD "
             f"(AllowanceTooSmall): approve {guard.guardian} for what may be sold",
         )
+    pair = (unwind.sells.address, unwind.token.address)
+    permitted = tuple(
+        depth
+        for depth in depths
+        if (depth.route.sells, depth.route.buys) == pair and permits(mandate, depth.route)
+    )
+    if not permitted:
+        return replace(
+            unwind,
+            blocked=f"no pool of the mandate has {unwind.token.symbol} for {symbol} (PoolNotAllowed, "
+            "PoolTooThin): list pools with liquidity between them (`pools`), or more hops (`max_hops`)",
+        )
     return replace(
         unwind,
         available=Amount(raw=min(unwind.available.raw, paid_for), token=unwind.token),
         held=Amount(raw=held, token=unwind.sells),
         slippage_limit=int(limit),
-        depths=tuple(
-            depth
-            for depth in depths
-            if (depth.route.sells, depth.route.buys) == (unwind.sells.address, unwind.token.address)
-            and permits(mandate, depth.route)
-        ),
+        depths=permitted,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from keeper.devnet.chain import LocalChain
 from keeper.mandate.charter import REVOKE_MANDATE
@@ -226,6 +227,23 @@ async def test_mandate__cannot_be_meant__is_refused_with_its_line(
 async def test_mandate__pool_that_is_none__is_refused(owner: Owner) -> None:
     owner.write(pools=f'["{owner.token("WETH")}"]')
     assert "no Uniswap v3 pool" in await owner.refused("set", "--yes")
+
+
+async def test_mandate__pool_without_liquidity__is_refused(owner: Owner) -> None:
+    chain, uniswap = owner.chain, owner.chain.contracts.uniswap
+    sides = sorted((owner.token("WETH").lower(), owner.token("USDC").lower()))
+    root = chain.read(uniswap.pools[POOL], "slot0")[0]
+    chain.transact(
+        chain.account("anyone").address,
+        uniswap.position_manager,
+        "createAndInitializePoolIfNecessary",
+        *(*sides, 10_000, root),
+    )
+    pool = to_checksum_address(chain.read(uniswap.factory, "getPool", *sides, 10_000))
+    owner.write(pools=f'["{pool}"]')
+    said = await owner.refused("set", "--yes")
+    assert "has no liquidity at its price" in said
+    assert "name another pool of the pair" in said
 
 
 async def test_mandate__emergency_route_over_an_unlisted_pool__is_refused(owner: Owner) -> None:

@@ -46,6 +46,17 @@ def test_token_with_a_fee__is_refused(owing: Ground, odd: Contract) -> None:
     assert owing.refusal(owing.keeper, *call) == ("TransferShort", (990 * USDC, 1_000 * USDC))
 
 
+@pytest.mark.parametrize("change", [-1, 1, 5 * USDC])
+def test_token_whose_balances_move_by_themselves__is_refused(
+    owing: Ground, odd: Contract, change: int
+) -> None:
+    """With every transfer to the guardian a unit is lost, as of stETH, or some come from nowhere."""
+    owing.chain.transact(owing.owner, odd, "rebase", owing.guardian.address, change)
+    call = ("repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
+    refused = ("TransferShort", (1_000 * USDC + change, 1_000 * USDC))
+    assert owing.refusal(owing.keeper, *call) == refused
+
+
 def test_token_without_a_liquidation_threshold__is_no_collateral(
     owing: Ground, odd: Contract
 ) -> None:

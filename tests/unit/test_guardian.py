@@ -206,6 +206,18 @@ def test_unwinds__routes__are_those_that_the_mandate_lists(
         swaps_blocked=None,
     )
     assert len(found.depths) == routes
+    refused = str(found.blocked)
+    assert ("PoolNotAllowed" in refused and "list pools with liquidity" in refused) is not bool(
+        routes
+    )
+
+
+def test_unwinds__pools_without_liquidity__are_refused_with_the_fix() -> None:
+    (found,) = guardian.unwinds(
+        GUARD, CHARTER, TOY.unwinds(LOAN), health=Wad(WAD), depths=[], swaps_blocked=None
+    )
+    assert "PoolTooThin" in str(found.blocked)
+    assert "list pools with liquidity" in str(found.blocked)
 
 
 def test_unwinds__allowance_below_the_smallest_action__is_refused_with_the_fix() -> None:

@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title A token that returns nothing or False, wants an allowance of zero before another, may take a
-       fee and may call somebody
+       fee, may change balances by itself and may call somebody
 @notice For tests: anyone mints.
 @license Apache-2.0
 """
@@ -15,6 +15,8 @@ balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 totalSupply: public(uint256)
 fee_bps: public(uint256)
+rebased: address
+change: int256
 answer: Bytes[32]
 hooked: address
 hook: Bytes[2048]
@@ -32,6 +34,15 @@ def charge(fee_bps: uint256):
     @notice What every transfer loses from now on.
     """
     self.fee_bps = fee_bps
+
+
+@external
+def rebase(account: address, change: int256):
+    """
+    @notice With every transfer to the account its balance changes by so much more.
+    """
+    self.rebased = account
+    self.change = change
 
 
 @external
@@ -83,4 +94,8 @@ def _move(sender: address, recipient: address, amount: uint256) -> Bytes[32]:
     self.balanceOf[sender] -= amount
     self.balanceOf[recipient] += amount - fee
     self.totalSupply -= fee
+    if recipient == self.rebased:
+        self.balanceOf[recipient] = convert(
+            convert(self.balanceOf[recipient], int256) + self.change, uint256
+        )
     return b""
