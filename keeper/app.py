@@ -27,6 +27,7 @@ from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.chain.transactions.votes import PoolVotes
+from keeper.config.checks import check_live, check_tokens
 from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution, Sequencer
@@ -77,22 +78,30 @@ class Turn:
         self.settled.set()
 
 
-async def run(settings: Settings, *, once: bool, live: bool) -> None:
+async def run(
+    settings: Settings, *, once: bool, live: bool, without_safety_net: bool = False
+) -> None:
     """Protect the configured positions until SIGTERM or SIGINT; with `once`, for one block and
-    until what it sent is settled.
+    until what it sent is settled. `without_safety_net`: on a chain with real money too, with one
+    endpoint or with nobody to hear of alerts.
 
     Raises `ConfigurationError` where the chain contradicts the settings, and, with `once` only,
     `TemporaryError` where the endpoint is down.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
     turn = Turn()
-    protection = asyncio.create_task(_protect(settings, turn, once=once, live=live), name="protect")
+    protection = asyncio.create_task(
+        _protect(settings, turn, once=once, live=live, without_safety_net=without_safety_net),
+        name="protect",
+    )
     await _until_signal(protection, turn)
     if not protection.cancelled():
         protection.result()
 
 
-async def _protect(settings: Settings, turn: Turn, *, once: bool, live: bool) -> None:
+async def _protect(
+    settings: Settings, turn: Turn, *, once: bool, live: bool, without_safety_net: bool
+) -> None:
     service = unattended(settings.service) if once else settings.service
     async with attended(
         service,
@@ -102,17 +111,32 @@ async def _protect(settings: Settings, turn: Turn, *, once: bool, live: bool) ->
         systemd_socket=settings.systemd_socket,
         clock=time.monotonic,
     ) as attendance:
-        await _attended(settings, attendance, turn, once=once, live=live)
+        await _attended(
+            settings,
+            attendance,
+            turn,
+            once=once,
+            live=live,
+            without_safety_net=without_safety_net,
+        )
 
 
 async def _attended(
-    settings: Settings, attendance: Attendance, turn: Turn, *, once: bool, live: bool
+    settings: Settings,
+    attendance: Attendance,
+    turn: Turn,
+    *,
+    once: bool,
+    live: bool,
+    without_safety_net: bool,
 ) -> None:
     rpc = Pool.of(settings.chain)
     try:
         await _reached(check_chains, rpc, settings, once=once)
         local = await _reached(checked, rpc, settings, once=once)
         signers = await open_signers(settings, local=local) if live else {}
+        if live:
+            check_live(settings, local=local, without_safety_net=without_safety_net)
         instance = await local_instance(rpc) if local else ""
         store = Store(settings.store_path)
         try:
@@ -254,6 +278,8 @@ class Daemon:
             live=live,
             quarantine=self._breakers.quarantine if live else none_quarantined,
         )
+        self._settings = settings
+        self._markets = markets
         self._live = live
         self._turn = turn
         self._rpc = rpc
@@ -294,6 +320,8 @@ class Daemon:
         head = await self._heads.current()
         await self._preparer.look_for_l1_fees(head)
         await self._engine.resume(head)
+        for market in self._markets:
+            check_tokens(self._settings, market.derived_tokens)
 
     async def _pass_over_heads(self, *, once: bool) -> None:
         async with contextlib.aclosing(self._heads.changes()) as changes:

@@ -5,12 +5,20 @@ from collections.abc import Mapping
 
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.watch import Watched, WatchedMarket
+from keeper.mandate.charter import CONSENT_OF, MANDATE, OWNER, STATUS
 from keeper.mandate.deployment import GuardianCode
-from keeper.mandate.guardian import Guard
+from keeper.mandate.guardian import ADD_COLLATERAL, REPAY, Guard
+from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.model.values import PositionId, Purse
 from keeper.protocols.registry import PROTOCOLS
 from keeper.resources import resource
+
+CALLED = (
+    *(each.signature for each in (OWNER, MANDATE, STATUS, CONSENT_OF, ADD_COLLATERAL, REPAY)),
+    "deleverage(…)",
+)
+"""What a keeper calls of a guardian."""
 
 
 def watched_positions(
@@ -54,9 +62,22 @@ def _guard(settings: Settings, position: PositionSettings, keeper: Address | Non
 
 
 def guardian_code() -> GuardianCode:
-    """The build that ships with keeper."""
+    """The build that ships with keeper. Raises `ConfigurationError` where it is not what this
+    version calls."""
     path = resource("contracts_abi", "guardian", "aave_guardian.json")
-    return GuardianCode.of(json.loads(path.read_text()))
+    artifact = json.loads(path.read_text())
+    has = {entry["name"] for entry in artifact["abi"] if entry["type"] == "function"}
+    missing = sorted(each for each in CALLED if each.partition("(")[0] not in has)
+    if missing:
+        raise ConfigurationError(
+            Problem(
+                where=str(path),
+                what=f"the ABI has no {', '.join(missing)}",
+                why="keeper would call what is not there",
+                fix="install keeper anew, or build the contract of this version: make guardian",
+            )
+        )
+    return GuardianCode.of(artifact)
 
 
 def watched_markets(settings: Settings) -> list[WatchedMarket]:

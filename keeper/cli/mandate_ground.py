@@ -13,7 +13,7 @@ from keeper.chain.heads import Heads
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc, RpcError
 from keeper.config import default_path, load_settings
-from keeper.config.checks import check_chain_id
+from keeper.config.checks import check_chain_id, check_tokens
 from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
 from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
 from keeper.mandate.owner import Intended
@@ -22,6 +22,7 @@ from keeper.mandate.verify import Found, pool_flaw
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Token
+from keeper.protocols.aave_v3 import derived_tokens
 from keeper.protocols.registry import PROTOCOLS
 from keeper.service.logging import configure_logging
 from keeper.watching import guardian_code
@@ -156,6 +157,7 @@ async def _market(
 def _intended(
     settings: Settings, chosen: MandateSettings, market: AaveMarket, guardian: Address
 ) -> Intended:
+    check_tokens(settings, derived_tokens(market))
     reserves = {reserve.token.address: reserve for reserve in market.reserves}
     tokens = {address: reserve.token for address, reserve in reserves.items()}
     path = ("mandates", chosen.name)

@@ -19,6 +19,14 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Send transactions; without it only say what it would.")
     ] = False,
+    without_safety_net: Annotated[
+        bool,
+        typer.Option(
+            "--without-safety-net",
+            help="Send on a chain with real money although one endpoint alone reads it, or nobody "
+            "would hear of an alert.",
+        ),
+    ] = False,
 ) -> None:
     """Watch every configured position and protect it."""
     import structlog
@@ -27,13 +35,13 @@ def run(
     from keeper.service.logging import configure_logging
 
     settings = load_settings(config or default_path())
-    configure_logging(settings.log_level, secrets=settings.secrets)
+    configure_logging(settings.log_level, secrets=settings.secrets, file=settings.log_file)
     # Imported after the settings are known to be right: it takes its seconds.
     from keeper.app import run as protect
 
     log = structlog.get_logger()
     try:
-        asyncio.run(protect(settings, once=once, live=live))
+        asyncio.run(protect(settings, once=once, live=live, without_safety_net=without_safety_net))
     except (ConfigurationError, TemporaryError):
         raise
     except Exception:

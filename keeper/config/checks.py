@@ -3,12 +3,18 @@
 Each check raises `ConfigurationError` at the line of the setting that is wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
+from keeper.abi.words import WORD, Function, word_to_address
 from keeper.config.document import KeyPath
+from keeper.config.networks import network, networks
 from keeper.config.settings import PositionSettings, Settings
 from keeper.model.units import Address
+from keeper.protocols.market_source import PoolMarket
+
+READERS = 2
+"""As many endpoints have to see the same."""
 
 PUBLIC_ADDRESSES = frozenset(
     Address(address)
@@ -102,6 +108,115 @@ def check_code(settings: Settings, path: KeyPath, code: bytes) -> None:
             f"{settings.chain.chain_id}",
             why="a call to an address without code succeeds and says nothing",
             fix="copy the address for this chain from the protocol's documentation",
+        )
+
+
+SEEN_FROM = {
+    "multicall": ("Multicall3", Function("getBlockNumber()")),
+    "quoter": ("QuoterV2 of Uniswap v3", Function("factory()")),
+    "sequencer_feed": ("Chainlink feed", Function("latestRoundData()")),
+    "feed": ("Chainlink feed", Function("latestRoundData()")),
+    "market_feed": ("Chainlink feed", Function("latestRoundData()")),
+    "pool": ("Uniswap v3 pool", Function("slot0()")),
+    "base": ("token", Function("decimals()")),
+    "guardian": ("guardian", Function("owner()")),
+}
+"""By key: what its contract has to be, and the function by which that is seen. A market is looked
+at when it is discovered."""
+
+
+def check_answer(settings: Settings, path: KeyPath, answer: bytes) -> None:
+    """What the contract at `path` answered to its function of `SEEN_FROM`; empty if it reverted."""
+    kind, function = SEEN_FROM[str(path[-1])]
+    if len(answer) < WORD:
+        raise settings.error(
+            *path,
+            what=f"the contract at {contracts(settings)[tuple(path)]} does not answer "
+            f"{function.signature}: it is no {kind}",
+            why="another contract, or another version of it, would be called in its place",
+            fix=f"copy the address of the {kind} for chain {settings.chain.chain_id} from its "
+            "documentation",
+        )
+    if path[-1] == "guardian":
+        _check_owner(settings, path, word_to_address(int.from_bytes(answer[:WORD], "big")))
+
+
+def _check_owner(settings: Settings, path: KeyPath, owner: Address) -> None:
+    account = settings.positions[int(path[1])].account
+    if owner != account:
+        raise settings.error(
+            *path,
+            what=f"this guardian belongs to {owner}, not to the position's account {account}",
+            why="a guardian acts for its owner alone",
+            fix=f"give the guardian of {account}, which `keeper mandate show` tells, or correct "
+            "`account`",
+        )
+
+
+def check_tokens(settings: Settings, derived: Mapping[Address, str]) -> None:
+    """Where a token is meant, none of `derived` may stand, which says what each of them is."""
+    for path, address in _tokens(settings):
+        if address in derived:
+            raise settings.error(
+                *path,
+                what=f"{address} is {derived[address]}",
+                why="it stands for a deposit or a debt in the market, and has neither a price nor "
+                "a pool of its own",
+                fix="write the address of the token itself",
+            )
+
+
+def _tokens(settings: Settings) -> Iterator[tuple[KeyPath, Address]]:
+    if settings.wrapped_native is not None:
+        yield ("chain", "wrapped_native"), settings.wrapped_native
+    for index, source in enumerate(settings.market_prices):
+        if isinstance(source, PoolMarket):
+            yield ("market_prices", index, "base"), source.base
+    for name, each in settings.mandates.items():
+        for key, tokens in (
+            ("collaterals", each.collaterals),
+            ("reserve_tokens", each.reserve_tokens),
+            ("emergency_collateral", (each.mandate.emergency_collateral,)),
+            ("emergency_debt", (each.mandate.emergency_debt,)),
+        ):
+            for token in tokens:
+                yield ("mandates", name, key), token
+
+
+def check_live(settings: Settings, *, local: bool, without_safety_net: bool) -> None:
+    """Before anything is sent on a chain that is not local: it is one that keeper knows or whose
+    addresses are written down, somebody hears of trouble, and a second endpoint sees what one
+    hides. The last two may be done without, by name."""
+    if local:
+        return
+    chain = settings.chain
+    if network(chain.chain_id) is None and settings.wrapped_native is None:
+        known = ", ".join(f"{each.name} ({each.chain_id})" for each in networks())
+        raise settings.error(
+            "chain",
+            "id",
+            what=f"chain {chain.chain_id} is not local, and not one that keeper knows",
+            why="without its wrapped coin nobody can tell what gas costs, and a mistyped id would "
+            "go unnoticed",
+            fix=f"correct it (known are {known}), or write the chain's `wrapped_native`",
+        )
+    if without_safety_net:
+        return
+    override = ", or run with --without-safety-net"
+    if not settings.service.heard:
+        raise settings.error(
+            "service",
+            what="nobody would hear of an alert on a chain with real money",
+            why="a keeper that is blind, out of gas or paused would say so to its log alone",
+            fix=f"set KEEPER_WEBHOOK_URL{override}",
+        )
+    if len([each for each in chain.endpoints if each.use.reads]) < READERS:
+        raise settings.error(
+            "chain",
+            "rpc_url",
+            what="one endpoint alone reads a chain with real money",
+            why="when it is down, behind or wrong, nothing is protected and nobody notices",
+            fix=f"add [endpoints.second] with the url of another provider{override}",
         )
 
 

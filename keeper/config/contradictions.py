@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError, closest
+from keeper.config.known_chain import chain_contradictions
 from keeper.config.mandates import mandate_contradictions
 from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
 from keeper.config.urls import normal
@@ -43,6 +44,7 @@ def contradictions(tables: Tables) -> Contradictions:
     yield from _endpoint_contradictions(tables)
     yield from _position_contradictions(tables)
     yield from mandate_contradictions(tables)
+    yield from chain_contradictions(tables)
 
 
 def _market_price_contradictions(tables: Tables) -> Contradictions:

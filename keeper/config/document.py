@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.chain.secrecy import HEX_64, bip39_words
+from keeper.config.fields import ScientificNumber
 from keeper.model.errors import ConfigurationError, Problem
 
 KeyPath = Sequence[str | int]
@@ -58,11 +59,12 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
     """Read and parse; raises `ConfigurationError` for what is no TOML or holds a key."""
     text = _read(path)
     for number, line in enumerate(text.splitlines(), start=1):
+        _refuse_invisible(f"{path}:{number}", line)
         # A private key: nothing else in a configuration has 64 hexadecimal digits.
         if HEX_64.search(line):
             raise ConfigurationError(secret_problem(f"{path}:{number}", "a private key"))
     try:
-        values = tomllib.loads(text, parse_float=Decimal)
+        values = tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
         last = int(place[1]) if place and place[1] else len(text.splitlines())
@@ -81,6 +83,26 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
         values=values,
         environ={name: value for name, value in environ.items() if name.startswith("KEEPER_")},
     )
+
+
+def _number(written: str) -> Decimal:
+    return (ScientificNumber if "e" in written.lower() else Decimal)(written)
+
+
+def _refuse_invisible(where: str, line: str) -> None:
+    for character, name, fix in (
+        ("\ufeff", "a byte order mark", "save the file as UTF-8 without BOM"),
+        ("\t", "a tab", "write blanks in its place"),
+    ):
+        if character in line:
+            raise ConfigurationError(
+                Problem(
+                    where=where,
+                    what=f"{name} stands in this line",
+                    why="it cannot be seen, and what it becomes part of is not what you read",
+                    fix=fix,
+                )
+            )
 
 
 def is_mnemonic(text: str) -> bool:

@@ -4,9 +4,9 @@ Every parser raises `WrongValueError`, which says what is wrong, why that matter
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,13 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import SecretStr
 
 from keeper.chain.secrecy import HEX_64
-from keeper.model.units import BPS, Address, Bps, Wad, Wei, wad_from_fraction_up
+from keeper.model.units import BPS, Address, Bps, Wad, wad_from_fraction_up
 
 MAX_HEALTH = 10
 MAX_HORIZON_S = 365 * 24 * 3600
-MAX_FEE_GWEI = 1_000_000
 MAX_COUNT = 2**53
 """The largest chain id that JSON carries exactly; no other count comes near it."""
 MAX_PORT = 65_535
-MAX_COIN = 10**9
 MIN_POLL_S, MAX_POLL_S = 0.01, 3600
 SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -38,11 +36,26 @@ class WrongValueError(ValueError):
         self.fix = fix
 
 
+class ScientificNumber(Decimal):
+    """A number that the file gives with an exponent."""
+
+
 class EnvironmentText(str):
     """A value from the environment: text, whatever it stands for."""
 
     __slots__ = ()
 
+
+BURN_ADDRESSES = frozenset(
+    {
+        "0x000000000000000000000000000000000000dead",
+        "0xdead000000000000000042069420694206942069",
+        "0xdeaddeaddeaddeaddeaddeaddeaddeaddeaddead",
+        "0xeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+        "0xffffffffffffffffffffffffffffffffffffffff",
+    }
+)
+"""Where tokens are sent to be lost, and what stands for the chain's coin; in lower case."""
 
 MAX_LOSS_SHARE = 10
 """Paying more for gas than ten liquidations cost is a slip of the pen."""
@@ -60,7 +73,7 @@ def number(value: Any) -> Decimal:
     if isinstance(value, str):
         bare = value.strip().rstrip("%")
         numeric = re.fullmatch(r"[+-]?[\d_]+(\.\d+)?", bare)
-        meant = _plain(Decimal(bare) / 100) if numeric and "%" in value else bare
+        meant = plain(Decimal(bare) / 100) if numeric and "%" in value else bare
         raise WrongValueError(
             f'"{value}" is text, not a number',
             "a number in quotes would be guessed at, and amounts are never guessed",
@@ -68,7 +81,7 @@ def number(value: Any) -> Decimal:
         )
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise WrongValueError(
-            f"{_shown(value)} is not a number", "a number is expected here", "write a number"
+            f"{shown(value)} is not a number", "a number is expected here", "write a number"
         )
     if not Decimal(value).is_finite():
         raise WrongValueError(
@@ -117,23 +130,6 @@ def port(value: Any) -> int:
     return int(parsed)
 
 
-def coin_wei(value: Any) -> Wei:
-    """An amount of the chain's coin above zero as wei, rounded down."""
-    parsed = positive(value)
-    if parsed >= MAX_COIN:
-        raise WrongValueError(
-            f"{parsed} of the chain's coin cannot be meant",
-            "the amount is in whole coins, such as ether, not in wei",
-            "write coins, such as 0.5",
-        )
-    wei = int(parsed.scaleb(18).to_integral_value(ROUND_DOWN))
-    if wei == 0:
-        raise WrongValueError(
-            f"{parsed} is less than one wei", "a coin has 18 decimals", "write coins, such as 0.5"
-        )
-    return Wei(wei)
-
-
 def poll_seconds(value: Any) -> float:
     """Seconds of a clock, not of an amount: a float will do."""
     parsed = positive(value)
@@ -153,7 +149,7 @@ def health(value: Any) -> Wad:
         raise WrongValueError(
             f"{parsed} is a percentage",
             "health is a fraction: 1.0 is where liquidation starts",
-            f"write {_plain(parsed / 100)}",
+            f"write {plain(parsed / 100)}",
         )
     if parsed <= 1:
         raise WrongValueError(
@@ -177,7 +173,7 @@ def probability(value: Any) -> float:
         raise WrongValueError(
             f"{parsed} is a percentage",
             "a probability is a fraction between 0 and 1",
-            f"write {_plain(parsed / 100)}",
+            f"write {plain(parsed / 100)}",
         )
     if not 0 < float(parsed) < 1:
         raise WrongValueError(
@@ -186,40 +182,6 @@ def probability(value: Any) -> float:
             "write a fraction such as 0.05, or leave the key out so that only the floor acts",
         )
     return float(parsed)
-
-
-def usd8(value: Any) -> int:
-    """US dollars above zero with 8 decimals, rounded down: a limit never grows."""
-    parsed = positive(value)
-    if parsed >= 10**15:
-        raise WrongValueError(
-            f"{parsed} US dollars cannot be meant",
-            "the amount is in dollars, not in a token's smallest unit",
-            "write dollars, such as 50_000",
-        )
-    rounded = int(parsed.scaleb(8).to_integral_value(ROUND_DOWN))
-    if rounded == 0:
-        raise WrongValueError(
-            f"{parsed} US dollars round to nothing",
-            "oracle prices have 8 decimals",
-            "write at least 0.00000001",
-        )
-    return rounded
-
-
-def gwei(value: Any) -> Wei:
-    """Gwei above zero as wei, rounded down."""
-    parsed = positive(value)
-    if parsed > MAX_FEE_GWEI:
-        raise WrongValueError(
-            f"{parsed} gwei cannot be meant",
-            "fees are in gwei, a billion wei",
-            "write gwei, such as 500",
-        )
-    wei = int(parsed.scaleb(9).to_integral_value(ROUND_DOWN))
-    if wei == 0:
-        raise WrongValueError(f"{parsed} gwei is less than one wei", "fees are paid in wei", "1e-9")
-    return Wei(wei)
 
 
 def slippage_bps(value: Any) -> Bps:
@@ -254,7 +216,7 @@ def flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise WrongValueError(
-        f"{_shown(value)} is neither true nor false", "it is a switch", "write true or false"
+        f"{shown(value)} is neither true nor false", "it is a switch", "write true or false"
     )
 
 
@@ -267,29 +229,18 @@ def day_s(value: Any) -> int:
             value = str(value)
     if not isinstance(value, date) or isinstance(value, datetime):
         raise WrongValueError(
-            f"{_shown(value)} is not a day",
+            f"{shown(value)} is not a day",
             "it ends at the beginning of a day in UTC",
             "write it without quotes, such as 2027-06-30",
         )
     return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
 
 
-def token_amounts(value: Any) -> Mapping[Address, Decimal]:
-    """Whole tokens, exactly as written, by the token's address."""
-    if not isinstance(value, Mapping):
-        raise WrongValueError(
-            f"{_shown(value)} names no amounts",
-            "each token has an amount of its own",
-            'write { "0x…" = 100 }: the token\'s address and how much of it, in whole tokens',
-        )
-    return {address(token): positive(amount) for token, amount in value.items()}
-
-
 def addresses(value: Any) -> tuple[Address, ...]:
     """Several addresses, in the order written; none twice."""
     if not isinstance(value, list):
         raise WrongValueError(
-            f"{_shown(value)} is not a list", "several may be named", 'write ["0x…", "0x…"]'
+            f"{shown(value)} is not a list", "several may be named", 'write ["0x…", "0x…"]'
         )
     found = tuple(address(each) for each in value)
     for each in found:
@@ -336,7 +287,7 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return str(value)
     raise WrongValueError(
-        f"{_shown(value)} is not text", "text is expected here", 'write it in "double quotes"'
+        f"{shown(value)} is not text", "text is expected here", 'write it in "double quotes"'
     )
 
 
@@ -352,6 +303,12 @@ def address(value: Any) -> Address:
     if int(written, 16) == 0:
         raise WrongValueError(
             "this is the zero address", "nobody owns it", "write the address that is meant"
+        )
+    if written.lower() in BURN_ADDRESSES:
+        raise WrongValueError(
+            f"{written} is an address that burns what it gets, or stands for the chain's coin",
+            "nobody has its key, and no contract of a market lies there",
+            "write the address that is meant",
         )
     if not is_checksum_address(written):
         cased = written[2:].lower() != written[2:] and written[2:].upper() != written[2:]
@@ -420,7 +377,7 @@ def some_of(*known: str) -> Callable[[Any], tuple[str, ...]]:
         written = value.split(",") if isinstance(value, str) else value
         if not isinstance(written, list) or not written:
             raise WrongValueError(
-                f"{_shown(value)} is not a list of words",
+                f"{shown(value)} is not a list of words",
                 f"known are {', '.join(known)}",
                 f'write for instance ["{known[0]}"]',
             )
@@ -442,7 +399,8 @@ def closest(word: str, known: tuple[str, ...] | list[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as its writer knows it."""
     match value:
         case bool():
             return str(value).lower()
@@ -454,5 +412,6 @@ def _shown(value: Any) -> str:
             return str(value)
 
 
-def _plain(value: Decimal) -> str:
+def plain(value: Decimal) -> str:
+    """Digits only."""
     return f"{value.normalize():f}"

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from keeper.config.contradictions import contradictions
 from keeper.config.document import Document, read_document
 from keeper.config.fields import WrongValueError
 from keeper.config.mandates import mandate_settings
+from keeper.config.networks import Network, network
 from keeper.config.schema import (
     MarketPriceTable,
     PolicyTable,
@@ -37,11 +37,10 @@ from keeper.config.schema import (
 )
 from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
 from keeper.model.errors import ConfigurationError, Problem
-from keeper.model.units import Address, Wei
+from keeper.model.units import Wei
 from keeper.model.values import Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
-from keeper.resources import resource
 from keeper.service.settings import ServiceSettings
 
 FLOOR_GAS = 1_000_000
@@ -57,7 +56,8 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     """
     environ = os.environ if environ is None else environ
     document = read_document(path, environ)
-    _raise(*problems.written_secrets(document), *problems.unknown_variables(document))
+    _raise(*problems.written_secrets(document), *problems.misplaced_secrets(document))
+    _raise(*problems.unknown_variables(document))
     try:
         values = _with_urls_expanded(document, environ)
         tables = merge(values, document.environ)
@@ -153,14 +153,16 @@ def _folder(document: Document) -> Path:
 
 
 def _build(document: Document, tables: Tables, *, systemd_socket: str | None) -> Settings:
-    folder, network = _folder(document), _network(tables.chain.id)
+    folder = _folder(document)
+    known = network(tables.chain.id) or Network(chain_id=tables.chain.id, name="", block_time_s=0)
     return Settings(
         document=document,
-        quoter=tables.chain.quoter or network.get("quoter"),
-        wrapped_native=tables.chain.wrapped_native or network.get("wrapped_native"),
+        quoter=tables.chain.quoter or known.quoter,
+        wrapped_native=tables.chain.wrapped_native or known.wrapped_native,
         store_path=folder / tables.store.path,
         systemd_socket=systemd_socket,
         log_level=cast("LogLevel", tables.log.level),
+        log_file=folder / tables.log.file if tables.log.file else None,
         chain=ChainSettings(
             chain_id=tables.chain.id,
             endpoints=tuple(_endpoints(tables)),
@@ -169,7 +171,7 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
             confirmations=tables.chain.confirmations,
             finality_blocks=tables.chain.finality_blocks,
             multicall=tables.chain.multicall,
-            sequencer_feed=tables.chain.sequencer_feed or network.get("sequencer_feed"),
+            sequencer_feed=tables.chain.sequencer_feed or known.sequencer_feed,
             sequencer_grace_s=tables.chain.sequencer_grace,
         ),
         fees=FeeSettings(
@@ -196,14 +198,6 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
         positions=tuple(map(_position, tables.positions)),
         mandates={name: mandate_settings(name, table) for name, table in tables.mandates.items()},
     )
-
-
-def _network(chain_id: int) -> Mapping[str, Address]:
-    """Public addresses of a chain that keeper knows; none of another."""
-    path = resource("config", "networks") / f"{chain_id}.toml"
-    if not path.exists():
-        return {}
-    return {key: Address(value) for key, value in tomllib.loads(path.read_text()).items()}
 
 
 def _position(table: PositionTable) -> PositionSettings:

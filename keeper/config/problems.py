@@ -6,6 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from keeper.chain.secrecy import HEX_64
 from keeper.config.document import KEY_FIX, Document, KeyPath, is_mnemonic, secret_problem
 from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import PREFIX, Tables
@@ -47,6 +48,28 @@ def written_secrets(document: Document) -> Iterator[Problem]:
             what = "a seed phrase" if is_mnemonic(str(value)) else f"the secret `{name}`"
             fix = WEBHOOK_FIX if name == "webhook_url" else KEY_FIX
             yield secret_problem(f"{document.path}:{document.line(path)}", what, fix=fix)
+
+
+def misplaced_secrets(document: Document) -> Iterator[Problem]:
+    """Keys and seed phrases in variables that are not for them, which may be shown anywhere."""
+    for name, value in document.environ.items():
+        if name.endswith(("PRIVATE_KEY", "PASSWORD")) and HEX_64.fullmatch(value.strip()):
+            continue
+        what = (
+            "a private key"
+            if HEX_64.search(value)
+            else "a seed phrase"
+            if is_mnemonic(value)
+            else None
+        )
+        if what is not None:
+            yield Problem(
+                where=f"environment variable {name}",
+                what=f"{what} stands in a variable that is not for it",
+                why="what belongs there is shown in messages and logs",
+                fix=f"unset {name}; a signer's key comes by KEEPER_PRIVATE_KEY, or for one of "
+                "several by KEEPER_SIGNERS__<NAME>__PRIVATE_KEY",
+            )
 
 
 def unknown_variables(document: Document) -> Iterator[Problem]:

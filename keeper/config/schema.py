@@ -14,7 +14,7 @@ from pydantic_settings import (
 )
 
 from keeper.chain.settings import MULTICALL3
-from keeper.config import fields, urls
+from keeper.config import amounts, fields, urls
 from keeper.config.fields import EnvironmentText
 from keeper.model.units import BPS, Address, Bps, Wad, Wei
 
@@ -26,17 +26,17 @@ Seconds = Annotated[float, PlainValidator(fields.poll_seconds)]
 Health = Annotated[Wad, PlainValidator(fields.health)]
 OptionalHealth = Annotated[Wad | None, PlainValidator(fields.health)]
 OptionalProbability = Annotated[float | None, PlainValidator(fields.probability)]
-Usd8 = Annotated[int, PlainValidator(fields.usd8)]
-Gwei = Annotated[Wei, PlainValidator(fields.gwei)]
+Usd8 = Annotated[int, PlainValidator(amounts.usd8)]
+Gwei = Annotated[Wei, PlainValidator(amounts.gwei)]
 Port = Annotated[int, PlainValidator(fields.port)]
-Coin = Annotated[Wei, PlainValidator(fields.coin_wei)]
-OptionalCoin = Annotated[Wei | None, PlainValidator(fields.coin_wei)]
+Coin = Annotated[Wei, PlainValidator(amounts.coin_wei)]
+OptionalCoin = Annotated[Wei | None, PlainValidator(amounts.coin_wei)]
 Duration = Annotated[int, PlainValidator(fields.duration_s)]
 Text = Annotated[str, PlainValidator(fields.text)]
 OptionalText = Annotated[str | None, PlainValidator(fields.text)]
 AddressText = Annotated[Address, PlainValidator(fields.address)]
 Addresses = Annotated[tuple[Address, ...], PlainValidator(fields.addresses)]
-TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(fields.token_amounts)]
+TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(amounts.token_amounts)]
 LossShare = Annotated[Bps, PlainValidator(fields.loss_share_bps)]
 Slippage = Annotated[Bps, PlainValidator(fields.slippage_bps)]
 Flag = Annotated[bool, PlainValidator(fields.flag)]
@@ -92,6 +92,7 @@ class StoreTable(Table):
 
 class LogTable(Table):
     level: Level = "info"
+    file: OptionalPath = None
 
 
 class FeesTable(Table):

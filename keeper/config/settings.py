@@ -81,6 +81,8 @@ class Settings:
     store_path: Path
     fees: FeeSettings
     log_level: LogLevel
+    log_file: Path | None = None
+    """Where the log is written beside standard error."""
     service: ServiceSettings
     breakers: BreakerSettings
     policies: Mapping[str, Policy]

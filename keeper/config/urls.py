@@ -72,6 +72,11 @@ def _url(value: Any, *schemes: str) -> str:
     return url
 
 
+def near(url: str) -> bool:
+    """Whether the endpoint is in a network of one's own."""
+    return _is_near(urlsplit(url).hostname or "")
+
+
 def normal(url: str) -> str:
     """The same for two URLs that lead to the same place."""
     parts = urlsplit(url)

@@ -65,6 +65,7 @@ class Adapter(Protocol):
     def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[Any]: ...
     def price_sources(self, market: Any) -> tuple[Address, ...]: ...
     def contracts(self, market: Any) -> tuple[Address, ...]: ...
+    def derived_tokens(self, market: Any) -> Mapping[Address, str]: ...
     def exposure(self, position: Any) -> frozenset[Address]: ...
     def snapshot(
         self,
@@ -141,6 +142,12 @@ class WatchedMarket:
         """What it consists of; nothing before it has been discovered."""
         market = self._discovered or self._market
         return () if market is None else self.adapter.contracts(market)
+
+    @property
+    def derived_tokens(self) -> Mapping[Address, str]:
+        """The market's own tokens, each with what it is; none before it has been discovered."""
+        market = self._discovered or self._market
+        return {} if market is None else self.adapter.derived_tokens(market)
 
     def reading(self, head: Head) -> Reading[Any]:
         """All its accounts at a block, in the market as last discovered: a pass that is under way

@@ -20,6 +20,7 @@ from keeper.protocols.aave_v3_market import (
     UnsupportedMarketError,
     UnsupportedRevisionError,
     contracts,
+    derived_tokens,
     discover,
     price_sources,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "book_rows",
     "contracts",
     "decode_error",
+    "derived_tokens",
     "discover",
     "encode",
     "exposure",

@@ -85,6 +85,20 @@ def contracts(market: AaveMarket) -> tuple[Address, ...]:
     )
 
 
+def derived_tokens(market: AaveMarket) -> dict[Address, str]:
+    """What counts deposits and debts, each with what it is: easily taken for the token itself."""
+    return {
+        address: f"the {kind} of {reserve.token.symbol}, whose own address is "
+        f"{reserve.token.address}"
+        for reserve in market.reserves
+        for kind, address in (
+            ("aToken", reserve.a_token),
+            ("variable debt token", reserve.variable_debt_token),
+            ("stable debt token", reserve.stable_debt_token),
+        )
+    }
+
+
 def discover(provider: Address, *, chain_id: int, name: str) -> Reading[AaveMarket]:
     """The market behind a PoolAddressesProvider, in four or five round trips.
 

@@ -7,18 +7,28 @@ too.
 import logging
 import sys
 from collections.abc import Collection
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from keeper.model.errors import ConfigurationError, Problem
 from keeper.service.redaction import Redactor
 
 
 def configure_logging(
-    level: str, *, secrets: Collection[str] = (), stream: TextIO | None = None
+    level: str,
+    *,
+    secrets: Collection[str] = (),
+    stream: TextIO | None = None,
+    file: Path | None = None,
 ) -> None:
-    """Send keeper's events from `level` (debug … error) upwards, and warnings of libraries."""
+    """Send keeper's events from `level` (debug … error) upwards, and warnings of libraries, to
+    standard error and, as JSON, to `file`, which may be moved away by whoever rotates it.
+
+    Raises `ConfigurationError` where the file cannot be written."""
     stream = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -26,16 +36,21 @@ def configure_logging(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_rendering(Redactor(secrets), terminal=stream.isatty()),
-            ],
+    handlers: list[tuple[logging.Handler, bool]] = [
+        (logging.StreamHandler(stream), stream.isatty())
+    ]
+    if file is not None:
+        handlers.append((_opened(file), False))
+    for handler, terminal in handlers:
+        handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=shared,
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *_rendering(Redactor(secrets), terminal=terminal),
+                ],
+            )
         )
-    )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -47,10 +62,24 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [handler for handler, _ in handlers]
     root.setLevel(logging.WARNING)
     logging.getLogger("keeper").setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+def _opened(file: Path) -> logging.Handler:
+    try:
+        return WatchedFileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            Problem(
+                where=str(file),
+                what=f"the log cannot be written there: {error.strerror}",
+                why="what the keeper did and did not do would be known to nobody afterwards",
+                fix="let keeper's user write the file and its folder, or name another [log] file",
+            )
+        ) from None
 
 
 def _rendering(redactor: Redactor, *, terminal: bool) -> list[Processor]:

@@ -19,3 +19,8 @@ class ServiceSettings:
     min_gas_wei: int
     """A signer with less native coin is told of; 0 is never."""
     webhook_url: SecretStr | None
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody hears of an alert who does not read the log."""
+        return self.webhook_url is not None

@@ -32,6 +32,8 @@ def open_database(path: Path) -> Engine:
     try:
         with engine.begin() as connection:
             _migrate(connection, path)
+            # A file that can only be read shows it here, not at the first action.
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
     except DatabaseUnusableError:
         engine.dispose()
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from eth_typing import HexStr
+from eth_utils.address import to_checksum_address
 
 from keeper.devnet.accounts import DevAccount
 from keeper.devnet.chain import LocalChain
@@ -21,6 +22,8 @@ from keeper.storage.database import open_database
 from tests.devnet.keeping.gates import WithoutMethod
 from tests.devnet.keeping.ground import Ground, Guarded
 from tests.devnet.keeping.process import keeper
+from tests.devnet.keeping.ward import ward
+from tests.guardian import ground as guarding
 
 PUBLIC = DevAccount(
     name="main",
@@ -124,6 +127,148 @@ async def test_run__another_contract_than_the_one_needed__is_refused_by_its_addr
     spoil = replaced(aave.pool_addresses_provider.address, aave.pool.address)
     said = await refused(ground, one, spoil=spoil)
     assert f"PoolAddressesProvider {aave.pool.address}: no PoolAddressesProvider answers" in said
+
+
+def market_price(**addresses: Address) -> str:
+    lines = "".join(f'{key} = "{address}"\n' for key, address in addresses.items())
+    return f"[[market_prices]]\n{lines}"
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("feed", "Chainlink feed"), ("pool", "Uniswap v3 pool"), ("base", "token")],
+)
+async def test_run__contract_that_lacks_a_function__is_refused_at_its_line(
+    ground: Ground, key: str, kind: str
+) -> None:
+    contracts = ground.chain.contracts
+    right = {
+        "feed": contracts.feeds["WETH"].address,
+        "pool": next(iter(contracts.uniswap.pools.values())).address,
+        "base": contracts.tokens["WETH"].address,
+    }
+    wrong = contracts.aave.pool_addresses_provider.address
+    ground.sections.append(market_price(**right | {key: wrong}))
+    said = await refused(ground, ground.guard())
+    assert f"market_prices[0].{key}: the contract at {wrong} does not answer " in said
+    assert f"it is no {kind}" in said
+
+
+async def test_run__other_contract_as_multicall__is_refused_at_its_line(ground: Ground) -> None:
+    token = ground.chain.contracts.tokens["WETH"].address
+    spoil = replaced("[chain]", f'[chain]\nmulticall = "{token}"')
+    said = await refused(ground, ground.guard(), spoil=spoil)
+    assert f"keeper.toml:2: chain.multicall: the contract at {token} does not answer " in said
+    assert "it is no Multicall3" in said
+
+
+@pytest.mark.parametrize("kind", ["aToken", "variable debt token"])
+async def test_run__token_of_a_deposit_or_a_debt_for_the_token__is_refused(
+    ground: Ground, kind: str
+) -> None:
+    contracts, chain = ground.chain.contracts, ground.chain
+    data = chain.read(contracts.aave.pool, "getReserveData", contracts.tokens["WETH"].address)
+    derived = Address(to_checksum_address(data[8 if kind == "aToken" else 10]))
+    ground.sections.append(
+        market_price(
+            feed=contracts.feeds["WETH"].address,
+            pool=next(iter(contracts.uniswap.pools.values())).address,
+            base=derived,
+        )
+    )
+    said = await refused(ground, ground.guard())
+    own = contracts.tokens["WETH"].address
+    assert (
+        f"market_prices[0].base: {derived} is the {kind} of WETH, whose own address is {own}"
+        in (said)
+    )
+
+
+async def test_run__guardian_of_another_owner__is_refused_at_its_line(ground: Ground) -> None:
+    one = ward(ground)
+    other = guarding.deploy(ground.chain, ground.chain.account("other").address)
+    said = await refused(
+        ground,
+        one,
+        {"KEEPER_SIGNERS__MAIN__PRIVATE_KEY": one.keeper.private_key},
+        spoil=replaced(one.guardian.address, other.address),
+    )
+    owner, other_owner = one.account.address, ground.chain.account("other").address
+    assert "positions[0].guardian: this guardian belongs to " in said
+    assert f"{other_owner}, not to the position's account {owner}" in said
+
+
+async def test_run__token_for_a_guardian__is_refused_at_its_line(ground: Ground) -> None:
+    one = ward(ground)
+    token = ground.chain.contracts.tokens["WETH"].address
+    said = await refused(ground, one, spoil=replaced(one.guardian.address, token))
+    assert f"positions[0].guardian: the contract at {token} does not answer owner()" in said
+
+
+# -- money is at stake -----------------------------------------------------------------------------
+
+WRAPPED = 'wrapped_native = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"'
+"""Written down, the chain need not be one that keeper knows."""
+HOOK = "KEEPER_WEBHOOK_URL"
+
+
+def as_real() -> Gate:
+    """What makes a chain local is that its node is an Anvil, not its chain id."""
+    return WithoutMethod("anvil_nodeInfo")
+
+
+async def test_run__unknown_chain_that_is_not_local__is_refused(ground: Ground) -> None:
+    said = await refused(ground, ground.guard(), gate=as_real())
+    assert (
+        "keeper.toml:2: chain.id: chain 31337 is not local, and not one that keeper knows" in said
+    )
+    assert "Ethereum (1), OP Mainnet (10)" in said
+
+
+async def test_run__nobody_hears_of_alerts_on_a_real_chain__is_refused(ground: Ground) -> None:
+    spoil = replaced("[chain]", f"[chain]\n{WRAPPED}")
+    said = await refused(ground, ground.guard(), spoil=spoil, gate=as_real())
+    assert "service: nobody would hear of an alert on a chain with real money" in said
+    assert "set KEEPER_WEBHOOK_URL, or run with --without-safety-net" in said
+
+
+async def test_run__one_endpoint_alone_on_a_real_chain__is_refused(ground: Ground) -> None:
+    one = ground.guard()
+    said = await refused(
+        ground,
+        one,
+        {KEY: one.account.private_key, HOOK: "http://127.0.0.1:9/hook"},
+        spoil=replaced("[chain]", f"[chain]\n{WRAPPED}"),
+        gate=as_real(),
+    )
+    assert "chain.rpc_url: one endpoint alone reads a chain with real money" in said
+    assert "add [endpoints.second]" in said
+
+
+async def test_run__without_safety_net_by_name__protects(ground: Ground) -> None:
+    one = ground.guard()
+    ground.settings["wrapped_native"] = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"
+    gate = as_real()
+    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, gate) as proxy:
+        config = ground.config(proxy.http_url, None)
+        options = ("run", "--live", "--without-safety-net")
+        environ = {KEY: one.account.private_key}
+        async with keeper(*options, config=config, environ=environ) as running:
+            await running.said("transaction.sent")
+
+
+async def test_run__fee_ceiling_below_the_base_fee__is_warned_of(ground: Ground) -> None:
+    ground.guard()
+    ground.environ["KEEPER_FEES__MAX_FEE_GWEI"] = "0.000000002"
+    ground.environ["KEEPER_FEES__MIN_PRIORITY_FEE_GWEI"] = "0.000000001"
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, ws=False) as running,
+    ):
+        line = await running.said("settings.doubtful", level="warning")
+        assert line["where"] == "environment variable KEEPER_FEES__MAX_FEE_GWEI"
+        assert line["what"].startswith("2e-09 gwei is below the base fee of block ")
+        await running.said("keeper.ready")
 
 
 # -- the keys --------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ MISTAKES = {
     "infinite": ("= 50_000", "= inf", ":12: policies.careful.max_per_action_usd: Infinity is not a", "leave an"),
     "negative amount": ("= 50_000", "= -5", ":12: policies.careful.max_per_action_usd: -5 is not above", "above zero"),
     "zero amount": ("= 50_000", "= 0", ":12: policies.careful.max_per_action_usd: 0 is not above", "above zero"),
-    "dust": ("= 50_000", "= 1e-9", ":12: policies.careful.max_per_action_usd: 1E-9 US dollars", "0.00000001"),
+    "dust": ("= 50_000", "= 0.000000001", ":12: policies.careful.max_per_action_usd: 0.000000001 US dollars", "0.00000001"),
     "raw units for dollars": ("= 50_000", "= 50000000000000000000", ":12:", "write dollars"),
     "wei for gwei": ("= 500", "= 500000000000", ":6: fees.max_fee_gwei: 500000000000 gwei cannot", "write gwei"),
     "percent for health": ("1.40", "150", ":11: policies.careful.target: 150 is a percentage", "write 1.5\n"),

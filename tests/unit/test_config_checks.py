@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
+from keeper.admission import doubts
 from keeper.config import Settings, load_settings
 from keeper.config.checks import (
     PUBLIC_ADDRESSES,
@@ -14,7 +16,8 @@ from keeper.config.checks import (
     contracts,
 )
 from keeper.model.errors import ConfigurationError
-from keeper.model.units import Address
+from keeper.model.units import Address, Wei
+from keeper.model.values import Head
 from tests.unit.test_config import ACCOUNT, OTHER, VALID
 
 PUBLIC = Address("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
@@ -72,3 +75,32 @@ def test_signer__key_that_everybody_knows__is_refused_unless_local(tmp_path: Pat
     check_signer(settings, position, PUBLIC, local=True)
     with pytest.raises(ConfigurationError, match="one that Anvil and Hardhat print"):
         check_signer(settings, position, PUBLIC, local=False)
+
+
+def crowded(count: int, url: str) -> str:
+    text = VALID.replace("http://127.0.0.1:8545", url).replace("31337", "1")
+    position = text[text.index("[[positions]]") :]
+    return text + "".join(
+        position.replace('"main"', f'"p{index}"').replace(
+            ACCOUNT, to_checksum_address(f"0x{index + 1:040x}")
+        )
+        for index in range(count - 1)
+    )
+
+
+def test_doubts__a_thousand_positions_on_somebody_elses_endpoint__is_warned_of(
+    tmp_path: Path,
+) -> None:
+    head = Head(number=1, hash="0x1", parent_hash="0x0", timestamp=0, base_fee_wei=Wei(10**9))
+    (doubt,) = doubts(loaded(tmp_path, crowded(1_000, "https://eth.example")), head)
+    assert "1000 positions are read at each block, 7,200 times a day" in doubt.what
+    assert not list(doubts(loaded(tmp_path, crowded(999, "https://eth.example")), head))
+    assert not list(doubts(loaded(tmp_path, crowded(1_000, "http://10.0.0.1:8545")), head))
+
+
+def test_doubts__ceiling_below_the_base_fee__is_warned_of_at_its_line(tmp_path: Path) -> None:
+    base_fee = Wei(501 * 10**9)
+    head = Head(number=7, hash="0x1", parent_hash="0x0", timestamp=0, base_fee_wei=base_fee)
+    (doubt,) = doubts(loaded(tmp_path), head)
+    assert doubt.where.endswith("keeper.toml:6: fees.max_fee_gwei")
+    assert doubt.what == "500 gwei is below the base fee of block 7 (501)"

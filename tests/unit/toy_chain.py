@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.abi.erc20 import APPROVE
+from keeper.abi.words import Function
 from keeper.backtest.shipped import shipped
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Endpoint, Pool
@@ -52,6 +53,8 @@ from tests.unit.toy_protocol import (
     market_address,
 )
 
+GET_BLOCK_NUMBER = "0x" + Function("getBlockNumber()").encode().hex()
+"""Of Multicall3, by which it is known at the start."""
 GWEI = 10**9
 USD8 = 10**8
 ALICE, BOB = signer_of(ALICE_KEY), signer_of(BOB_KEY)
@@ -184,6 +187,8 @@ class ToyChain:
     def _call(self, call: Mapping[str, str], block: Mapping[str, str]) -> Any:
         found = block["blockHash"]
         number = int(found[3:], 16)
+        if call["data"] == GET_BLOCK_NUMBER:
+            return f"0x{number:064x}"
         if found in self.unavailable or number > self.node.number:
             raise RpcError("eth_call", -32000, "missing trie node")
         state = self.state if number == self.node.number else self.past[number]

@@ -182,6 +182,9 @@ class Toy:
     def contracts(self, market: ToyMarket) -> tuple[Address, ...]:
         return (market.address,)
 
+    def derived_tokens(self, market: ToyMarket) -> Mapping[Address, str]:
+        return {address("a7"): f"the aToken of {market.address}"}
+
     def exposure(self, position: ToyPosition) -> frozenset[Address]:
         market = market_address(position.id.market)
         return frozenset({market} if position.feed is None else {market, position.feed})

@@ -1,0 +1,82 @@
+"""What cannot be meant on the chain that the settings name."""
+
+from collections.abc import Iterator
+
+from keeper.config.document import KeyPath
+from keeper.config.fields import WrongValueError
+from keeper.config.networks import network, networks
+from keeper.config.schema import Tables
+
+
+def chain_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    """Intervals against blocks and horizons, and deployments against the chain that they are on."""
+    yield from _intervals(tables)
+    yield from _deployments(tables)
+
+
+def _intervals(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    known = network(tables.chain.id)
+    block_s = 0 if known is None else known.block_time_s
+    horizons = {name: policy.horizon for name, policy in tables.policies.items()}
+    for name, horizon_s in horizons.items():
+        if horizon_s < block_s:
+            yield (
+                ("policies", name, "horizon"),
+                WrongValueError(
+                    f"{horizon_s} s is less than a block of the chain takes ({block_s} s)",
+                    "nothing can happen to a position, nor be done for it, within so short a time",
+                    'write hours, such as "24h"',
+                ),
+            )
+    shortest_s = min(horizons.values(), default=0)
+    service, chain = tables.service, tables.chain
+    for path, interval_s in (
+        (("service", "blind_after"), service.blind_after),
+        (("service", "stall_after"), service.stall_after),
+    ):
+        if interval_s <= max(block_s, chain.poll_interval_s):
+            yield (
+                path,
+                WrongValueError(
+                    f"{interval_s} s is no longer than it takes until a block is seen",
+                    f"blocks come every {block_s or 'few'} s and are looked for every "
+                    f"{chain.poll_interval_s} s: the alert would never end",
+                    'write several blocks, such as "45s"',
+                ),
+            )
+        elif interval_s > shortest_s:
+            yield path, _beyond(f"{interval_s} s", shortest_s)
+    if chain.poll_interval_s > shortest_s > 0:
+        yield (
+            ("chain", "poll_interval_s"),
+            _beyond(f"{chain.poll_interval_s} s", shortest_s),
+        )
+
+
+def _beyond(interval: str, horizon_s: int) -> WrongValueError:
+    return WrongValueError(
+        f"{interval} is more than the shortest horizon of a policy ({horizon_s} s)",
+        "what is to be foreseen would be over before it is looked at",
+        "write less than that",
+    )
+
+
+def _deployments(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    here = network(tables.chain.id)
+    if here is None:
+        return
+    for name, market in tables.markets.items():
+        address = market.pool_addresses_provider
+        elsewhere = [each for each in networks() if address in each.markets.values()]
+        if elsewhere and here not in elsewhere:
+            yield (
+                ("markets", name, "pool_addresses_provider"),
+                WrongValueError(
+                    f"this is the market of {', '.join(each.name for each in elsewhere)}, "
+                    f"not of {here.name}",
+                    "on another chain the same address is nobody's, or somebody else's",
+                    f"write {here.markets['aave']}, or correct [chain] id"
+                    if "aave" in here.markets
+                    else "correct it, or [chain] id",
+                ),
+            )
