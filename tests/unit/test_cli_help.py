@@ -124,7 +124,7 @@ def test_completion__shown__is_a_script_for_the_shell(shell: str) -> None:
         ("keeper ", 1, set(COMMANDS)),
         ("keeper st", 1, {"status"}),
         ("keeper devnet ", 2, {"install", "up", "down"}),
-        ("keeper run --", 2, {"--config", "--once", "--live", "--help"}),
+        ("keeper run --", 2, {"--config", "--once", "--live", "--without-safety-net", "--help"}),
         ("keeper demo --scenario black-t", 3, {"black-thursday"}),
         ("keeper fork --b", 2, {"--block", "--block-time"}),
     ],
