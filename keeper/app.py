@@ -32,8 +32,9 @@ from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution, Sequencer
 from keeper.engine.crosscheck import CrossCheck
-from keeper.engine.engine import MARGIN_S, Engine, none_quarantined
+from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
+from keeper.engine.planning import MARGIN_S, none_quarantined
 from keeper.engine.witness import Witnesses
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
@@ -272,6 +273,7 @@ class Daemon:
                 if chain.sequencer_feed is None
                 else Sequencer(feed=chain.sequencer_feed, grace_s=chain.sequencer_grace_s),
             ),
+            notifier=attendance.notifications,
             wrapped_native=settings.wrapped_native,
             store=store,
             fees=settings.fees,

@@ -1,8 +1,8 @@
 """The forecast of every watched row from one snapshot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from math import sqrt
+from dataclasses import dataclass, fields, replace
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from keeper.forecast.first_passage import COLD, Forecast, first_passage
 from keeper.forecast.oracle_state import MarketPrice, OracleState
 from keeper.forecast.scales import Scales
 from keeper.forecast.volatility import RoundSeries, covariance
-from keeper.model.book import QUOTE, Book, Column, stack
-from keeper.model.units import SECONDS_PER_YEAR, Address
+from keeper.model.book import QUOTE, Book, Column, health, stack
+from keeper.model.units import SECONDS_PER_YEAR, Address, Wad, float_from_wad
 from keeper.model.values import PositionId
 
 Ints = NDArray[np.intp]
@@ -68,6 +68,28 @@ class Outlook:
         """What gave a row's probability."""
         place = int(self.forecast.source[row])
         return self.forecast.sources[place]
+
+    def chances(self, row: int, healths: Sequence[Wad | None], horizon_s: int) -> list[float]:
+        """Of a watched row's breach if its health were these, in one question: 0 without debt, nan
+        where there is no forecast.
+
+        A book that must cover h/H times as much has health H where it had h. Exact for what keeps
+        the mix of collaterals and debts, and nearly so for what one action changes of it.
+        """
+        places = np.flatnonzero(self.rows == row)
+        if self.asked is None or not len(places):
+            return [nan] * len(healths)
+        owing = [n for n, each in enumerate(healths) if each is not None]
+        wanted = np.array([float_from_wad(each) for each in healths if each is not None])
+        one = replace(self.book, C=self.book.C[places], D=self.book.D[places])
+        less = health(one)[0] / wanted
+        book = replace(one, C=np.repeat(one.C, len(owing), axis=0), D=less[:, None] * one.D)
+        found = [0.0] * len(healths)
+        asked = replace(self.asked, trigger=None)
+        probability = forecast(book, asked, horizon_s=float(horizon_s)).probability
+        for place, chance in zip(owing, probability.tolist(), strict=True):
+            found[place] = chance
+        return found
 
     def closed_form(self, row: int, horizon_s: float) -> float:
         """What Brownian motion of the same volatility would make of the same distance."""

@@ -2,28 +2,24 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from math import expm1, isfinite, sqrt
 from typing import Any, Final
 
 from keeper.chain.prepare import Prepared
+from keeper.engine.decided import Decided
+from keeper.engine.evidence import finite, forecast, inputs
 from keeper.engine.outlook import Outlook
+from keeper.engine.reserves import Turn
 from keeper.engine.watch import Watched
 from keeper.mandate.charter import Charter
 from keeper.model.records import DecisionRecord, Observation
-from keeper.model.units import SECONDS_PER_YEAR, Wad, float_from_wad
+from keeper.model.units import Wad, float_from_wad
 from keeper.model.values import Action, Deleverage, Head, PositionState
 from keeper.policy.consider import Considered
 from keeper.policy.costs import Costs
-from keeper.policy.plan import Plan, Refused
+from keeper.policy.plan import Plan
 
 FAR_FUTURE_S: Final = 253_370_764_800
 """The year 9999, beyond which Python's calendar does not go."""
-
-MISCALIBRATION: Final = (
-    "on the same volatility, what it put at 1 to 5 % in 2022 and 2023 came true 2.4 times as often "
-    "within 1 h, 1.7 times within 4 h and within 24 h"
-)
-"""Of the closed form, as `keeper forecast score` measured it."""
 
 
 def observation(
@@ -47,9 +43,9 @@ def observation(
         health=position.health,
         floor=watched.policy.floor,
         target=watched.policy.target,
-        breach_probability=_finite(ahead.probability[row]),
-        distance=_finite(ahead.distance[row]),
-        volatility_per_year=_finite(ahead.volatility_per_year[row]),
+        breach_probability=finite(ahead.probability[row]),
+        distance=finite(ahead.distance[row]),
+        volatility_per_year=finite(ahead.volatility_per_year[row]),
         forecast_model=outlook.source_of(row),
         collateral_usd8=position.collateral_usd8,
         debt_usd8=position.debt_usd8,
@@ -64,25 +60,23 @@ def decision_record(
     row: int,
     watched: Watched,
     outlook: Outlook,
-    decided: Plan | Refused,
+    decided: Decided,
     prepared: Prepared | None,
     approved: bool,
     reason: str,
-    moved_today_usd8: int,
-    charter: Charter | None,
 ) -> DecisionRecord:
     """A decision with all that went into it. The position has debt: without, nothing is decided."""
-    position = decided.before
+    found, position = decided.plan, decided.plan.before
     if position.health is None:
         raise ValueError(f"{watched.id} has no debt: there is nothing to decide")
-    chosen = decided if isinstance(decided, Plan) else None
+    chosen = found if isinstance(found, Plan) else None
     return DecisionRecord(
         position=watched.id,
         label=watched.label,
         head_number=head.number,
         head_hash=head.hash,
         timestamp=head.timestamp,
-        cause=decided.cause,
+        cause=found.cause,
         approved=approved,
         reason=reason,
         kind=_kind(chosen),
@@ -92,16 +86,19 @@ def decision_record(
         health_before=position.health,
         predicted_health=chosen.predicted.health if chosen else None,
         document={
-            "inputs": _inputs(head, position, outlook),
-            "forecast": _forecast(row, watched, outlook),
+            "inputs": inputs(head, position, outlook),
+            "forecast": forecast(row, watched, outlook),
             "policy": _policy(watched),
             "limits": {
-                "moved_last_24h_usd": moved_today_usd8 / 1e8,
+                "moved_last_24h_usd": decided.moved_today_usd8 / 1e8,
                 "max_per_action_usd": watched.policy.max_per_action_usd8 / 1e8,
                 "max_per_day_usd": watched.policy.max_per_day_usd8 / 1e8,
             },
-            **_mandate(watched, charter),
-            "options": [_considered(item, chosen) for item in decided.considered],
+            **_mandate(watched, decided.charter),
+            **_reserve(decided.turn),
+            "at_stake": _at_stake(decided, watched),
+            "options": [_considered(item, chosen) for item in found.considered],
+            **_costs_of(chosen),
             **_swap(chosen),
             "transactions": _transactions(prepared),
         },
@@ -112,80 +109,6 @@ def _kind(chosen: Plan | None) -> Any:
     return None if chosen is None else type(chosen.action).__name__
 
 
-def _inputs(head: Head, position: PositionState, outlook: Outlook) -> dict[str, Any]:
-    return {
-        "block": head.number,
-        "block_hash": head.hash,
-        "timestamp": head.timestamp,
-        "base_fee_gwei": head.base_fee_wei / 1e9,
-        "collateral_usd": position.collateral_usd8 / 1e8,
-        "debt_usd": position.debt_usd8 / 1e8,
-        "oracle_prices_usd": {
-            column.label: price
-            for column, price in zip(outlook.columns, outlook.prices, strict=True)
-            if column.source is not None
-        },
-    }
-
-
-def _forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
-    """What gave the probability: table, volatility, horizon, distance and the oracles' state."""
-    ahead, horizon_s = outlook.forecast, watched.policy.horizon_s
-    used = outlook.columns_of(row)
-    spread = ahead.volatility_per_year[row] * sqrt(horizon_s / SECONDS_PER_YEAR)
-    left = ahead.distance[row] + ahead.gap[row]
-    return {
-        "breach_probability": _finite(ahead.probability[row]),
-        "horizon_s": horizon_s,
-        "from": outlook.source_of(row),
-        "calibration": _calibration(outlook, row),
-        "distance": _finite(ahead.distance[row]),
-        "oracle_gap": float(ahead.gap[row]),
-        "distance_in_sigma": _finite(left / spread) if spread > 0.0 else None,
-        "volatility_per_year": _finite(ahead.volatility_per_year[row]),
-        "closed_form": {
-            "breach_probability": _finite(outlook.closed_form(row, horizon_s)),
-            "uncalibrated": MISCALIBRATION,
-        },
-        "oracles": [_oracle(outlook, column) for column in used],
-        "cold": {
-            outlook.columns[column].label: reason
-            for column in used
-            if (reason := outlook.why_cold[column]) is not None
-        },
-    }
-
-
-def _calibration(outlook: Outlook, row: int) -> str | None:
-    """The days of the prices that the row's table was fitted on, or all tables where it is no
-    pair's own."""
-    if outlook.calibration is None:
-        return None
-    spans = outlook.calibration.spans
-    pair = outlook.source_of(row).removeprefix("table ")
-    first = min(since for since, _ in spans.values())
-    since, until = spans.get(pair, (first, outlook.calibration.until))
-    return f"fitted on prices from {_day(since)} to {_day(until)}"
-
-
-def _day(moment: int) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
-
-
-def _oracle(outlook: Outlook, column: int) -> dict[str, Any]:
-    state = outlook.oracle(column)
-    found: dict[str, Any] = {"price": outlook.columns[column].label}
-    if state is None:
-        return found
-    return found | {
-        "market_over_oracle": None if state.gap is None else expm1(state.gap),
-        "since_round_s": state.since_round_s,
-        "deviation": state.deviation,
-        "heartbeat_s": state.heartbeat_s,
-        "round_is_due": state.round_is_due,
-    }
-
-
 def _policy(watched: Watched) -> dict[str, Any]:
     policy = watched.policy
     return {
@@ -194,6 +117,8 @@ def _policy(watched: Watched) -> dict[str, Any]:
         "trigger_probability": policy.trigger_probability,
         "target": float_from_wad(policy.target),
         "max_health_to_act": float_from_wad(policy.max_health_to_act),
+        "guard_share": policy.guard_share,
+        "cooldown_s": policy.cooldown_s,
     }
 
 
@@ -219,8 +144,41 @@ def _mandate(watched: Watched, charter: Charter | None) -> dict[str, Any]:
     }
 
 
+def _reserve(turn: Turn | None) -> dict[str, Any]:
+    """Who takes first of a reserve that cannot save all, where that is so."""
+    if turn is None:
+        return {}
+    return {
+        "reserve": {
+            "holder": turn.holder,
+            "cannot_save_all": "first whom a dollar of it spares the most expected loss",
+            "order": list(turn.order),
+            "left_for_this_one": str(turn.left),
+        }
+    }
+
+
+def _at_stake(decided: Decided, watched: Watched) -> dict[str, Any]:
+    """What doing nothing may cost, and the most that an action may."""
+    expected, share = decided.expected_loss_usd8, watched.policy.guard_share
+    return {
+        "liquidation_loss_usd": decided.loss_usd8 / 1e8,
+        "expected_loss_usd": None if expected is None else expected / 1e8,
+        "worth_at_most_usd": share * decided.loss_usd8 / 1e8,
+        "urgency": decided.stake.urgency.name.lower(),
+    }
+
+
+def _costs_of(chosen: Plan | None) -> dict[str, Any]:
+    """Of the plan as the node tried it, with the gas that it measured."""
+    if chosen is None:
+        return {}
+    more = {"slice": "the rest follows in later blocks"} if chosen.slice else {}
+    return {"costs": {**(_costs(chosen.costs) or {}), **more}}
+
+
 def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
-    taken = chosen is not None and item.action == chosen.action
+    taken = chosen is not None and chosen.action in (item.action, item.slice and item.slice.action)
     return {
         "kind": item.kind,
         "source": item.source,
@@ -229,6 +187,9 @@ def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
         "amount": None if item.action is None else str(item.action.amount),
         "moved_usd": item.moved_usd8 / 1e8,
         "costs": _costs(item.costs),
+        "begins_with": None
+        if item.slice is None
+        else str(item.slice.action and item.slice.action.amount),
         "health_after": None if item.health_after is None else float_from_wad(item.health_after),
         "reaches_target": item.reaches_target,
         "verdict": "chosen"
@@ -237,12 +198,17 @@ def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
     }
 
 
-def _costs(costs: Costs | None) -> dict[str, float] | None:
+def _costs(costs: Costs | None) -> dict[str, Any] | None:
     """In USD, the terms that apply."""
     if costs is None:
         return None
+    left = costs.loss_left_usd8
     terms = {name.removesuffix("8"): value / 1e8 for name, value in asdict(costs).items() if value}
-    return {"cash_usd": costs.cash_usd8 / 1e8, **terms}
+    return {
+        "cash_usd": costs.cash_usd8 / 1e8,
+        **terms,
+        "loss_left_usd": None if left is None else left / 1e8,
+    }
 
 
 def _swap(chosen: Plan | None) -> dict[str, Any]:
@@ -275,11 +241,6 @@ def _transactions(prepared: Prepared | None) -> list[dict[str, Any]]:
             prepared.proposal.transactions, prepared.simulation.gas_used, strict=True
         )
     ]
-
-
-def _finite(value: float) -> float | None:
-    """JSON and the database know neither nan nor infinity."""
-    return float(value) if isfinite(value) else None
 
 
 def described(action: Action) -> str:

@@ -2,35 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.chain.prepare import Prepared
-from keeper.chain.transactions.seams import Stake
+from keeper.engine.decided import Decided
 from keeper.engine.outlook import Outlook
 from keeper.engine.records import decision_record, observation, shown
 from keeper.engine.watch import Snapshot, Watched
-from keeper.mandate.charter import Charter
 from keeper.model.reading import ReadingError
 from keeper.model.values import PositionState
-from keeper.policy.plan import Plan, Refused
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """What is to be done about one row."""
-
-    row: int
-    plan: Plan | Refused
-    moved_today_usd8: int
-    stake: Stake
-    charter: Charter | None = None
-    """What the account's guardian said, if it has one that answered."""
 
 
 class Scribe:
@@ -113,12 +98,10 @@ class Scribe:
             row=each.row,
             watched=self._watched[each.row],
             outlook=outlook,
-            decided=each.plan,
+            decided=each,
             prepared=prepared,
             approved=approved,
             reason=reason,
-            moved_today_usd8=each.moved_today_usd8,
-            charter=each.charter,
         )
         return await self._store.run(self._store.journal.record_decision, record)
 

@@ -60,6 +60,12 @@ class Depth:
         (less, for_less), (more, for_more) = self._around(bought)
         return for_less + mul_div_up(for_more - for_less, bought - less, more - less)
 
+    def impact(self, bought: int) -> int:
+        """Units that buying takes beyond the price of the smallest quote, rounded down: what the
+        pools' curves take. 0 up to that quote."""
+        least, for_least = self.quotes[0]
+        return max(self.sold(bought) - mul_div_up(for_least, bought, least), 0)
+
     def marginal(self, bought: int) -> tuple[int, int]:
         """The price that the pools are moved to by buying so much, without their fees: units bought
         and the units sold for them. The mean between two quotes. Raises `ValueError`

@@ -112,6 +112,8 @@ class Option:
     kind: Literal["AddCollateral", "Repay"]
     source: Source
     token: Token
+    held: Amount
+    """What the reserve holds, others' claims on it included."""
     available: Amount
     allowance: Amount
     """What may be taken of the reserve at the time of reading."""

@@ -1,9 +1,11 @@
 """One way to help a position, sized and priced, or the reason against it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from typing import assert_never
 
+from keeper.model.lifecycle import Urgency
 from keeper.model.liquidity import Depth, Route
 from keeper.model.units import BPS, Amount, Wad
 from keeper.model.values import (
@@ -22,6 +24,8 @@ from keeper.model.values import (
 from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable, greatest_within, least_reaching, raw_down, usd8_up
+from keeper.policy.threat import Threat
+from keeper.policy.worth import worth_acting
 
 Predict = Callable[[Action], PositionState]
 """The position after an action, in exact integers."""
@@ -47,6 +51,10 @@ class Considered:
     health_after: Wad | None
     reaches_target: bool
     rejected: str | None
+    not_worth: bool = False
+    """Rejected because it would cost too much for what it spares, and for nothing else."""
+    slice: "Considered | None" = None
+    """What to begin with where that is cheaper than all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,9 @@ class Scope:
     gas_price: GasPrice
     refused_below_usd8: int
     """Whoever acts for the account refuses to move less, whatever the danger."""
+    threat: Threat
+    loss_usd8: int
+    """What one liquidation would take of the position as it stands."""
 
 
 def consider(option: Option | Unwind, scope: Scope) -> tuple[Considered, ...]:
@@ -138,10 +149,34 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
             route=depth.route,
         )
 
-    chosen = action(_least(action, scope, most))
-    gas = unwind.gas + GAS_PER_HOP * (len(depth.route.hops) - 1)
-    costs = swap_costs(chosen, unwind, depth.fee(chosen.sold.raw), scope.gas_price.usd8(gas))
-    return _judged(unwind, depth.route, chosen, costs, scope)
+    gas_usd8 = scope.gas_price.usd8(unwind.gas + GAS_PER_HOP * (len(depth.route.hops) - 1))
+
+    def judged(raw: int) -> Considered:
+        chosen = action(raw)
+        costs = swap_costs(chosen, unwind, depth.fee(chosen.sold.raw), gas_usd8)
+        return _judged(unwind, depth.route, chosen, costs, scope)
+
+    whole = _least(action, scope, most)
+    found, part = judged(whole), _slice(whole, depth, unwind, gas_usd8)
+    if found.rejected is not None or part >= whole or scope.threat.urgency is Urgency.URGENT:
+        return found
+    begun = judged(part)
+    return found if begun.rejected is not None else replace(found, slice=begun)
+
+
+def _slice(raw: int, depth: Depth, unwind: Unwind, gas_usd8: int) -> int:
+    """How much of `raw` to buy at a time where pools refill between: √(2 × gas × depth), rounded
+    down.
+
+    The curve takes s²/(2 × depth) of s bought at once, so n slices of s = raw/n cost
+    n × gas + raw × s/(2 × depth), least at that s. Depth is measured at `raw` itself, by what its
+    curve takes beyond the price of the smallest quote: raw²/(2 × impact). Then s is
+    raw × √(gas/impact), and all at once where the impact is below the gas of one more action.
+    """
+    impact_usd8 = usd8_up(depth.impact(raw), unwind.sells_price, unwind.sells.unit)
+    if impact_usd8 <= gas_usd8:
+        return raw
+    return isqrt(raw * raw * gas_usd8 // impact_usd8)
 
 
 def _least(action: Callable[[int], Action], scope: Scope, most: int) -> int:
@@ -175,7 +210,7 @@ def _judged(
             f"{moved / 1e8:.2f} USD would be moved, less than min_action_usd = "
             f"{least_usd8 / 1e8:.2f}",
         )
-    return Considered(
+    found = Considered(
         kind=_kind(option),
         source=_source(option),
         symbol=option.token.symbol,
@@ -186,6 +221,20 @@ def _judged(
         health_after=after,
         reaches_target=reaches,
         rejected=None,
+    )
+    reason = not_worth(costs, scope.loss_usd8, scope.policy)
+    return found if reason is None else replace(found, rejected=reason, not_worth=True)
+
+
+def not_worth(costs: Costs, loss_usd8: int, policy: Policy) -> str | None:
+    """Why an action costs too much for what it spares; None if it is worth it (`worth_acting`).
+    `loss_usd8`: what one liquidation would take now."""
+    if worth_acting(costs.cash_usd8, loss_usd8, policy.guard_share):
+        return None
+    return (
+        f"not worth it: it would cost {costs.cash_usd8 / 1e8:,.2f} USD, more than "
+        f"{policy.guard_share:g} × the {loss_usd8 / 1e8:,.2f} USD that a liquidation would take "
+        "(guard_share)"
     )
 
 

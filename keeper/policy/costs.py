@@ -5,8 +5,19 @@ All in USD with 8 decimals, rounded up.
 """
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import isfinite
 
-from keeper.model.units import BPS, SECONDS_PER_YEAR, Bps, Price, Wei, mul_div_up
+from keeper.model.units import (
+    BPS,
+    SECONDS_PER_YEAR,
+    WAD,
+    Bps,
+    Price,
+    Wei,
+    mul_div_up,
+    wad_from_fraction_up,
+)
 from keeper.model.values import Deleverage, Payment, Unwind
 from keeper.policy.size import usd8_up
 
@@ -27,14 +38,21 @@ class GasPrice:
 
     def usd8(self, gas: int) -> int:
         """Of so much gas; 0 where ether's price is unknown, the same for every option then."""
-        return 0 if self.native is None else usd8_up(gas * self.fee_wei, self.native, ETHER)
+        return self.worth_usd8(Wei(gas * self.fee_wei))
+
+    def worth_usd8(self, wei: Wei) -> int:
+        """Of so much of the chain's coin."""
+        return 0 if self.native is None else usd8_up(wei, self.native, ETHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """The cash cost of one action. A term that does not apply is 0."""
+    """The cash cost of one action, and what is left to fear after it. A term that does not apply is
+    0."""
 
     gas_usd8: int
+    """At the head's base fee and the smallest tip: the base fee of the next blocks rises as often
+    as it falls. With the L1 data fee on a rollup, once the transaction was simulated."""
     swap_fee_usd8: int = 0
     price_impact_usd8: int = 0
     """What the pools' curves take beyond their fees, with the pools' distance from the protocol's
@@ -42,6 +60,9 @@ class Costs:
     flash_premium_usd8: int = 0
     """0 in a flash swap, whose fee is the swap's own."""
     carry_usd8: int = 0
+    loss_left_usd8: int | None = None
+    """What a liquidation within the horizon may still be expected to take after the action; None
+    where there is no forecast."""
     cash_usd8: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +75,19 @@ class Costs:
             + self.flash_premium_usd8
             + self.carry_usd8,
         )
+
+    @property
+    def total_usd8(self) -> int:
+        """Cash cost and expected loss; the cash cost alone where there is no forecast."""
+        return self.cash_usd8 + (self.loss_left_usd8 or 0)
+
+
+def expected_loss_usd8(liquidation_loss_usd8: int, breach_probability: float) -> int | None:
+    """What a liquidation takes × how likely it is, rounded up; None without a forecast (nan)."""
+    if not isfinite(breach_probability):
+        return None
+    chance = wad_from_fraction_up(Fraction(breach_probability))
+    return mul_div_up(liquidation_loss_usd8, chance, WAD)
 
 
 def payment_costs(action: Payment, price: Price, gas_usd8: int) -> Costs:

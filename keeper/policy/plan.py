@@ -18,9 +18,10 @@ from keeper.model.values import (
     Unwind,
 )
 from keeper.policy.consider import Considered, Predict, Scope, consider
-from keeper.policy.costs import GasPrice
+from keeper.policy.costs import Costs, GasPrice
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable
+from keeper.policy.threat import Threat
 
 DAY_S = 24 * 3600
 
@@ -49,6 +50,9 @@ class Plan:
     predicted: PositionState
     reaches_target: bool
     considered: tuple[Considered, ...]
+    costs: Costs
+    slice: bool = False
+    """Only the beginning, the rest being left to later blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Refused:
     reason: str
     before: PositionState
     considered: tuple[Considered, ...]
+    not_worth: bool = False
+    """All that could be done would cost too much for what it spares."""
 
 
 def surviving_health(volatility_per_year: float, response_s: int) -> Wad:
@@ -79,11 +85,13 @@ def plan(
     predict: Predict,
     moved_today_usd8: int,
     gas_price: GasPrice,
+    threat: Threat,
     surviving: Wad,
     refused_below_usd8: int = 0,
 ) -> Plan | Refused:
     """The first source that can help, in the order in which `options` names them; of its ways to
-    reach the target the one of the least cash cost, ties going to the order of `options`.
+    reach the target the one of the least total cost, ties going to the order of `options`. What is
+    worth less than it costs (`worth_acting`) is no way.
 
     Where a source cannot reach the target it does what it can, and the next one follows after it;
     but if that ends below the middle between floor and target, and a later source reaches the
@@ -95,8 +103,9 @@ def plan(
     none.
 
     The size is the least that reaches the target, bounded by the reserve, the protocol's caps, the
-    limit per action and what is left of the limit per day. A plan that does not strictly improve
-    health is refused, and so is one of less than `refused_below_usd8`.
+    limit per action and what is left of the limit per day. Where an unwind may take its time it
+    begins with a slice. A plan that does not strictly improve health is refused, and so is one of
+    less than `refused_below_usd8`.
     """
     scope = Scope(
         position=position,
@@ -106,18 +115,31 @@ def plan(
         budget_usd8=min(policy.max_per_action_usd8, policy.max_per_day_usd8 - moved_today_usd8),
         gas_price=gas_price,
         refused_below_usd8=refused_below_usd8,
+        threat=threat,
+        loss_usd8=threat.loss_usd8(position),
     )
-    considered = tuple(
-        _unless_in_vain(each, surviving) for option in options for each in consider(option, scope)
+    considered = _with_losses_left(
+        [
+            _unless_in_vain(each, surviving)
+            for option in options
+            for each in consider(option, scope)
+        ],
+        scope,
     )
     best = _best(considered, comparable(position.health), Wad((policy.floor + policy.target) // 2))
-    if best is None or best.action is None:
+    if best is None:
         return Refused(
             cause=cause,
             reason=_why_nothing(considered, policy, moved_today_usd8),
             before=position,
             considered=considered,
+            not_worth=any(item.not_worth for item in considered),
         )
+    part = best.slice
+    if part is not None and comparable(part.health_after) >= surviving:
+        best = part
+    assert best.action is not None
+    assert best.costs is not None
     return Plan(
         cause=cause,
         action=best.action,
@@ -127,7 +149,27 @@ def plan(
         predicted=predict(best.action),
         reaches_target=best.reaches_target,
         considered=considered,
+        costs=best.costs,
+        slice=best is part,
     )
+
+
+def _with_losses_left(found: Sequence[Considered], scope: Scope) -> tuple[Considered, ...]:
+    """All options, their slices too, with the expected liquidation loss that they leave."""
+    listed = [item for each in found for item in (each, each.slice) if item is not None]
+    sized = [item for item in listed if item.action is not None]
+    after = [scope.predict(item.action) for item in sized if item.action is not None]
+    losses = scope.threat.expected_losses_usd8(after) if after else []
+    left = {id(item): loss for item, loss in zip(sized, losses, strict=True)}
+
+    def told(item: Considered) -> Considered:
+        return replace(
+            item,
+            costs=item.costs and replace(item.costs, loss_left_usd8=left.get(id(item))),
+            slice=item.slice and told(item.slice),
+        )
+
+    return tuple(map(told, found))
 
 
 def _unless_in_vain(item: Considered, surviving: Wad) -> Considered:
@@ -169,12 +211,12 @@ def _best_of(items: Sequence[Considered]) -> Considered:
     """The cheapest that reaches the target, or else the one that comes nearest to it."""
     reaching = [item for item in items if item.reaches_target]
     if reaching:
-        return min(reaching, key=_cash_usd8)
-    return max(items, key=lambda item: (comparable(item.health_after), -_cash_usd8(item)))
+        return min(reaching, key=_total_usd8)
+    return max(items, key=lambda item: (comparable(item.health_after), -_total_usd8(item)))
 
 
-def _cash_usd8(item: Considered) -> int:
-    return 0 if item.costs is None else item.costs.cash_usd8
+def _total_usd8(item: Considered) -> int:
+    return 0 if item.costs is None else item.costs.total_usd8
 
 
 def _smaller(action: Action) -> tuple[Action, ...]:
@@ -196,6 +238,8 @@ def _why_nothing(considered: Sequence[Considered], policy: Policy, moved_today_u
             f"the limit of {policy.max_per_day_usd8 / 1e8:,.0f} USD per day is used up "
             "(max_per_day_usd)"
         )
+    if dear := [item for item in considered if item.not_worth]:
+        return str(min(dear, key=_total_usd8).rejected)
     if not considered:
         return "the account has neither debt to repay nor collateral to add to"
     return "; ".join(

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from keeper.model.units import Wad
 
+GUARD_SHARE = 0.4
+"""So an action may come in vain three times in five before it costs more than it spares."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -23,3 +26,7 @@ class Policy:
     max_per_action_usd8: int
     max_per_day_usd8: int
     min_action_usd8: int
+    guard_share: float = GUARD_SHARE
+    """Of what a liquidation would take: the most that an action may cost in cash."""
+    cooldown_s: int = 0
+    """After an action, so long nothing follows that is not urgent: pools refill, feeds report."""

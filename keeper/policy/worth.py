@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model.book import Floats
-
-GUARD_SHARE = 0.4
-"""So an action may come in vain three times in five before it costs more than it spares."""
+from keeper.policy.settings import GUARD_SHARE as GUARD_SHARE
 
 
 @overload

@@ -82,6 +82,7 @@ def _option(
         kind=kind,
         source="wallet",
         token=token,
+        held=Amount(raw=leg.wallet, token=token),
         available=Amount(raw=leg.wallet if most is None else min(leg.wallet, most), token=token),
         allowance=Amount(raw=leg.allowance, token=token),
         price=Price(value=price, decimals=8, updated_at=position.timestamp),

@@ -83,6 +83,28 @@ class Tallies:
             most for nonce, most in possible.items() if nonce not in mined
         )
 
+    def acted_at(self, chain_id: int) -> dict[PositionId, int]:
+        """When each position was last acted for: the chain time of the newest decision that has
+        intents."""
+        query = (
+            select(
+                decisions.c.chain_id,
+                decisions.c.market,
+                decisions.c.account,
+                func.max(decisions.c.timestamp),
+            )
+            .where(
+                decisions.c.chain_id == chain_id,
+                decisions.c.id.in_(select(intents.c.decision_id)),
+            )
+            .group_by(decisions.c.market, decisions.c.account)
+        )
+        with self._engine.connect() as connection:
+            return {
+                PositionId(chain_id=chain, market=market, account=Address(account)): int(newest)
+                for chain, market, account, newest in connection.execute(query)
+            }
+
     def reverts_in_a_row(self, position: PositionId, *, after_decision: int = 0) -> Reverts:
         """Newest first, until a plan that succeeded; plans that were never mined do not count, nor
         those up to `after_decision`."""

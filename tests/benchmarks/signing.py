@@ -30,8 +30,9 @@ from keeper.devnet.deployment import TOKEN_DECIMALS
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
-from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
+from keeper.engine.planning import MARGIN_S
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.engine.witness import Witnesses
 from keeper.model.units import SECONDS_PER_YEAR, WAD, Wad, Wei
@@ -154,6 +155,7 @@ class Ours:
             accounts=SignerAccounts([self.town.endangered.address]),
             guarding=Guarding(),
             caution=Caution(markets=markets, notifier=notifier),
+            notifier=notifier,
             store=store,
             fees=FEES,
             live=True,

@@ -289,3 +289,92 @@ async def test_pass__dry_run__says_what_it_would_do_once_and_sends_nothing(groun
     assert ground.sent() == []
     assert ground.store.journal.open_episodes(CHAIN_ID) == set()
     assert ground.store.journal.open_intents(CHAIN_ID) == []
+
+
+# -- what it costs, and whose turn it is ---------------------------------------------------------
+
+
+async def test_pass__action_not_worth_its_costs__is_said_and_told_until_it_is(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address, replace(FLOOR_ONLY, guard_share=0.01))
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert not decided.approved
+    assert decided.reason == (
+        "not worth it: it would cost 7.98 USD, more than 0.01 × the 325.00 USD that a liquidation "
+        "would take (guard_share)"
+    )
+    assert ground.position().note.startswith("refused: ")
+    assert ground.sent() == []
+    (alert,) = ground.notifier.active
+    assert (alert.name, alert.subject) == ("position.not_worth_gas", "alice@toy")
+    ground.price(2_000)
+    await ground.block()
+    assert ground.notifier.active == ()
+
+
+async def test_pass__approved__the_decision_tells_what_is_at_stake_and_each_cost(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    document = explanation(ground.path, ground.decisions()[0].id).document
+    stake = document["at_stake"]
+    assert stake["liquidation_loss_usd"] == pytest.approx(325, rel=1e-6)
+    assert stake["worth_at_most_usd"] == pytest.approx(130, rel=1e-6)
+    assert 0 < stake["expected_loss_usd"] < 325
+    costs = document["costs"]
+    # 2,428.57 dollars for a month at 4 % a year; what is left to fear is less than before.
+    assert costs["carry_usd"] == pytest.approx(2_428.57 * 0.04 * 30 / 365, rel=1e-4)
+    assert costs["cash_usd"] == costs["carry_usd"]
+    assert 0 < costs["loss_left_usd"] < stake["expected_loss_usd"]
+    assert document["options"][1]["costs"]["loss_left_usd"] == costs["loss_left_usd"]
+
+
+async def test_pass__one_wallet_for_two_positions__saves_first_where_a_dollar_spares_more(
+    ground: Ground,
+) -> None:
+    # Both owe as much. "other" stands at 1.10, so that a liquidation is likelier than of "toy" at
+    # 1.138, but takes more to restore; the wallet's 4,000 dollars are too few for both.
+    for market in ("toy", "other"):
+        ground.watch(
+            ALICE.address, market=market, ether_wallet=0, dollar_wallet=4_000 * DOLLAR.unit
+        )
+    await ground.start()
+    ground.price(1_850)
+    ground.price(1_800, "other")
+    await ground.block()
+    (decided,) = ground.decisions()
+    document = explanation(ground.path, decided.id).document
+    # 325 dollars at 45 % less 22 left to fear, on 2,714 dollars: 4.6 cents a dollar, against 4.3.
+    assert decided.label == "alice@other"
+    assert document["reserve"]["order"] == ["alice@other", "alice@toy"]
+    assert document["reserve"]["left_for_this_one"] == "4000 DOLLAR"
+
+
+async def test_pass__soon_after_an_action__waits_for_the_cooldown_unless_it_is_urgent(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address, replace(FLOOR_ONLY, cooldown_s=60))
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    await ground.mine()
+    ground.price(1_500)  # 1.135 again
+    await ground.block()
+    assert len(ground.decisions()) == 1
+    note = "cooling down for 36 s after the last action (cooldown)"
+    assert ground.position().note == note
+    # A restart does not forget it.
+    await ground.start()
+    await ground.look()
+    assert ground.position().note == note
+    ground.price(1_400)  # 1.06: more than half of the way from the floor to 1 is gone
+    await ground.block()
+    assert len(ground.decisions()) == 2

@@ -210,7 +210,7 @@ async def test_pass__fails_before_its_end__the_plan_that_was_over_is_concluded_b
     await ground.block()
     ground.chain.mine()  # a block that the engine does not see, so that it has to look back
     with monkeypatch.context() as fault:
-        fault.setattr("keeper.engine.engine.decide", _failing)
+        fault.setattr("keeper.engine.triggering.decide", _failing)
         with pytest.raises(ZeroDivisionError):
             await ground.block()
     await ground.block()
@@ -224,7 +224,7 @@ async def test_pass__forecast_breaks__the_floor_acts_all_the_same(
     ground.watch(ALICE.address)
     await ground.start()
     ground.price(1_850)
-    monkeypatch.setattr("keeper.engine.engine.look_ahead", _failing)
+    monkeypatch.setattr("keeper.engine.sight.look_ahead", _failing)
     await ground.block()
     (decided,) = ground.decisions()
     assert (decided.cause, decided.approved) == ("floor", True)

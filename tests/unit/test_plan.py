@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import nan
 from types import MappingProxyType
 from typing import Any
 
@@ -9,18 +10,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from keeper.model.lifecycle import Urgency
 from keeper.model.units import WAD, Address, Price, Wad, Wei
 from keeper.model.values import Action, AddCollateral, Cause, PositionId, Repay
 from keeper.policy.costs import GasPrice
 from keeper.policy.plan import Plan, Refused, plan
 from keeper.policy.settings import Policy
 from keeper.policy.size import NO_DEBT_HEALTH, least_reaching, raw_down, usd8_up
+from keeper.policy.threat import Threat
 from tests.unit.toy_protocol import CHAIN_ID, DOLLAR, ETHER, Toy, ToyPosition
 
 USD8 = 10**8
 FREE_GAS = GasPrice(fee_wei=Wei(0), native=None)
 NOW = 1_700_000_000
 TOY = Toy()
+NO_FORECAST = Threat(
+    urgency=Urgency.ROUTINE,
+    terms=TOY.liquidation_terms,
+    chances=lambda healths: [nan] * len(healths),
+)
 
 POLICY = Policy(
     name="forecast",
@@ -65,6 +73,7 @@ def planned(
         predict=predict or (lambda action: TOY.predict(action, position, position.timestamp)),
         moved_today_usd8=moved_today_usd8,
         gas_price=FREE_GAS,
+        threat=NO_FORECAST,
         surviving=Wad(WAD),
     )
 
@@ -122,6 +131,7 @@ def test_plan__equal_options__the_first_wins() -> None:
         predict=lambda action: TOY.predict(action, LOAN, NOW),
         moved_today_usd8=0,
         gas_price=FREE_GAS,
+        threat=NO_FORECAST,
         surviving=Wad(WAD),
     )
     assert chosen(found).considered[0].action == chosen(found).action
@@ -222,6 +232,7 @@ def test_plan__no_options__says_so() -> None:
         predict=lambda _: LOAN,
         moved_today_usd8=0,
         gas_price=FREE_GAS,
+        threat=NO_FORECAST,
         surviving=Wad(WAD),
     )
     assert isinstance(found, Refused)

@@ -14,8 +14,9 @@ from keeper.model.values import Deleverage, Option, Repay, Unwind
 from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
 from keeper.policy.plan import Plan, Refused, plan, surviving_health
 from keeper.policy.settings import Policy
+from keeper.policy.threat import Threat
 from tests.unit.fake_rpc import address
-from tests.unit.test_plan import LOAN, NOW, POLICY, TOY, USD8, chosen
+from tests.unit.test_plan import LOAN, NO_FORECAST, NOW, POLICY, TOY, USD8, chosen
 from tests.unit.toy_protocol import DOLLAR, ETHER, ToyPosition
 
 # 20 gwei at 2000 dollars: 100,000 gas cost 4 dollars.
@@ -49,6 +50,7 @@ def unwinding(
     then: Sequence[Option] = (),
     gas_price: GasPrice = FREE,
     policy: Policy = POLICY,
+    threat: Threat = NO_FORECAST,
     surviving: Wad = ANY_HEALTH,
     refused_below_usd8: int = 0,
 ) -> Plan | Refused:
@@ -64,6 +66,7 @@ def unwinding(
         predict=lambda action: TOY.predict(action, position, position.timestamp),
         moved_today_usd8=0,
         gas_price=gas_price,
+        threat=threat,
         surviving=surviving,
         refused_below_usd8=refused_below_usd8,
     )

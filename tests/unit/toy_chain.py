@@ -23,8 +23,9 @@ from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
-from keeper.engine.engine import MARGIN_S, Engine
+from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
+from keeper.engine.planning import MARGIN_S
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.engine.witness import Witnesses
 from keeper.model.reading import Call
@@ -340,6 +341,7 @@ class Ground:
             accounts=SignerAccounts(self.signers if self.live else ()),
             guarding=Guarding(),
             caution=Caution(markets=markets, notifier=self.notifier),
+            notifier=self.notifier,
             store=self.store,
             fees=fees,
             live=self.live,

@@ -242,6 +242,7 @@ class Toy:
                 gas=100_000,
                 allowance=Amount(raw=position.allowance, token=ETHER),
                 token=ETHER,
+                held=Amount(raw=position.ether_wallet, token=ETHER),
                 available=Amount(raw=position.ether_wallet, token=ETHER),
                 price=Price(value=position.price_usd8, decimals=8, updated_at=position.timestamp),
                 blocked=position.blocked,
@@ -252,6 +253,7 @@ class Toy:
                 gas=100_000,
                 allowance=Amount(raw=position.allowance, token=DOLLAR),
                 token=DOLLAR,
+                held=Amount(raw=position.dollar_wallet, token=DOLLAR),
                 available=Amount(raw=min(position.dollar_wallet, position.debt), token=DOLLAR),
                 price=Price(value=10**8, decimals=8, updated_at=position.timestamp),
                 blocked=position.blocked,
@@ -313,7 +315,7 @@ class Toy:
             allowance=Amount(raw=position.allowance, token=action.amount.token),
         )
 
-    def liquidation_terms(self, _: ToyPosition) -> LiquidationTerms:
+    def liquidation_terms(self, _: object) -> LiquidationTerms:
         return LiquidationTerms(close_factor=Bps(5_000), liquidation_penalty=Bps(500))
 
     def matches(self, predicted: ToyPosition, reread: ToyPosition) -> tuple[str, ...]:

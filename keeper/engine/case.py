@@ -1,0 +1,102 @@
+"""One row that acts, and the plan for it: by the account itself, or within what its guardian's
+mandate leaves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keeper.chain.transactions.seams import Stake
+from keeper.engine.guarding import Guarding
+from keeper.engine.reserves import Drawn, holder_of
+from keeper.engine.watch import Adapter, Watched
+from keeper.mandate import guardian
+from keeper.model.reading import ReadingError
+from keeper.model.units import Address, Amount, Wad
+from keeper.model.values import Cause, Head, Option, PositionState, Unwind
+from keeper.policy.costs import GasPrice
+from keeper.policy.plan import Plan, Refused, plan
+from keeper.policy.threat import Threat
+
+NO_UNWIND = "Deleverage: only a guardian may sell collateral for debt (`guardian`)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A row that acts, with all that its plan depends on."""
+
+    row: int
+    watched: Watched
+    position: PositionState
+    """With the interest of the time until which an action may be mined."""
+    cause: Cause
+    adapter: Adapter
+    head: Head
+    stake: Stake
+    threat: Threat
+    gas_price: GasPrice
+    moved_today_usd8: int
+    surviving: Wad
+    swaps_blocked: str | None
+    quarantined: str | None
+
+
+def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
+    """`drawn`: what others take of the reserves."""
+    watched, position, policy = case.watched, case.position, case.watched.policy
+    refused_below_usd8 = 0
+    if case.quarantined is not None:
+        return _refused(case, case.quarantined)
+    options: Sequence[Option | Unwind] = case.adapter.options(position)
+    if watched.guard is not None and position.health is not None:
+        try:
+            charter = guarding.charter(watched.id)
+        except ReadingError as error:
+            return _refused(case, f"the mandate cannot be read: {error}")
+        reason = guardian.objection(
+            watched.guard,
+            charter,
+            account=watched.id.account,
+            health=position.health,
+            now=case.head.timestamp,
+            until=position.timestamp,
+        )
+        if reason is not None or charter.mandate is None:
+            return _refused(case, str(reason))
+        options = guarding.options(watched.guard, position, case.swaps_blocked)
+        refused_below_usd8 = charter.mandate.min_action
+        policy = replace(
+            policy,
+            target=min(policy.target, charter.mandate.target),
+            max_per_action_usd8=min(policy.max_per_action_usd8, charter.available),
+        )
+    holder = holder_of(watched)
+    chosen = plan(
+        position=position,
+        cause=case.cause,
+        policy=policy,
+        options=[_left(option, holder, drawn) for option in options],
+        predict=lambda action: case.adapter.predict(action, position, position.timestamp),
+        moved_today_usd8=case.moved_today_usd8,
+        gas_price=case.gas_price,
+        threat=case.threat,
+        surviving=case.surviving,
+        refused_below_usd8=refused_below_usd8,
+    )
+    if isinstance(chosen, Plan) or chosen.not_worth or watched.guard is not None:
+        return chosen
+    if case.adapter.unwinds(position):
+        return replace(chosen, reason=f"{chosen.reason}; {NO_UNWIND}")
+    return chosen
+
+
+def _left(option: Option | Unwind, holder: Address, drawn: Drawn) -> Option | Unwind:
+    """A payment with what others leave of the reserve."""
+    if isinstance(option, Unwind):
+        return option
+    left = option.held.raw - drawn.get((holder, option.token.address), 0)
+    return replace(
+        option, available=Amount(raw=max(min(option.available.raw, left), 0), token=option.token)
+    )
+
+
+def _refused(case: Case, reason: str) -> Refused:
+    return Refused(cause=case.cause, reason=reason, before=case.position, considered=())

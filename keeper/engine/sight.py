@@ -1,0 +1,155 @@
+"""What a pass sees: everything watched at one head, in one round trip, and what lies ahead of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from keeper.chain.market_prices import MarketPrices
+from keeper.chain.prices import FeedPrices
+from keeper.chain.reader import Reader, RefusedReadingError
+from keeper.chain.rpc import EndpointUnavailableError, Request
+from keeper.chain.transactions.accounts import SignerAccounts
+from keeper.engine.calibrator import Calibrator
+from keeper.engine.caution import Caution
+from keeper.engine.guarding import Guarding
+from keeper.engine.outlook import Outlook, look_ahead, nothing_known
+from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
+from keeper.forecast.oracle_state import MarketPrice
+from keeper.model.errors import ConfigurationError
+from keeper.model.reading import ReadingError
+from keeper.model.units import Address
+from keeper.model.values import Head
+
+log = structlog.get_logger()
+
+
+class Sight:
+    """Reads the markets of one chain, with their feeds, pools and guardians."""
+
+    def __init__(
+        self,
+        *,
+        watched: Sequence[Watched],
+        markets: Mapping[str, WatchedMarket],
+        reader: Reader,
+        prices: FeedPrices,
+        market_prices: MarketPrices,
+        calibrator: Calibrator,
+        accounts: SignerAccounts,
+        guarding: Guarding,
+        caution: Caution,
+    ) -> None:
+        self._watched = watched
+        self._markets = markets
+        self._reader = reader
+        self._prices = prices
+        self._market_prices = market_prices
+        self._paid: Mapping[Address, MarketPrice] = {}
+        self._calibrator = calibrator
+        self._accounts = accounts
+        self._guarding = guarding
+        self._caution = caution
+        self._changed: list[WatchedMarket] = []
+
+    async def begin(self, head: Head) -> None:
+        """Before the first pass. Raises the `ReadingError` of a market that cannot be read."""
+        for market in self._markets.values():
+            await market.discover(self._reader, head)
+        await self._load(head)
+        await self._calibrator.load(head.timestamp)
+
+    async def refresh(self, head: Head) -> None:
+        """Read anew what changes seldom: market parameters, and feeds that have no rounds yet. A
+        market that cannot be read is left as it was."""
+        for market in self._markets.values():
+            await self._discover(market, head)
+        await self._load(head)
+
+    async def refit(self, head: Head) -> None:
+        """Fit anew what the forecast knows of each pair, where that is due."""
+        await self._calibrator.refit(self._prices.series, head.timestamp)
+
+    async def store(self) -> None:
+        """Keep the rounds that were seen."""
+        await self._prices.store()
+
+    async def _discover(self, market: WatchedMarket, head: Head) -> None:
+        try:
+            await market.discover(self._reader, head)
+        except (ReadingError, EndpointUnavailableError) as error:
+            log.error("market.unreadable", market=market.name, reason=str(error))  # noqa: TRY400 - the reason says it all
+
+    async def _load(self, head: Head) -> None:
+        feeds = dict.fromkeys(f for market in self._markets.values() for f in market.feeds)
+        await self._prices.load([f for f in feeds if f not in self._prices.warm], head)
+        await self._market_prices.load(head)
+        await self._caution.look_at_code(self._reader, head)
+
+    async def read(self, head: Head, beside: Sequence[Request]) -> tuple[Snapshot, list[Any]]:
+        """Everything at a head, with the answers to `beside`.
+
+        Raises `EndpointUnavailableError`."""
+        for market in self._changed:
+            await self._discover(market, head)
+        markets = list(self._markets.values())
+        values, answers = await self._reader.read(
+            [
+                *(market.reading(head) for market in markets),
+                self._prices.latest(),
+                self._market_prices.latest(),
+                self._caution.reading(),
+                *self._guarding.readings(),
+            ],
+            at=head.hash,
+            beside=[*beside, *self._accounts.requests(head)],
+        )
+        self._accounts.take(answers[len(beside) :])
+        market_values, (new_rounds, paid, quoted, *guarded) = (
+            values[: len(markets)],
+            values[len(markets) :],
+        )
+        self._changed = [
+            market
+            for market, value in zip(markets, market_values, strict=True)
+            # What the node refused has not changed, and what is not supported does not come back.
+            if isinstance(value, ReadingError)
+            and not isinstance(value, RefusedReadingError | ConfigurationError)
+        ]
+        self._take_prices(new_rounds, paid, head)
+        snapshot = assemble(head, self._watched, markets, market_values)
+        for name, market_snapshot in snapshot.markets.items():
+            self._markets[name].remember(market_snapshot)
+        swaps_blocked = self._caution.judge(
+            quoted, snapshot, series=self._prices.series, market_prices=self._paid
+        )
+        snapshot = replace(snapshot, swaps_blocked=swaps_blocked)
+        await self._guarding.take(guarded, snapshot, self._reader, head)
+        return snapshot, answers[: len(beside)]
+
+    def _take_prices(self, new_rounds: Any, paid: Any, head: Head) -> None:
+        if isinstance(new_rounds, ReadingError):
+            log.error("feeds.unreadable", reason=str(new_rounds))
+            new_rounds = {}
+        self._prices.observe(new_rounds, head)
+        if isinstance(paid, ReadingError):
+            log.warning("market_price.unreadable", reason=str(paid))
+            paid = {}
+        self._paid = paid
+
+    def look_ahead(self, snapshot: Snapshot) -> Outlook:
+        """The forecast of every watched row."""
+        try:
+            return look_ahead(
+                snapshot,
+                self._watched,
+                self._markets,
+                self._prices.series,
+                self._calibrator.calibration,
+                self._paid,
+            )
+        except Exception:
+            # Floors need no forecast: whatever breaks one must not stop them.
+            log.exception("forecast.failed", block=snapshot.head.number)
+            return nothing_known(len(self._watched))
