@@ -21,7 +21,7 @@ from keeper.venues import uniswap_v3
 from tests.guardian.ground import BTC, DOLLAR, USDC, WETH_USDC, Ground, ground
 from tests.protocols.reading import Reader
 from tests.protocols.test_aave_v3_crowd import health_of
-from tests.unit.test_plan import POLICY
+from tests.unit.test_plan import NO_FORECAST, POLICY
 
 
 def guard_of(made: Ground) -> Guard:
@@ -231,6 +231,7 @@ def test_plan__pool_3_percent_below_the_oracle__is_refused_here_as_by_the_guardi
         predict=lambda action: aave_v3.predict(action, position, position.timestamp),
         moved_today_usd8=0,
         gas_price=GasPrice(fee_wei=Wei(0), native=None),
+        threat=NO_FORECAST,
         surviving=Wad(WAD),
     )
     assert isinstance(refused, Refused)
