@@ -77,6 +77,13 @@ class Turn:
         self.settled = asyncio.Event()
         """Nothing that was sent waits for its receipt."""
         self.settled.set()
+        self.asked: asyncio.Queue[None] = asyncio.Queue()
+        """To stop, once for each time."""
+
+    def end_at_once(self) -> None:
+        """Asked twice: the journal makes a pass safe to break off anywhere."""
+        self.asked.put_nowait(None)
+        self.asked.put_nowait(None)
 
 
 async def run(
@@ -111,6 +118,7 @@ async def _protect(
         secrets=settings.secrets,
         systemd_socket=settings.systemd_socket,
         clock=time.monotonic,
+        end=turn.end_at_once,
     ) as attendance:
         await _attended(
             settings,
@@ -156,16 +164,15 @@ async def _attended(
 async def _until_signal(protection: asyncio.Task[None], turn: Turn) -> None:
     """Wait for the task to end; at SIGTERM or SIGINT drain it and end it, at a second one end it at
     once. The journal makes a pass safe to break off anywhere."""
-    asked: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.put_nowait, None)
-    stopping = asyncio.create_task(asked.get(), name="stop")
+        loop.add_signal_handler(number, turn.asked.put_nowait, None)
+    stopping = asyncio.create_task(turn.asked.get(), name="stop")
     try:
         await asyncio.wait([protection, stopping], return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
             log.info("keeper.stopping")
-            stopping = asyncio.create_task(asked.get(), name="stop at once")
+            stopping = asyncio.create_task(turn.asked.get(), name="stop at once")
             draining = asyncio.create_task(_drained(turn), name="drain")
             await asyncio.wait(
                 [protection, draining, stopping], return_when=asyncio.FIRST_COMPLETED

@@ -127,4 +127,4 @@ def killed(path: Path) -> str | None:
         return None
     except OSError as error:
         return f"whether {path} exists cannot be seen ({error.strerror})"
-    return f"{path} exists: nothing is signed until it is removed"
+    return f"{path} exists: nothing is signed until `keeper resume` removes it"

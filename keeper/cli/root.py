@@ -13,6 +13,9 @@ from keeper import __version__
 COMMANDS = {
     "run": "Watch every configured position and protect it.",
     "status": "Show each position's health, forecast and last action.",
+    "pause": "Have nothing more signed; watching and alerts go on.",
+    "resume": "End a pause or a kill.",
+    "kill": "Have nothing more signed, and end the keeper.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",

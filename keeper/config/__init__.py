@@ -5,6 +5,7 @@ from keeper.config.load import (
     default_path,
     foreign_environment,
     keyless_environment,
+    kill_file_path,
     load_settings,
     store_path,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "default_path",
     "foreign_environment",
     "keyless_environment",
+    "kill_file_path",
     "load_settings",
     "store_path",
 ]

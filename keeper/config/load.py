@@ -82,15 +82,28 @@ def store_path(path: Path, environ: Mapping[str, str] | None = None) -> Path:
     Reading it needs no keys, no endpoint and no variable of theirs, so nothing else is looked at.
     """
     document = read_document(path, os.environ if environ is None else environ)
-    section = document.values.get("store", {})
-    written = section.get("path") if isinstance(section, dict) else section
-    written = document.environ.get("KEEPER_STORE__PATH") or written
-    if written is None:
-        return _folder(document) / StoreTable().path
+    return _folder(document) / (_path(document, "store", "path") or StoreTable().path)
+
+
+def kill_file_path(path: Path, environ: Mapping[str, str] | None = None) -> Path:
+    """Where the kill file of the configuration at `path` is; it, too, needs nothing else."""
+    document = read_document(path, os.environ if environ is None else environ)
+    store = _path(document, "store", "path") or StoreTable().path
+    return _folder(document) / (_path(document, "breakers", "kill_file") or _kill_file(store))
+
+
+def _path(document: Document, section: str, key: str) -> Path | None:
+    table = document.values.get(section, {})
+    written = table.get(key) if isinstance(table, dict) else table
+    written = document.environ.get(f"KEEPER_{section}__{key}".upper()) or written
     try:
-        return _folder(document) / fields.path(written)
+        return None if written is None else fields.path(written)
     except WrongValueError as wrong:
-        raise ConfigurationError(problems.problem(document, ("store", "path"), wrong)) from None
+        raise ConfigurationError(problems.problem(document, (section, key), wrong)) from None
+
+
+def _kill_file(store: Path) -> Path:
+    return store.with_suffix(".kill")
 
 
 def default_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -238,7 +251,7 @@ def _service(tables: Tables) -> ServiceSettings:
 def _breakers(tables: Tables, folder: Path) -> BreakerSettings:
     table = tables.breakers
     return BreakerSettings(
-        kill_file=folder / (table.kill_file or tables.store.path.with_suffix(".kill")),
+        kill_file=folder / (table.kill_file or _kill_file(tables.store.path)),
         quarantine_after_reverts=table.quarantine_after_reverts,
         quarantine_s=table.quarantine_for,
         max_transactions_per_hour=table.max_transactions_per_hour,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import structlog
 from keeper.service.attendant import Attendant
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
+from keeper.service.obedience import Obedience
 from keeper.service.pulse import Pulse
 from keeper.service.redaction import Redactor
 from keeper.service.settings import ServiceSettings
@@ -43,10 +45,13 @@ async def attended(
     secrets: Collection[str],
     systemd_socket: str | None,
     clock: Callable[[], float],
+    end: Callable[[], None],
 ) -> AsyncIterator[Attendance]:
-    """Watch for as long as the context lasts.
+    """Watch for as long as the context lasts. `end` has the keeper stop at once.
 
-    Raises `ConfigurationError` where the port of /healthz cannot be had."""
+    Raises `ConfigurationError` where the port of /healthz cannot be had, or the owner has killed
+    this keeper."""
+    obedience = Obedience(kill_file, now=time.time, end=end)
     redactor = Redactor(secrets)
     notifications = Notifications(
         channels=[
@@ -67,6 +72,7 @@ async def attended(
         metrics=metrics,
         systemd=SystemdSocket(systemd_socket),
         kill_file=kill_file,
+        obedience=obedience,
         clock=clock,
     )
     async with serving(settings.http_port, health=attendant.health, metrics=metrics.text):
@@ -84,6 +90,7 @@ async def attended(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(notifications.drain(), LAST_WORDS_S)
             delivering.cancel()
+            obedience.close()
             await asyncio.gather(delivering, attending, return_exceptions=True)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keeper.chain.kill_file import Order
 from keeper.model.alerts import Alert, Severity
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
+from keeper.service.obedience import Obedience
 from keeper.service.pulse import BLIND, STALLED, Pulse
 from keeper.service.systemd import READY, STOPPING, WATCHDOG, SystemdSocket
 
@@ -37,8 +39,10 @@ class Attendant:
         metrics: Metrics,
         systemd: SystemdSocket,
         kill_file: Path,
+        obedience: Obedience,
         clock: Callable[[], float],
     ) -> None:
+        self._obedience = obedience
         self._pulse = pulse
         self._notifications = notifications
         self._metrics = metrics
@@ -66,7 +70,8 @@ class Attendant:
         """One tick, which came `late_s` too late."""
         vitals = self._pulse.vitals()
         self._standing({BLIND, STALLED}, vitals.alerts)
-        self._standing({PAUSED}, [_paused(self._kill_file)] if self._kill_file.exists() else [])
+        paused = self._obedience.look() is not Order.RUN
+        self._standing({PAUSED}, [_paused(self._kill_file)] if paused else [])
         self._look_at_loop(late_s)
         self._metrics.alerts(Counter(alert.name for alert in self._notifications.active))
         if vitals.healthy:
@@ -121,5 +126,5 @@ def _paused(kill_file: Path) -> Alert:
     return Alert(
         name=PAUSED,
         severity=Severity.CRITICAL,
-        text=f"nothing is signed while {kill_file} exists; watching goes on",
+        text=f"nothing is signed while {kill_file} exists (keeper resume); watching goes on",
     )

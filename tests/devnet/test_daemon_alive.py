@@ -212,3 +212,48 @@ async def test_run__kill_file__nothing_is_signed_while_it_exists_and_protection_
         await ground.until_concluded(running)
         await hook.told("keeper.paused", "resolved")
     assert len(ground.events(one)) == 1
+
+
+async def test_pause_and_resume__with_a_keeper_and_without__hold_and_are_confirmed(
+    ground: Ground,
+) -> None:
+    one = ground.guard()
+    before = ground.nonce(one)
+    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy:
+        ground.config(proxy.http_url, None)
+        assert "no keeper is running" in (await ground.ask("pause")).output
+        async with ground.keeper(proxy, "--live") as running:
+            await running.said("keeper.ordered", order="pause")
+            for _ in range(3):
+                await ground.pass_block(running)
+            assert ground.nonce(one, "pending") == before
+            for command in ("resume", "pause", "pause", "resume"):
+                done = await ground.ask(command)
+                assert done.exit_code == 0, done.text
+                said = f"confirmed by the running keeper (process {running.pid}) at "
+                assert said in done.output
+            await ground.until_concluded(running)
+    assert len(ground.events(one)) == 1
+
+
+async def test_kill__keeper_is_running__it_ends_and_starts_only_after_resume(
+    ground: Ground,
+) -> None:
+    one = ground.guard()
+    async with RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy:
+        async with ground.keeper(proxy, "--live") as running:
+            await running.said("transaction.sent")
+            killed = await ground.ask("kill")
+            assert "confirmed: the keeper has ended" in killed.output
+            assert "signed before, and may still be mined:" in killed.output
+            assert await running.ended() == 0
+        sent = ground.nonce(one, "pending")
+        async with ground.keeper(proxy, "--live") as again:
+            assert await again.ended() == 78
+            assert "this keeper was killed by its owner" in again.text
+        assert ground.nonce(one, "pending") == sent
+        resumed = await ground.ask("resume")
+        assert "no keeper is running: start it" in resumed.output
+        async with ground.keeper(proxy, "--live") as again:
+            await ground.until_concluded(again)
+    assert len(ground.events(one)) == 1

@@ -1,14 +1,20 @@
 """Blind, stalled or well: judged by the clock that is given."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from keeper.chain.kill_file import Confirmation, Order, confirmed, order, ordered
 from keeper.model.alerts import Severity
+from keeper.model.errors import ConfigurationError
 from keeper.service.attendant import Attendant
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
+from keeper.service.obedience import Obedience
 from keeper.service.pulse import Pulse
 from keeper.service.systemd import READY, STOPPING, WATCHDOG, SystemdSocket
 
@@ -43,12 +49,14 @@ class Ward:
         self.metrics = Metrics()
         self.systemd = Spoken()
         self.kill_file = folder / "keeper.kill"
+        self.ends: list[None] = []
         self.attendant = Attendant(
             pulse=self.pulse,
             notifications=self.notifications,
             metrics=self.metrics,
             systemd=self.systemd,
             kill_file=self.kill_file,
+            obedience=Obedience(self.kill_file, now=self.clock, end=lambda: self.ends.append(None)),
             clock=self.clock,
         )
 
@@ -176,3 +184,51 @@ def test_attendant__start_and_end__are_told_to_systemd(tmp_path: Path) -> None:
     ward.attendant.ready()
     ward.attendant.stopping()
     assert ward.systemd.lines == [READY, STOPPING]
+
+
+def test_attendant__paused_and_resumed__confirms_each_once(tmp_path: Path) -> None:
+    ward = Ward(tmp_path)
+    ward.take(1)
+    ward.after(1)
+    assert confirmed(ward.kill_file) == Confirmation(pid=os.getpid(), order=Order.RUN, since=1001.0)
+    order(ward.kill_file, Order.PAUSE)
+    ward.after(1)
+    ward.after(1)
+    assert confirmed(ward.kill_file) == Confirmation(
+        pid=os.getpid(), order=Order.PAUSE, since=1002.0
+    )
+    assert ward.wrong == ["keeper.paused"]
+    order(ward.kill_file, Order.RUN)
+    ward.after(1)
+    assert confirmed(ward.kill_file) == Confirmation(pid=os.getpid(), order=Order.RUN, since=1004.0)
+    assert (ward.wrong, ward.ends) == ([], [])
+
+
+def test_attendant__killed__confirms_and_ends_once(tmp_path: Path) -> None:
+    ward = Ward(tmp_path)
+    order(ward.kill_file, Order.KILL)
+    ward.after(1)
+    ward.after(1)
+    assert confirmed(ward.kill_file) == Confirmation(
+        pid=os.getpid(), order=Order.KILL, since=1001.0
+    )
+    assert len(ward.ends) == 1
+
+
+def test_attendant__killed_before__does_not_start(tmp_path: Path) -> None:
+    order(tmp_path / "keeper.kill", Order.KILL)
+    with pytest.raises(ConfigurationError, match="was killed by its owner"):
+        Ward(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "pause", "killed", "whatever\nkill"])
+def test_ordered__any_other_content__is_a_pause(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "keeper.kill"
+    path.write_text(content)
+    assert ordered(path) is Order.PAUSE
+
+
+def test_ordered__what_cannot_be_read__is_a_pause(tmp_path: Path) -> None:
+    path = tmp_path / "keeper.kill"
+    path.symlink_to(tmp_path / "nowhere")
+    assert ordered(path) is Order.PAUSE
