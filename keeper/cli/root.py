@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from keeper import __version__
 
 COMMANDS = {
+    "init": "Find an account's positions and write a configuration for them.",
     "run": "Watch every configured position and protect it.",
     "status": "Show each position's health, forecast and last action.",
     "pause": "Have nothing more signed; watching and alerts go on.",
@@ -21,6 +22,7 @@ COMMANDS = {
     "mandate": "Set and look at what an owner allows a keeper.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
+    "schema": "Print the JSON schema of the configuration, for editors.",
     "prices": "Keep the price history that forecasts are fitted on.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",

@@ -1,9 +1,10 @@
 """The file's sections and keys, and the environment laid over them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
 from pydantic_settings import (
@@ -20,43 +21,70 @@ from keeper.model.units import BPS, Address, Bps, Wad, Wei
 
 PREFIX = "KEEPER_"
 
-Count = Annotated[int, PlainValidator(fields.count)]
-OptionalCount = Annotated[int | None, PlainValidator(fields.count)]
-Seconds = Annotated[float, PlainValidator(fields.poll_seconds)]
-Health = Annotated[Wad, PlainValidator(fields.health)]
-OptionalHealth = Annotated[Wad | None, PlainValidator(fields.health)]
-OptionalProbability = Annotated[float | None, PlainValidator(fields.probability)]
-Usd8 = Annotated[int, PlainValidator(amounts.usd8)]
-Gwei = Annotated[Wei, PlainValidator(amounts.gwei)]
-Port = Annotated[int, PlainValidator(fields.port)]
-Coin = Annotated[Wei, PlainValidator(amounts.coin_wei)]
-OptionalCoin = Annotated[Wei | None, PlainValidator(amounts.coin_wei)]
-Duration = Annotated[int, PlainValidator(fields.duration_s)]
-Text = Annotated[str, PlainValidator(fields.text)]
-OptionalText = Annotated[str | None, PlainValidator(fields.text)]
-AddressText = Annotated[Address, PlainValidator(fields.address)]
-Addresses = Annotated[tuple[Address, ...], PlainValidator(fields.addresses)]
-TokenAmounts = Annotated[Mapping[Address, Decimal], PlainValidator(amounts.token_amounts)]
-LossShare = Annotated[Bps, PlainValidator(fields.loss_share_bps)]
-Slippage = Annotated[Bps, PlainValidator(fields.slippage_bps)]
-Flag = Annotated[bool, PlainValidator(fields.flag)]
-Day = Annotated[int, PlainValidator(fields.day_s)]
-OptionalAddress = Annotated[Address | None, PlainValidator(fields.address)]
-FilePath = Annotated[Path, PlainValidator(fields.path)]
-OptionalPath = Annotated[Path | None, PlainValidator(fields.path)]
-HttpUrl = Annotated[str, PlainValidator(urls.http_url)]
-OptionalHttpUrl = Annotated[str | None, PlainValidator(urls.http_url)]
-OptionalWsUrl = Annotated[str | None, PlainValidator(urls.ws_url)]
-OptionalWebhook = Annotated[SecretStr | None, PlainValidator(urls.webhook_url)]
-OptionalPassword = Annotated[SecretStr | None, PlainValidator(fields.secret)]
-OptionalPrivateKey = Annotated[SecretStr | None, PlainValidator(fields.private_key)]
-Protocol = Annotated[str, PlainValidator(fields.one_of("aave_v3"))]
-EndpointUse = Annotated[str, PlainValidator(fields.one_of("all", "read", "send", "private"))]
-PrivateSending = Annotated[str, PlainValidator(fields.one_of("first", "only"))]
-OptionalSources = Annotated[
-    tuple[str, ...] | None, PlainValidator(fields.some_of("wallet", "vault", "pool"))
+# What an editor is told to expect; what is refused and why is the parsers' own business.
+Number = Annotated[float, Field(gt=0)]
+Whole = Annotated[int, Field(ge=1)]
+Whole0 = Annotated[int, Field(ge=0)]
+PortNumber = Annotated[int, Field(ge=0, le=fields.MAX_PORT)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+HealthNumber = Annotated[float, Field(gt=1, le=fields.MAX_HEALTH)]
+Span = Annotated[str, Field(pattern=r"^\d+ *[smhd]$")]
+Hex = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")]
+
+
+def _read(parser: Callable[[Any], Any], editors: Any) -> PlainValidator:
+    return PlainValidator(parser, json_schema_input_type=editors)
+
+
+Count = Annotated[int, _read(fields.count, Whole)]
+OptionalCount = Annotated[int | None, _read(fields.count, Whole)]
+Seconds = Annotated[float, _read(fields.poll_seconds, Number)]
+Health = Annotated[Wad, _read(fields.health, HealthNumber)]
+OptionalHealth = Annotated[Wad | None, _read(fields.health, HealthNumber)]
+OptionalProbability = Annotated[float | None, _read(fields.probability, Fraction)]
+Usd8 = Annotated[int, _read(amounts.usd8, Number)]
+Gwei = Annotated[Wei, _read(amounts.gwei, Number)]
+Port = Annotated[int, _read(fields.port, PortNumber)]
+Coin = Annotated[Wei, _read(amounts.coin_wei, Number)]
+OptionalCoin = Annotated[Wei | None, _read(amounts.coin_wei, Number)]
+Duration = Annotated[int, _read(fields.duration_s, Span)]
+Text = Annotated[str, _read(fields.text, str)]
+OptionalText = Annotated[str | None, _read(fields.text, str)]
+AddressText = Annotated[Address, _read(fields.address, Hex)]
+Addresses = Annotated[tuple[Address, ...], _read(fields.addresses, list[Hex])]
+TokenAmounts = Annotated[Mapping[Address, Decimal], _read(amounts.token_amounts, dict[Hex, Number])]
+LossShare = Annotated[Bps, _read(fields.loss_share_bps, Number)]
+Slippage = Annotated[Bps, _read(fields.slippage_bps, Whole0)]
+Flag = Annotated[bool, _read(fields.flag, bool)]
+Day = Annotated[int, _read(fields.day_s, date)]
+OptionalAddress = Annotated[Address | None, _read(fields.address, Hex)]
+FilePath = Annotated[Path, _read(fields.path, str)]
+OptionalPath = Annotated[Path | None, _read(fields.path, str)]
+HttpUrl = Annotated[str, _read(urls.http_url, str)]
+OptionalHttpUrl = Annotated[str | None, _read(urls.http_url, str)]
+OptionalWsUrl = Annotated[str | None, _read(urls.ws_url, str)]
+OptionalWebhook = Annotated[SecretStr | None, _read(urls.webhook_url, str)]
+OptionalPassword = Annotated[SecretStr | None, _read(fields.secret, str)]
+OptionalPrivateKey = Annotated[SecretStr | None, _read(fields.private_key, str)]
+Protocol = Annotated[str, _read(fields.one_of("aave_v3"), Literal["aave_v3"])]
+EndpointUse = Annotated[
+    str,
+    _read(
+        fields.one_of("all", "read", "send", "private"), Literal["all", "read", "send", "private"]
+    ),
 ]
-Level = Annotated[str, PlainValidator(fields.one_of("debug", "info", "warning", "error"))]
+PrivateSending = Annotated[str, _read(fields.one_of("first", "only"), Literal["first", "only"])]
+OptionalSources = Annotated[
+    tuple[str, ...] | None,
+    _read(fields.some_of("wallet", "vault", "pool"), list[Literal["wallet", "vault", "pool"]]),
+]
+Level = Annotated[
+    str,
+    _read(
+        fields.one_of("debug", "info", "warning", "error"),
+        Literal["debug", "info", "warning", "error"],
+    ),
+]
 
 
 class Table(BaseModel):

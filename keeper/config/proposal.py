@@ -1,0 +1,140 @@
+"""A configuration to begin with, made to the measure of positions that were found."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from pathlib import Path
+
+from keeper.config.networks import Network
+from keeper.model.units import Address, Wei
+from keeper.resources import resource
+
+LEAST_USD = 1_000
+"""No limit per action is below it: it would not carry a small position to its target."""
+CALM_FEES = 20
+"""So many times the base fee may still be paid for what is not urgent."""
+DEAR_GWEI, CHEAP_GWEI = 50, 2
+"""At least that, where blocks are rare and dear, and where they are not."""
+RARE_BLOCKS_S = 10
+COLUMN = 31
+"""Where comments begin, beside what is not longer."""
+COMMENT = re.compile(r"^([^#\n]+?) +(# .*)$", re.MULTILINE)
+
+_CHAIN = """\
+#:schema {schema}
+# Keeper watches the positions below and, with `keeper run --live`, protects them. Without --live it
+# says what it would do and sends nothing. Every key is explained in config/keeper.example.toml.
+# Health is a fraction: 1.0 is where liquidation starts. Money is US dollars.
+
+[chain]
+id = {chain_id}{comment}
+rpc_url = "{endpoint}"
+{further}
+# A second endpoint, of another provider, which `keeper run --live` asks for on a real chain:
+# [endpoints.second]
+# url = "https://other.example/${{OTHER_KEY}}"    # the environment variable OTHER_KEY is put in
+
+[store]
+path = "keeper.sqlite3"  # the journal: keep it, it knows what was sent
+
+[fees]
+max_fee_gwei = {max_fee_gwei:g}            # never more per gas for what is not urgent
+min_priority_fee_gwei = {priority_gwei:g}
+
+[policies.careful]
+floor = 1.15                  # act below this health, whatever the forecast says
+trigger_probability = 0.10    # or when a liquidation is likelier than this …
+horizon = "24h"  # … within this time
+target = 1.40                 # health that an action restores
+max_per_action_usd = {action:_}    # the most that one action may move
+max_per_day_usd = {day:_}       # and all of a day
+"""
+
+_MARKET = """
+[markets.{name}]
+protocol = "aave_v3"
+pool_addresses_provider = "{provider}"
+"""
+
+_POSITION = """
+[signers.{signer}]            # the account's own key, unless a guardian acts for it
+{key}
+
+[[positions]]                 # {facts}
+label = "{label}"
+market = "{market}"
+account = "{account}"  # its wallet is the reserve
+policy = "careful"
+signer = "{signer}"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """One position that was found."""
+
+    market: str
+    provider: Address
+    account: Address
+    health: float | None
+    debt_usd: int
+
+
+def proposed(
+    *,
+    chain_id: int,
+    known: Network | None,
+    endpoint: str,
+    base_fee_wei: Wei,
+    positions: Sequence[Guarded],
+    keystore: Path | None,
+    further: Mapping[str, str],
+) -> str:
+    """The file's text: limits per action of half the largest debt, and of all of it per day.
+
+    `endpoint` as its owner wrote it; `further` are keys of [chain]."""
+    action = max(_round_up(max(each.debt_usd for each in positions) / 2), LEAST_USD)
+    dear = known is None or known.block_time_s >= RARE_BLOCKS_S
+    text = _CHAIN.format(
+        schema=resource("config", "keeper.schema.json").as_uri(),
+        chain_id=chain_id,
+        comment=f"                         # {known.name}" if known else "",
+        endpoint=endpoint,
+        further="".join(f'{key} = "{value}"\n' for key, value in further.items()),
+        max_fee_gwei=max(
+            _round_up(CALM_FEES * base_fee_wei / 1e9), DEAR_GWEI if dear else CHEAP_GWEI
+        ),
+        priority_gwei=1 if dear else 0.01,
+        action=action,
+        day=2 * action,
+    )
+    for name, provider in {each.market: each.provider for each in positions}.items():
+        text += _MARKET.format(name=name, provider=provider)
+    signers: dict[Address, str] = {}
+    for place, each in enumerate(positions, start=1):
+        name = "main" if len(positions) == 1 else f"p{place}"
+        first = each.account not in signers
+        signer = signers.setdefault(each.account, name)
+        section = _POSITION.format(
+            signer=signer,
+            key=f'keystore = "{keystore}"  # its password: KEEPER_KEYSTORE_PASSWORD'
+            if keystore
+            else "# The key: KEEPER_PRIVATE_KEY in the environment, or a keystore file:\n"
+            '# keystore = "key.json"         # its password: KEEPER_KEYSTORE_PASSWORD',
+            facts=f"{'no debt' if each.health is None else f'health {each.health:.3f}'}, "
+            f"{each.debt_usd:,} USD of debt when this was written",
+            label=name,
+            market=each.market,
+            account=each.account,
+        )
+        text += section if first else "\n" + section[section.index("[[positions]]") :]
+    return COMMENT.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", text)
+
+
+def _round_up(amount: float) -> int:
+    """To two leading digits."""
+    if amount < 1:
+        return ceil(amount)
+    step = 10 ** max(floor(log10(amount)) - 1, 0)
+    return int(ceil(amount / step) * step)

@@ -1,0 +1,127 @@
+"""What an account has on the protocols that keeper knows, on a chain that no settings describe yet."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.chain.heads import Heads
+from keeper.chain.reader import Reader
+from keeper.chain.rpc import Rpc, RpcError
+from keeper.chain.settings import MULTICALL3
+from keeper.config.networks import Network, network
+from keeper.model.reading import ReadingError
+from keeper.model.units import Address, Amount, Wei
+from keeper.model.values import Head, PositionState
+from keeper.protocols.registry import PROTOCOLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One account in one market."""
+
+    market: str
+    provider: Address
+    account: Address
+    state: PositionState
+    collaterals: tuple[Amount, ...]
+    debts: tuple[Amount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scouted:
+    """A chain, and what was found there."""
+
+    chain_id: int
+    known: Network | None
+    local: bool
+    head: Head
+    positions: tuple[Seen, ...]
+    passed_over: Mapping[str, str]
+    """Markets that cannot be kept, each with the reason."""
+    codes: Mapping[Address, bool]
+    """Of the accounts: whether there is a contract."""
+
+    @property
+    def base_fee_wei(self) -> Wei:
+        return self.head.base_fee_wei
+
+
+async def scout(
+    rpc_url: str, accounts: Sequence[Address], further: Mapping[str, Address]
+) -> Scouted:
+    """Look for the accounts in the chain's known markets and in `further` ones, at one block.
+
+    Raises `EndpointUnavailableError`."""
+    rpc = Rpc(rpc_url)
+    try:
+        chain_id = int(await rpc.read("eth_chainId"), 16)
+        known = network(chain_id)
+        head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
+        reader = Reader(rpc, multicall=MULTICALL3)
+        markets = {**(known.markets if known else {}), **further}
+        found: list[Seen] = []
+        passed_over: dict[str, str] = {}
+        for name, provider in markets.items():
+            try:
+                found += await _in_market(reader, chain_id, head, name, provider, accounts)
+            except ReadingError as error:
+                passed_over[f"{name} ({provider})"] = " ".join(str(error).split())
+        return Scouted(
+            chain_id=chain_id,
+            known=known,
+            local=await _is_local(rpc),
+            head=head,
+            positions=tuple(found),
+            passed_over=passed_over,
+            codes={each: await _has_code(rpc, each, head) for each in accounts},
+        )
+    finally:
+        await rpc.close()
+
+
+async def _in_market(
+    reader: Reader,
+    chain_id: int,
+    head: Head,
+    name: str,
+    provider: Address,
+    accounts: Iterable[Address],
+) -> list[Seen]:
+    protocol = PROTOCOLS["aave_v3"]
+    market = await _read(reader, head, protocol.discover(provider, chain_id=chain_id, name=name))
+    wanted = tuple(accounts)
+    snapshot = await _read(
+        reader, head, protocol.snapshot(market, wanted, timestamp=head.timestamp)
+    )
+    states = [(account, snapshot.position(account)) for account in wanted]
+    return [
+        Seen(
+            market=name,
+            provider=provider,
+            account=account,
+            state=state,
+            collaterals=state.collaterals,
+            debts=state.debts,
+        )
+        for account, state in states
+        if state.collateral_usd8 or state.debt_usd8
+    ]
+
+
+async def _read(reader: Reader, head: Head, reading: Any) -> Any:
+    (value,), _ = await reader.read([reading], at=head.hash)
+    if isinstance(value, ReadingError):
+        raise value
+    return value
+
+
+async def _is_local(rpc: Rpc) -> bool:
+    try:
+        await rpc.call("anvil_nodeInfo")
+    except RpcError:
+        return False
+    return True
+
+
+async def _has_code(rpc: Rpc, account: Address, head: Head) -> bool:
+    return bool(await rpc.read("eth_getCode", account, {"blockHash": head.hash}) != "0x")

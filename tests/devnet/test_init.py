@@ -1,0 +1,95 @@
+"""`keeper init` on a local chain: from an address to a configuration that runs."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from keeper.cli import main
+from keeper.config import load_settings
+from keeper.devnet.chain import LocalChain
+from tests.devnet.keeping.ground import Ground
+
+
+@pytest.fixture
+def ground(chain: LocalChain, tmp_path: Path) -> Ground:
+    return Ground(chain=chain, folder=tmp_path)
+
+
+def init(monkeypatch: pytest.MonkeyPatch, ground: Ground, *options: str) -> int:
+    provider = ground.chain.contracts.aave.pool_addresses_provider.address
+    arguments = ["init", "--rpc", ground.chain.rpc_url, "--market", provider]
+    output = ["--output", str(ground.folder / "keeper.toml")]
+    monkeypatch.setattr("sys.argv", ["keeper", *arguments, *output, *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+async def test_init__account_with_a_position__writes_what_a_dry_run_runs_with(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ground.guard(health="1.10")
+    # As explorers show it.
+    account = one.account.address.lower()
+    assert await asyncio.to_thread(init, monkeypatch, ground, "--account", account) == 0
+    said = capsys.readouterr().out
+    assert "10 WETH" in said
+    assert "1.100" in said
+    assert "keeper.toml is written: a dry run, until you say --live" in said
+
+    (position,) = load_settings(ground.folder / "keeper.toml", {}).positions
+    assert position.account == one.account.address
+    done = await ground.ask("run", "--once")
+    assert done.exit_code == 0, done.text
+    (decision,) = ground.decisions()
+    assert (decision.outcome, decision.label) == ("dry run", "main")
+    assert ground.events(one) == []
+
+
+def test_init__file_is_there__is_replaced_only_by_name_and_kept(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ground.guard()
+    path = ground.folder / "keeper.toml"
+    path.write_text("# mine")
+    assert init(monkeypatch, ground, "--account", one.account.address) == 78
+    assert f"{path}: there is a configuration already" in capsys.readouterr().err
+    assert path.read_text() == "# mine"
+
+    assert init(monkeypatch, ground, "--account", one.account.address, "--force") == 0
+    assert f"{path} is replaced; the old one is {path}.old" in capsys.readouterr().out
+    assert Path(f"{path}.old").read_text() == "# mine"
+    assert load_settings(path, {}).positions
+
+
+def test_init__nothing_found__writes_nothing_and_says_what_was_passed_over(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = ground.chain.account("nobody").address
+    wrong = ground.chain.contracts.aave.pool.address
+    assert init(monkeypatch, ground, "--account", nobody, "--market", wrong) == 1
+    said = capsys.readouterr().err
+    assert f"passed over: market2 ({wrong}): " in said
+    assert "no position was found: nothing is written" in said
+    assert list(ground.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--account", "0x12"), 78, '--account: "0x12" is not an address'),
+        ((), 2, "nobody is there to ask: give it"),
+        (("--account", "0x" + "0" * 40), 78, "--account: this is the zero address"),
+    ],
+)
+def test_init__no_account__is_told(
+    ground: Ground,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    assert init(monkeypatch, ground, *options) == code
+    assert said in " ".join(capsys.readouterr().err.split())
