@@ -78,9 +78,10 @@ class Series:
 
 
 def price_files(directory: Path) -> tuple[PriceFile, ...]:
-    """The price files of a directory, by name; other files are left alone. Raises `HistoryError`."""
+    """The price files of a directory, by name, other files being left alone; or the one file that is
+    named. Raises `HistoryError`."""
     try:
-        paths = sorted(directory.iterdir())
+        paths = [directory] if directory.is_file() else sorted(directory.iterdir())
     except OSError as error:
         raise HistoryError(
             directory,

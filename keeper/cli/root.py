@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
+    "backtest": "Replay policies over past prices: what they would have cost, and whom saved.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "schema": "Print the JSON schema of the configuration, for editors.",
     "prices": "Keep the price history that forecasts are fitted on.",

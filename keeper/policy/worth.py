@@ -27,3 +27,19 @@ def worth_acting(
     """
     worth = np.asarray(~np.greater(cash_cost, np.multiply(share, liquidation_loss)))
     return worth if worth.ndim else bool(worth)
+
+
+MOST_SHARE = 1.5
+"""A liquidation is often not the last one."""
+
+
+def share_at(
+    health: Floats, share: Floats, steepness: Floats, most: Floats | float = MOST_SHARE
+) -> Floats:
+    """The share for `worth_acting` at a health: share × health^(−steepness), `most` at most.
+
+    Far from liquidation it is unlikely to come, and what an action spares is so much less: a dear
+    action waits until the danger is worth it, a cheap one does not. The power is how rare pooled
+    jumps over the distance are. Steepness 0 is the same share everywhere.
+    """
+    return np.minimum(share * health**-steepness, most)

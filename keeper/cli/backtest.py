@@ -1,0 +1,218 @@
+"""`keeper backtest`: what policies would have cost, on real prices."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from keeper.cli.output import JsonOption, console, print_json, usd
+from keeper.model.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:  # numerical libraries take their second when the command runs, not in its help
+    from keeper.backtest.positions import Known
+    from keeper.backtest.positions import Row as PositionRow
+    from keeper.backtest.tally import Row
+
+app = typer.Typer(
+    add_completion=False,
+    help="Replay policies over past prices: what they would have cost, and whom saved.",
+)
+_DATE = {"formats": ["%Y-%m-%d"], "show_default": False}
+
+PricesOption = Annotated[
+    Path,
+    typer.Option(
+        "--prices",
+        help="A price file SYMBOL[_VENUE]-STEP-SPAN.csv.gz, such as ETHUSDT-1h-2024.csv.gz, or a "
+        "directory of them.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def backtest(
+    prices: PricesOption,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    positions: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns pair, collateral_amount, debt_amount, health_start, gas_usd, "
+            "latency_min, reserve_share, start; else a mixed set is drawn from the seed.",
+            show_default=False,
+        ),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A policy's file or id; may be given several times. Else all that ship.",
+            show_default=False,
+        ),
+    ] = None,
+    start: Annotated[
+        datetime | None,
+        typer.Option("--from", help="First day on which a position may start.", **_DATE),
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--to", help="Last day of prices used.", **_DATE)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.", min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay policies over past prices: what they would have cost, and whom saved."""
+    from keeper.backtest import tally
+    from keeper.backtest.policies import FIRST, chosen, shipped_default
+    from keeper.backtest.positions import check_pairs, drawn, placed, read
+    from keeper.backtest.replay import replay
+    from keeper.backtest.terms import PAIRS
+
+    policies = chosen(
+        [name for each in (*(policy or ()), *(more or ())) for name in each.split(",")]
+    )
+    rows = None if positions is None else read(positions)
+    pairs = PAIRS if rows is None else tuple(dict.fromkeys(row.pair for row in rows))
+    known = _known(prices, pairs, strict=rows is not None)
+    if rows is not None:
+        check_pairs(rows, known)
+    begin, stop = _span(known, start, end)
+    if rows is None:
+        rows = drawn(known, start=begin, end=stop, seed=seed)
+        if not rows:
+            raise _beyond("--from", "no position has thirty days of prices between these days")
+    elif start is not None or end is not None:
+        rows = _within(rows, begin, stop)
+    book = placed(rows, known, end=stop)
+    rules = {each.id: each.rule for each in policies}
+    steps = int(book.steps.sum() + len(book)) * (len(rules) + 1)
+    with _bar(steps) as told:
+        idle = replay(book, {FIRST: None}, seed=seed, told=told)
+        replayed = replay(book, rules, seed=seed, told=told)
+    scored = list(tally.rows(book, replayed, idle, shipped_default().id))
+    if as_json:
+        print_json({"rows": [row.to_json() for row in scored]})
+    else:
+        _show(scored)
+
+
+def _known(prices: Path, pairs: Sequence[str], *, strict: bool) -> Known:
+    """The tracks of the pairs, and of the dollar prices of their quotes."""
+    from keeper.backtest.history import price_files
+    from keeper.backtest.tracks import known_tracks
+
+    files = price_files(prices)
+    quotes = {f"{pair.partition('/')[2]}/USD" for pair in pairs} - {"USD/USD"}
+    known, missing = known_tracks(files, pairs)
+    others, _ = known_tracks(files, sorted(quotes - known.keys()))
+    for pair, reason in missing.items():
+        if not strict:
+            _say(f"left out: {pair}, {reason}")
+    found = {**known, **others}
+    if not found and not strict:
+        there = ", ".join(sorted({each.source.pair for each in files}))
+        raise ConfigurationError(
+            Problem(
+                where=str(prices),
+                what=f"there are no prices of {', '.join(pairs)}",
+                why="positions are replayed on the prices of their pair",
+                fix=f"give price files of them; there are {there}",
+            )
+        )
+    return found
+
+
+def _span(known: Known, start: datetime | None, end: datetime | None) -> tuple[float, float]:
+    """From when to when positions live. Raises `ConfigurationError` for days without prices."""
+    every = [track for of in known.values() for track in of]
+    first, last = min(t.start for t in every), max(t.end for t in every)
+    begin = float(first) if start is None else start.replace(tzinfo=UTC).timestamp()
+    stop = float(last)
+    if end is not None:
+        stop = (end.replace(tzinfo=UTC) + timedelta(days=1)).timestamp()
+        if stop <= begin:
+            raise _beyond("--to", f"the last day lies before the first, {_day(begin)}")
+        if stop - 86_400 > last:
+            raise _beyond(
+                "--to",
+                f"{_day(stop - 86_400)} lies beyond the prices, {_day(first)} to {_day(last)}",
+            )
+        stop = min(stop, float(last))
+    if not first - 86_400 < begin < last:
+        raise _beyond(
+            "--from", f"{_day(begin)} lies beyond the prices, {_day(first)} to {_day(last)}"
+        )
+    return max(begin, float(first)), stop
+
+
+def _beyond(where: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        Problem(
+            where=where,
+            what=what,
+            why="a policy can only be replayed on days that there are prices of",
+            fix="give other days, or other price files",
+        )
+    )
+
+
+@contextmanager
+def _bar(steps: int) -> Iterator[Callable[[int], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("position-steps", total=steps)
+        yield lambda done: progress.advance(task, done)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _day(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
+
+
+def _within(rows: Sequence[PositionRow], begin: float, stop: float) -> list[PositionRow]:
+    """Those that start between these moments."""
+    kept = [row for row in rows if begin <= row.start < stop]
+    if len(kept) < len(rows):
+        _say(f"left out: {len(rows) - len(kept)} positions that start outside of --from and --to")
+    if not kept:
+        raise _beyond("--from", f"no position starts between {_day(begin)} and {_day(stop)}")
+    return kept
+
+
+def _show(scored: Sequence[Row]) -> None:
+    table = Table()
+    for name in ("group", "policy"):
+        table.add_column(name)
+    for name in ("episodes", "mean USD", "p95", "p99", "CVaR99", "liquidated", "economic"):
+        table.add_column(name, justify="right")
+    for name in ("worsened", "actions", "needless"):
+        table.add_column(name, justify="right")
+    for row in scored:
+        table.add_row(
+            row.group,
+            row.policy,
+            f"{row.episodes:,}",
+            *map(usd, (row.mean_usd, row.p95_usd, row.p99_usd, row.cvar99_usd)),
+            f"{row.liquidated_share:.2%}",
+            f"{row.economic_liquidated_share:.2%}",
+            f"{row.worsened:,}",
+            f"{row.actions:,}",
+            f"{row.needless_actions:,}",
+            style="bold" if row.default else None,
+        )
+    console().print(table)
