@@ -66,7 +66,7 @@ def test_token_without_a_liquidation_threshold__is_no_collateral(
 
 
 def test_token_that_says_no__is_refused(owing: Ground, odd: Contract) -> None:
-    owing.chain.transact(owing.owner, odd, "say_no")
+    owing.chain.transact(owing.owner, odd, "say_no", True)
     call = ("repay", owing.market, owing.hash, odd.address, 1_000 * USDC)
     refusal = owing.refusal(owing.keeper, *call)
     assert refusal == ("TransferRefused", (odd.address.lower(), 1_000 * USDC))
@@ -91,7 +91,7 @@ def test_token_that_calls_back_in__is_refused(owing: Ground, odd: Contract, func
         "executeOperation": ("executeOperation", odd.address, 1, 0, anyone, b""),
     }.get(function, (function, owing.market))
     data = guardian.encode(*call)
-    owing.chain.transact(owing.owner, odd, "call_on_transfer", guardian.address, data)
+    owing.chain.transact(owing.owner, odd, "call_on_transfer", guardian.address, data, False)
     refusal = owing.refusal(
         owing.keeper, "repay", owing.market, owing.hash, odd.address, 1_000 * USDC
     )

@@ -20,6 +20,8 @@ change: int256
 answer: Bytes[32]
 hooked: address
 hook: Bytes[2048]
+bears_failure: bool
+got_in: public(bool)
 
 
 @external
@@ -46,20 +48,22 @@ def rebase(account: address, change: int256):
 
 
 @external
-def call_on_transfer(target: address, data: Bytes[2048]):
+def call_on_transfer(target: address, data: Bytes[2048], bears_failure: bool):
     """
-    @notice Every transfer makes this call first, and fails if it does.
+    @notice Every transfer makes this call first, and fails if it does, unless it bears that.
+            `got_in` says whether one has succeeded.
     """
     self.hooked = target
     self.hook = data
+    self.bears_failure = bears_failure
 
 
 @external
-def say_no():
+def say_no(refuses: bool):
     """
-    @notice Transfers and approvals do nothing from now on, and return False.
+    @notice Transfers and approvals do nothing from now on, and return False; or work again.
     """
-    self.answer = abi_encode(False)
+    self.answer = abi_encode(False) if refuses else b""
 
 
 @external
@@ -89,7 +93,11 @@ def _move(sender: address, recipient: address, amount: uint256) -> Bytes[32]:
     if len(self.answer) > 0:
         return self.answer
     if self.hooked != empty(address):
-        raw_call(self.hooked, self.hook)
+        if self.bears_failure:
+            self.got_in = raw_call(self.hooked, self.hook, revert_on_failure=False) or self.got_in
+        else:
+            raw_call(self.hooked, self.hook)
+            self.got_in = True
     fee: uint256 = amount * self.fee_bps // 10_000
     self.balanceOf[sender] -= amount
     self.balanceOf[recipient] += amount - fee
