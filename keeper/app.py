@@ -26,6 +26,7 @@ from keeper.chain.sending import Broadcaster
 from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
+from keeper.chain.transactions.seams import SignatureRequest
 from keeper.chain.transactions.votes import PoolVotes
 from keeper.config.checks import check_live, check_tokens
 from keeper.config.settings import Settings
@@ -35,6 +36,7 @@ from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.planning import MARGIN_S, none_quarantined
+from keeper.engine.rulebook import Rulebook
 from keeper.engine.witness import Witnesses
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
@@ -225,6 +227,14 @@ class Daemon:
             forgiven=forgiven_reverts(settings),
             now=lambda: self._now,
         )
+        self._rulebook = Rulebook(
+            chain_id=chain.chain_id,
+            watched=watched,
+            markets=markets,
+            moved_since=store.journal.moved_usd8_since,
+            run=store.run,
+            notifier=attendance.notifications,
+        )
         self._accounts = SignerAccounts(signers)
         self._broadcaster = Broadcaster.over(rpc, private_only=chain.private_only)
         self._transactions = TransactionManager(
@@ -237,7 +247,7 @@ class Daemon:
             run=store.run,
             finality_blocks=chain.finality_blocks,
             broadcaster=self._broadcaster,
-            before_signing=self._breakers.objection,
+            before_signing=self._objection,
             gas_left=self._breakers.left_wei,
             notifier=attendance.notifications,
             votes=PoolVotes(rpc),
@@ -297,6 +307,11 @@ class Daemon:
         self._chain_id = chain.chain_id
         self._min_gas_wei = settings.service.min_gas_wei
         self._attendance = attendance
+
+    async def _objection(self, request: SignatureRequest) -> str | None:
+        """The breakers last: they look for the kill file right before the signature."""
+        forbidden = await self._rulebook.objection(request, now=self._now)
+        return forbidden or await self._breakers.objection(request)
 
     async def follow(self, *, once: bool) -> None:
         """Run passes until stopped."""

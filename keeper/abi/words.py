@@ -39,6 +39,12 @@ class Function:
             raise ValueError(f"{self.signature} takes {self.arity} words, not {len(arguments)}")
         return self.selector + b"".join(map(encode_word, arguments))
 
+    def decode(self, data: bytes) -> tuple[int, ...] | None:
+        """The argument words of calldata; None unless it is a call of this function and no more."""
+        if data[:4] != self.selector or len(data) != 4 + self.arity * WORD:
+            return None
+        return split_words(data[4:])
+
 
 def encode_word(value: Address | int) -> bytes:
     """One argument as 32 bytes, big-endian. Raises `OverflowError` below 0 or above 2^256 − 1."""

@@ -11,7 +11,7 @@ from keeper.chain.reader import Reader
 from keeper.mandate.guardian import Guard
 from keeper.model.book import Book
 from keeper.model.reading import Calls, Reading, ReadingError
-from keeper.model.units import Address, Price
+from keeper.model.units import Address, Price, Token
 from keeper.model.values import (
     NO_PURSES,
     Action,
@@ -23,6 +23,7 @@ from keeper.model.values import (
     PositionState,
     ProtocolCall,
     Purse,
+    Spending,
     Unwind,
 )
 from keeper.policy.guards import Anomaly
@@ -81,6 +82,18 @@ class Adapter(Protocol):
     def unwinds(self, position: Any) -> tuple[Unwind, ...]: ...
     def predict(self, action: Action, position: Any, at: int) -> PositionState: ...
     def encode(self, action: Payment, position: Any) -> ProtocolCall: ...
+    def tokens(self, market: Any) -> Mapping[Address, Token]:
+        """What its calls may take, by address."""
+        ...
+
+    def payees(self, market: Any) -> tuple[Address, ...]:
+        """Who takes it by an allowance."""
+        ...
+
+    def spending(self, market: Any, to: Address, data: bytes) -> Spending | None:
+        """What a call takes; None if it is none of those that `encode` makes."""
+        ...
+
     def liquidation_terms(self, position: Any) -> LiquidationTerms: ...
     def matches(self, predicted: Any, reread: Any) -> tuple[str, ...]: ...
     def decode_error(self, revert: bytes) -> str: ...
@@ -120,6 +133,8 @@ class WatchedMarket:
         self._discovered: Any = None
         self._market: Any = None
         self._known: Any = None
+        self.newest: MarketSnapshot | None = None
+        """As the last pass saw it."""
 
     async def discover(self, reader: Reader, head: Head) -> None:
         """Read what stays the same from block to block. Raises `ReadingError`."""
@@ -149,6 +164,11 @@ class WatchedMarket:
         market = self._discovered or self._market
         return {} if market is None else self.adapter.derived_tokens(market)
 
+    @property
+    def market(self) -> Any:
+        """As the adapter knows it; None before it has been read."""
+        return self._market
+
     def reading(self, head: Head) -> Reading[Any]:
         """All its accounts at a block, in the market as last discovered: a pass that is under way
         ends with the one it began with."""
@@ -169,6 +189,7 @@ class WatchedMarket:
     def remember(self, snapshot: MarketSnapshot) -> None:
         """Let the next reading profit from this one."""
         self._known = snapshot.known
+        self.newest = snapshot
 
     def reread_calls(self, account: Address) -> Calls:
         """The calls of `reread`, to be appended to a simulation."""

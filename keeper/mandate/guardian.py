@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from keeper.abi.words import Function, split_words
+from keeper.abi.words import Function, split_words, word_to_address
 from keeper.mandate.charter import Charter
 from keeper.model.liquidity import Depth, Route
 from keeper.model.mandate import NOBODY, Mandate
@@ -24,6 +26,7 @@ from keeper.model.values import (
     Purse,
     Repay,
     Source,
+    Spending,
     Transaction,
     Unwind,
 )
@@ -262,6 +265,50 @@ def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transactio
         case _:
             assert_never(action)
     return Transaction(to=guard.guardian, data=data, purpose=purpose)
+
+
+def spending(guard: Guard, account: Address, to: Address, data: bytes) -> Spending | None:
+    """What a call takes that the guardian is to make for its owner's account in this market, decoded;
+    None if it is none of those that `transaction` makes, or for another market or no mandate."""
+    if to != guard.guardian:
+        return None
+    if (words := ADD_COLLATERAL.decode(data) or REPAY.decode(data)) is not None:
+        market, mandate, token, raw = words
+        sold_token, sold_raw = None, 0
+    elif (swap := _decoded_deleverage(data)) is not None:
+        market, mandate, token, raw, sold_token, sold_raw = swap
+    else:
+        return None
+    if word_to_address(market) != guard.market or not mandate:
+        return None
+    return Spending(
+        account=account,
+        token=word_to_address(token),
+        raw=raw,
+        sold_token=sold_token,
+        sold_raw=sold_raw,
+    )
+
+
+def _decoded_deleverage(data: bytes) -> tuple[int, int, int, int, Address, int] | None:
+    """None also where the calldata is not the one that these arguments have."""
+    if data[:4] != DELEVERAGE:
+        return None
+    try:
+        arguments = decode(_DELEVERAGE_ARGUMENTS, data[4:])
+    except DecodingError:
+        return None
+    market, mandate, sold, owed, raw, sold_raw, pools, whole = arguments
+    if not pools or whole or encode(_DELEVERAGE_ARGUMENTS, arguments) != data[4:]:
+        return None
+    return (
+        int(market, 16),
+        int.from_bytes(mandate, "big"),
+        int(owed, 16),
+        raw,
+        Address(to_checksum_address(sold)),
+        sold_raw,
+    )
 
 
 def returned(action: Action, output: bytes) -> Action:

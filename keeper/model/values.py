@@ -187,6 +187,19 @@ class ProtocolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What calldata says that a call may take: found by decoding it, not by whoever encoded it."""
+
+    account: Address | None
+    """For whose position; None: for its sender's."""
+    token: Address
+    raw: int
+    sold_token: Address | None = None
+    """What may be sold for it, and how much of that."""
+    sold_raw: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """One call that a signer's account makes: target, calldata, native value."""
 

@@ -9,7 +9,10 @@ from keeper.protocols.aave_v3_actions import (
     encode,
     liquidation_terms,
     options,
+    payees,
     predict,
+    spending,
+    tokens,
     unwinds,
 )
 from keeper.protocols.aave_v3_book import BookRows, book_rows
@@ -54,8 +57,11 @@ __all__ = [
     "liquidation_terms",
     "matches",
     "options",
+    "payees",
     "predict",
     "price_sources",
     "snapshot",
+    "spending",
+    "tokens",
     "unwinds",
 ]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Literal, assert_never
 
 from keeper.abi.aave_v3 import Pool
-from keeper.model.units import BPS, WAD, Amount, Bps, Price, Ray, Wad
+from keeper.abi.words import word_to_address
+from keeper.model.units import BPS, WAD, Address, Amount, Bps, Price, Ray, Token, Wad
 from keeper.model.values import (
     Action,
     ActionKind,
@@ -18,8 +19,10 @@ from keeper.model.values import (
     Payment,
     ProtocolCall,
     Repay,
+    Spending,
     Unwind,
 )
+from keeper.protocols.aave_v3_market import AaveMarket
 from keeper.protocols.aave_v3_math import ray_div_half_up
 from keeper.protocols.aave_v3_position import AavePosition, Leg
 
@@ -284,6 +287,29 @@ def encode(action: Payment, position: AavePosition) -> ProtocolCall:
         spends=action.amount,
         allowance=Amount(raw=leg.allowance, token=token),
     )
+
+
+def tokens(market: AaveMarket) -> dict[Address, Token]:
+    """What may be supplied or repaid."""
+    return {reserve.token.address: reserve.token for reserve in market.reserves}
+
+
+def payees(market: AaveMarket) -> tuple[Address, ...]:
+    """The pool takes what is supplied or repaid."""
+    return (market.pool,)
+
+
+def spending(market: AaveMarket, to: Address, data: bytes) -> Spending | None:
+    """Of `Pool.supply` and `Pool.repay`, as `encode` writes them; None for any other call."""
+    if to != market.pool:
+        return None
+    if (words := Pool.SUPPLY.decode(data)) is not None and words[3] == _REFERRAL_CODE:
+        token, raw, account = words[0], words[1], words[2]
+    elif (words := Pool.REPAY.decode(data)) is not None and words[2] in {_STABLE, _VARIABLE}:
+        token, raw, account = words[0], words[1], words[3]
+    else:
+        return None
+    return Spending(account=word_to_address(account), token=word_to_address(token), raw=raw)
 
 
 def liquidation_terms(position: AavePosition) -> LiquidationTerms:

@@ -13,6 +13,7 @@ from keeper.chain.transactions.seams import SignatureRequest
 from keeper.model.alerts import Alert
 from keeper.model.lifecycle import State, Urgency
 from keeper.model.units import Wei
+from keeper.model.values import Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.schema import attempts, intents
@@ -122,7 +123,7 @@ class Desk:
                 chain_id=CHAIN_ID,
                 signer=ALICE.account,
                 position=ALICE,
-                purpose="Repay",
+                transaction=Transaction(to=ALICE.account, data=b"", purpose="Repay"),
                 replaces=replaces,
                 replaced_wei=Wei(replaced_wei),
                 most_wei=Wei(most_wei),

@@ -94,7 +94,7 @@ async def test_mend__objection__signs_and_sends_nothing_more(ground: Ground) -> 
     await ground.settle_over(DEADLINE_BLOCKS + 2)
     assert len(ground.node.raws) == 1
     assert ground.asked[-1].replaces
-    assert ground.asked[-1].purpose == "cancel"
+    assert ground.asked[-1].transaction.purpose == "cancel"
 
 
 async def test_submit__objection__expires_and_frees_its_nonces(ground: Ground) -> None:

@@ -37,6 +37,7 @@ from keeper.model.values import (
     ProtocolCall,
     Purse,
     Repay,
+    Spending,
     Unwind,
 )
 from keeper.policy.guards import Anomaly
@@ -143,10 +144,8 @@ class ToySnapshot:
         return found
 
     def price(self, token: Address) -> Price | None:
-        known = token == ETHER.address
-        return (
-            Price(value=self.price_usd8, decimals=8, updated_at=self.timestamp) if known else None
-        )
+        value = {ETHER.address: self.price_usd8, DOLLAR.address: 10**8}.get(token)
+        return None if value is None else Price(value=value, decimals=8, updated_at=self.timestamp)
 
     def halts(self) -> tuple[Anomaly, ...]:
         return ()
@@ -314,6 +313,19 @@ class Toy:
             spends=action.amount,
             allowance=Amount(raw=position.allowance, token=action.amount.token),
         )
+
+    def tokens(self, _: ToyMarket) -> dict[Address, Token]:
+        return {token.address: token for token in (ETHER, DOLLAR)}
+
+    def payees(self, market: ToyMarket) -> tuple[Address, ...]:
+        return (market_address(market.name),)
+
+    def spending(self, market: ToyMarket, to: Address, data: bytes) -> Spending | None:
+        for function, token in ((ADD, ETHER), (REPAY, DOLLAR)):
+            words = function.decode(data)
+            if words is not None and to == market_address(market.name):
+                return Spending(account=None, token=token.address, raw=words[0])
+        return None
 
     def liquidation_terms(self, _: object) -> LiquidationTerms:
         return LiquidationTerms(close_factor=Bps(5_000), liquidation_penalty=Bps(500))

@@ -93,7 +93,7 @@ class Pen:
                 chain_id=self._chain_id,
                 signer=intent.signer,
                 position=intent.position,
-                purpose=transaction.purpose,
+                transaction=transaction,
                 replaces=bool(rivals),
                 replaced_wei=Wei(max((each.most_wei for each in rivals), default=0)),
                 most_wei=Wei(gas_limit * fees.max_fee_wei + l1_fee_wei + transaction.value_wei),

@@ -9,7 +9,7 @@ from keeper.abi.words import MAX_UINT256
 from keeper.model.lifecycle import State, Urgency
 from keeper.model.records import Attempt, Intent, MinedReceipt
 from keeper.model.units import Address, Wei
-from keeper.model.values import PositionId
+from keeper.model.values import PositionId, Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,8 +51,8 @@ class SignatureRequest:
     chain_id: int
     signer: Address
     position: PositionId
-    purpose: str
-    """The transaction's purpose, `cancel` or `fill`."""
+    transaction: Transaction
+    """A no-op is to its own signer, and its purpose is `cancel` or `fill`."""
     replaces: bool
     """Whether the slot has bytes already, of which at most one is ever mined."""
     replaced_wei: Wei
