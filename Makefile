@@ -50,6 +50,11 @@ check: $(VENV)/.packages  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v systemd-analyze >/dev/null; then \
+	  for unit in systemd/*.service; do \
+	    systemd-analyze security --offline=true --threshold=15 $$unit | tail -1; test $${PIPESTATUS[0]} = 0 || exit 1; \
+	  done; \
+	else echo "systemd-analyze is not on PATH: the hardening of systemd/*.service was NOT checked"; fi
 
 bench: setup  ## figures beside their peers, measured side by side; also in build/bench.json
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks

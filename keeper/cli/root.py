@@ -25,6 +25,7 @@ COMMANDS = {
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "schema": "Print the JSON schema of the configuration, for editors.",
     "prices": "Keep the price history that forecasts are fitted on.",
+    "install-service": "Write keeper's systemd unit, verify it, and say what is left to do.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",
     "fork": "Run a copy of a real chain, to rehearse on your own positions.",
@@ -44,7 +45,8 @@ class _Commands(TyperGroup):
         name, listed, rest = super().resolve_command(ctx, args)
         if listed is None:
             return name, None, rest
-        command = typer.main.get_command(import_module(f"keeper.cli.{name}").app)
+        module = import_module("keeper.cli." + str(name).replace("-", "_"))
+        command = typer.main.get_command(module.app)
         command.name = name
         return name, command, rest
 

@@ -22,6 +22,7 @@ from keeper.chain.settings import (
 )
 from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
+from keeper.config.credentials import credential, with_credentials
 from keeper.config.document import Document, read_document
 from keeper.config.fields import WrongValueError
 from keeper.config.mandates import mandate_settings
@@ -50,11 +51,12 @@ DAY_GAS = 20_000_000
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the file at `path`, with KEEPER_ variables of the environment over it.
+    """Read the file at `path`, with KEEPER_ variables of the environment and systemd's credentials
+    over it.
 
     Raises `ConfigurationError` with every mistake that can be seen without a chain.
     """
-    environ = os.environ if environ is None else environ
+    environ = with_credentials(os.environ if environ is None else environ)
     document = read_document(path, environ)
     _raise(*problems.written_secrets(document), *problems.misplaced_secrets(document))
     _raise(*problems.unknown_variables(document))
@@ -73,7 +75,7 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
             )
         ) from None
     _raise(*(problems.problem(document, path, wrong) for path, wrong in contradictions(tables)))
-    return _build(document, tables, systemd_socket=environ.get("NOTIFY_SOCKET"))
+    return _build(document, tables, environ)
 
 
 def store_path(path: Path, environ: Mapping[str, str] | None = None) -> Path:
@@ -165,7 +167,7 @@ def _folder(document: Document) -> Path:
     return document.path.absolute().parent
 
 
-def _build(document: Document, tables: Tables, *, systemd_socket: str | None) -> Settings:
+def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Settings:
     folder = _folder(document)
     known = network(tables.chain.id) or Network(chain_id=tables.chain.id, name="", block_time_s=0)
     return Settings(
@@ -173,7 +175,7 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
         quoter=tables.chain.quoter or known.quoter,
         wrapped_native=tables.chain.wrapped_native or known.wrapped_native,
         store_path=folder / tables.store.path,
-        systemd_socket=systemd_socket,
+        systemd_socket=environ.get("NOTIFY_SOCKET"),
         log_level=cast("LogLevel", tables.log.level),
         log_file=folder / tables.log.file if tables.log.file else None,
         chain=ChainSettings(
@@ -206,7 +208,8 @@ def _build(document: Document, tables: Tables, *, systemd_socket: str | None) ->
         },
         market_prices=tuple(map(_market_price, tables.market_prices)),
         signers={
-            name: _signer(name, table, folder, tables) for name, table in tables.signers.items()
+            name: _signer(name, table, tables, folder, environ)
+            for name, table in tables.signers.items()
         },
         positions=tuple(map(_position, tables.positions)),
         mandates={name: mandate_settings(name, table) for name, table in tables.mandates.items()},
@@ -281,7 +284,9 @@ def _market_price(table: MarketPriceTable) -> MarketSource:
     return PoolMarket(feed=table.feed, pool=table.pool, base=table.base)
 
 
-def _signer(name: str, table: SignerTable, folder: Path, tables: Tables) -> SignerSettings:
+def _signer(
+    name: str, table: SignerTable, tables: Tables, folder: Path, environ: Mapping[str, str]
+) -> SignerSettings:
     if table.kms_key_id is not None:
         return KmsSignerSettings(name=name, key_id=table.kms_key_id)
     if table.remote_url is not None:
@@ -290,7 +295,7 @@ def _signer(name: str, table: SignerTable, folder: Path, tables: Tables) -> Sign
     if table.keystore:
         return LocalKeySettings(
             name=name,
-            keystore=folder / table.keystore,
+            keystore=credential(environ, str(table.keystore)) or folder / table.keystore,
             keystore_password=table.keystore_password or tables.keystore_password,
             private_key=None,
         )

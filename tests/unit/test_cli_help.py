@@ -54,7 +54,7 @@ def test_help__every_command__fits_a_terminal_and_says_what_it_does(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help__line_in_the_list__is_the_first_of_the_commands_own(name: str) -> None:
-    command = typer.main.get_command(import_module(f"keeper.cli.{name}").app)
+    command = typer.main.get_command(import_module(f"keeper.cli.{name.replace('-', '_')}").app)
     assert " ".join((command.help or "").split("\n\n")[0].split()) == COMMANDS[name]
 
 
