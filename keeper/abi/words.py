@@ -72,3 +72,8 @@ def split_words(output: bytes) -> tuple[int, ...]:
 def word_to_address(word: int) -> Address:
     """The address in a word's low 20 bytes."""
     return Address(to_checksum_address((word % (1 << 160)).to_bytes(20, "big")))
+
+
+def word_to_signed(word: int) -> int:
+    """The signed integer that a word holds, in two's complement."""
+    return word - (1 << 256) if word >> 255 else word

@@ -14,9 +14,11 @@ from keeper.model.reading import Calls, Reading, ReadingError
 from keeper.model.units import Address, Price, Token
 from keeper.model.values import (
     NO_PURSES,
+    NOTHING_LISTED,
     Action,
     Head,
     LiquidationTerms,
+    Listed,
     Option,
     Payment,
     PositionId,
@@ -63,7 +65,9 @@ class MarketSnapshot(Protocol):
 class Adapter(Protocol):
     """A protocol: which calls to make, how to decode them, what actions do. No I/O."""
 
-    def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[Any]: ...
+    def discover(
+        self, provider: Address, *, chain_id: int, name: str, listed: Listed = NOTHING_LISTED
+    ) -> Reading[Any]: ...
     def price_sources(self, market: Any) -> tuple[Address, ...]: ...
     def contracts(self, market: Any) -> tuple[Address, ...]: ...
     def derived_tokens(self, market: Any) -> Mapping[Address, str]: ...
@@ -122,11 +126,14 @@ class WatchedMarket:
         chain_id: int,
         accounts: tuple[Address, ...],
         purses: Mapping[Address, Purse] = NO_PURSES,
+        listed: Listed = NOTHING_LISTED,
     ) -> None:
-        """`purses` names the reserves of accounts that do not pay from their own wallets."""
+        """`purses` names the reserves of accounts that do not pay from their own wallets, `listed`
+        what the market does not list itself."""
         self.adapter = adapter
         self.provider = provider
         self._purses = purses
+        self._listed = listed
         self.name = name
         self.accounts = accounts
         self._chain_id = chain_id
@@ -138,7 +145,9 @@ class WatchedMarket:
 
     async def discover(self, reader: Reader, head: Head) -> None:
         """Read what stays the same from block to block. Raises `ReadingError`."""
-        reading = self.adapter.discover(self.provider, chain_id=self._chain_id, name=self.name)
+        reading = self.adapter.discover(
+            self.provider, chain_id=self._chain_id, name=self.name, listed=self._listed
+        )
         (found,), _ = await reader.read([reading], at=head.hash)
         if isinstance(found, Exception):
             raise found

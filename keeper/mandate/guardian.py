@@ -21,9 +21,11 @@ from keeper.model.units import BPS, Address, Amount, Wad, mul_div_down, mul_div_
 from keeper.model.values import (
     Action,
     AddCollateral,
+    AddMargin,
     Deleverage,
     Option,
     Purse,
+    ReducePosition,
     Repay,
     Source,
     Spending,
@@ -262,6 +264,8 @@ def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transactio
                     False,
                 ),
             )
+        case AddMargin() | ReducePosition():
+            raise ValueError(f"{guard.guardian} is the guardian of a lending market")
         case _:
             assert_never(action)
     return Transaction(to=guard.guardian, data=data, purpose=purpose)
@@ -338,7 +342,7 @@ def _with_amounts(action: Action, words: tuple[int, ...]) -> Action:
     match action:
         case Deleverage():
             return replace(action, amount=amount, sold=replace(action.sold, raw=words[1]))
-        case AddCollateral() | Repay():
+        case AddCollateral() | Repay() | AddMargin() | ReducePosition():
             return replace(action, amount=amount)
         case _:
             assert_never(action)

@@ -92,9 +92,28 @@ class Deleverage:
     route: Route
 
 
-Payment = AddCollateral | Repay
-Action = Payment | Deleverage
-ActionKind = Literal["AddCollateral", "Repay", "Deleverage"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMargin:
+    """Deposit `amount` from the reserve as margin of a perp account."""
+
+    position: PositionId
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReducePosition:
+    """Make a perp position smaller by `amount` of its market's base token, never beyond zero."""
+
+    position: PositionId
+    amount: Amount
+    quote: Amount
+    """What a long's sale brings, or buying a short back costs, fees included."""
+
+
+Payment = AddCollateral | Repay | AddMargin
+Action = Payment | Deleverage | ReducePosition
+PaymentKind = Literal["AddCollateral", "Repay", "AddMargin"]
+ActionKind = Literal["AddCollateral", "Repay", "Deleverage", "AddMargin", "ReducePosition"]
 Cause = Literal["floor", "forecast"]
 Source = Literal["wallet", "vault", "pool"]
 """Where the means come from: the account's own wallet, a reserve that consented to pay for the
@@ -109,7 +128,7 @@ class Option:
     repayment, the debt itself. `blocked` says why the protocol would refuse it, or is None.
     """
 
-    kind: Literal["AddCollateral", "Repay"]
+    kind: PaymentKind
     source: Source
     token: Token
     held: Amount
@@ -158,6 +177,11 @@ class Purse:
     holder: Address
     spender: Address
 
+
+Listed = Mapping[str, tuple[Address, ...]]
+"""Contracts that a market does not list itself, by the name of the setting that names them."""
+
+NOTHING_LISTED: Listed = MappingProxyType({})
 
 NO_PURSES: Mapping[Address, Purse] = MappingProxyType({})
 """Every account pays from its own wallet."""

@@ -1,6 +1,6 @@
 """One way to help a position, sized and priced, or the reason against it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import assert_never
@@ -12,10 +12,12 @@ from keeper.model.values import (
     Action,
     ActionKind,
     AddCollateral,
+    AddMargin,
     Cause,
     Deleverage,
     Option,
     Payment,
+    PaymentKind,
     PositionState,
     Repay,
     Source,
@@ -32,6 +34,12 @@ Predict = Callable[[Action], PositionState]
 
 DUST_USD8 = 10**8
 """A protocol may round less than this to nothing, and anybody can send it to a wallet."""
+
+_PAYMENTS: Mapping[PaymentKind, type[Payment]] = {
+    "AddCollateral": AddCollateral,
+    "Repay": Repay,
+    "AddMargin": AddMargin,
+}
 
 GAS_PER_HOP = 110_000
 """Of each pool of a route beyond the first."""
@@ -105,9 +113,7 @@ def _payment(option: Option, scope: Scope) -> Considered:
 
     def action(raw: int) -> Payment:
         amount = Amount(raw=raw, token=option.token)
-        if option.kind == "AddCollateral":
-            return AddCollateral(position=scope.position.id, amount=amount)
-        return Repay(position=scope.position.id, amount=amount)
+        return _PAYMENTS[option.kind](position=scope.position.id, amount=amount)
 
     chosen = action(_least(action, scope, most))
     gas_usd8 = scope.gas_price.usd8(option.gas)

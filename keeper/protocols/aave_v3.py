@@ -5,7 +5,6 @@ arithmetic is in `aave_v3_math` and `aave_v3_reserve`, a position in `aave_v3_po
 """
 
 from keeper.protocols.aave_v3_actions import (
-    ImpossibleActionError,
     encode,
     liquidation_terms,
     options,
@@ -19,7 +18,6 @@ from keeper.protocols.aave_v3_book import BookRows, book_rows
 from keeper.protocols.aave_v3_errors import decode_error
 from keeper.protocols.aave_v3_market import (
     AaveMarket,
-    MarketChangedError,
     UnsupportedMarketError,
     UnsupportedRevisionError,
     contracts,
@@ -29,12 +27,16 @@ from keeper.protocols.aave_v3_market import (
 )
 from keeper.protocols.aave_v3_position import (
     AavePosition,
-    UnreadablePositionError,
     exposure,
     matches,
 )
 from keeper.protocols.aave_v3_reading import AaveSnapshot, snapshot
 from keeper.protocols.aave_v3_readset import ReadSet
+from keeper.protocols.errors import (
+    ImpossibleActionError,
+    MarketChangedError,
+    UnreadablePositionError,
+)
 
 __all__ = [
     "AaveMarket",

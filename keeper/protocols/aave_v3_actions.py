@@ -13,11 +13,13 @@ from keeper.model.values import (
     Action,
     ActionKind,
     AddCollateral,
+    AddMargin,
     Deleverage,
     LiquidationTerms,
     Option,
     Payment,
     ProtocolCall,
+    ReducePosition,
     Repay,
     Spending,
     Unwind,
@@ -25,6 +27,7 @@ from keeper.model.values import (
 from keeper.protocols.aave_v3_market import AaveMarket
 from keeper.protocols.aave_v3_math import ray_div_half_up
 from keeper.protocols.aave_v3_position import AavePosition, Leg
+from keeper.protocols.errors import ImpossibleActionError
 
 _STABLE, _VARIABLE = 1, 2
 """libraries/types/DataTypes.sol, InterestRateMode."""
@@ -39,14 +42,6 @@ _DEFAULT_CLOSE_FACTOR = Bps(5_000)
 _FULL_CLOSE_BELOW = Wad(95 * WAD // 100)
 """libraries/logic/LiquidationLogic.sol, DEFAULT_LIQUIDATION_CLOSE_FACTOR and
 CLOSE_FACTOR_HF_THRESHOLD."""
-
-
-class ImpossibleActionError(ValueError):
-    """The action does not fit the position: it names a token without such a leg, or no amount."""
-
-    def __init__(self, action: Action, why: str) -> None:
-        super().__init__(f"{action.position}: {type(action).__name__} {action.amount}: {why}")
-        self.action = action
 
 
 def options(position: AavePosition) -> tuple[Option, ...]:
@@ -193,6 +188,8 @@ def predict(action: Action, position: AavePosition, at: int) -> AavePosition:
                 leg.state.reserve.index: replace(_repaid(action, leg, at), wallet=leg.wallet),
                 sold.state.reserve.index: _sold(action, sold, at),
             }
+        case AddMargin() | ReducePosition():
+            raise ImpossibleActionError(action, "a lending market has no margin")
         case _:
             assert_never(action)
     legs = (changed.get(leg.state.reserve.index, leg) for leg in before.legs)
@@ -278,6 +275,8 @@ def encode(action: Payment, position: AavePosition) -> ProtocolCall:
             kind = "Repay"
             mode = _STABLE if _repays_stable(leg) else _VARIABLE
             call = Pool.REPAY(pool, token.address, action.amount.raw, mode, account)
+        case AddMargin():
+            raise ImpossibleActionError(action, "a lending market has no margin")
         case _:
             assert_never(action)
     return ProtocolCall(

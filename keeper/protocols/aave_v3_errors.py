@@ -7,29 +7,12 @@ are numbers.
 from collections.abc import Mapping
 from typing import Final
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
-
-_ERROR_STRING = bytes.fromhex("08c379a0")
-"""Selector of Error(string)."""
-_PANIC = bytes.fromhex("4e487b71")
-"""Selector of Panic(uint256)."""
+from keeper.protocols.errors import revert_reason
 
 
 def decode_error(revert: bytes) -> str:
     """The reason in words, such as `RESERVE_FROZEN (28)`; never raises."""
-    if not revert:
-        return "reverted without a reason"
-    selector, payload = revert[:4], revert[4:]
-    if selector == _PANIC and len(payload) == 32:
-        return f"arithmetic or array panic 0x{int.from_bytes(payload, 'big'):02x}"
-    if selector == _ERROR_STRING:
-        try:
-            (reason,) = decode(["string"], payload)
-        except (DecodingError, UnicodeDecodeError):
-            return f"reverted with 0x{revert.hex()}"
-        return f"{ERRORS[reason]} ({reason})" if reason in ERRORS else str(reason)
-    return f"reverted with 0x{revert.hex()}"
+    return revert_reason(revert, ERRORS)
 
 
 ERRORS: Final[Mapping[str, str]] = {

@@ -8,6 +8,7 @@ from keeper.abi.words import split_words, word_to_address
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import CallFailedError, Reading, ReadingError, Returns
 from keeper.model.units import Address, Token
+from keeper.model.values import NOTHING_LISTED, Listed
 from keeper.protocols.aave_v3_reserve import Reserve, ReserveConfiguration
 
 SUPPORTED_POOL_REVISIONS = frozenset({1})
@@ -40,10 +41,6 @@ class UnsupportedRevisionError(UnsupportedMarketError):
         )
         self.found = found
         self.supported = SUPPORTED_POOL_REVISIONS
-
-
-class MarketChangedError(ReadingError):
-    """The market is no longer as discovered: discover it again before its next reading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +96,13 @@ def derived_tokens(market: AaveMarket) -> dict[Address, str]:
     }
 
 
-def discover(provider: Address, *, chain_id: int, name: str) -> Reading[AaveMarket]:
+def discover(
+    provider: Address,
+    *,
+    chain_id: int,
+    name: str,
+    listed: Listed = NOTHING_LISTED,  # noqa: ARG001 - a pool lists its reserves
+) -> Reading[AaveMarket]:
     """The market behind a PoolAddressesProvider, in four or five round trips.
 
     Raises `UnsupportedRevisionError` or `UnsupportedMarketError` if it is not an Aave 3.0 market

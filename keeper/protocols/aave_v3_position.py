@@ -9,7 +9,6 @@ Sources are named below `contracts/protocol` of @aave/core-v3 1.19.3.
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Bps, Ray, Wad
 from keeper.model.values import PositionId
 from keeper.protocols.aave_v3_market import AaveMarket
@@ -20,15 +19,7 @@ from keeper.protocols.aave_v3_math import (
     wad_div_half_up,
 )
 from keeper.protocols.aave_v3_reserve import EModeCategory, ReserveState
-
-
-class UnreadablePositionError(ReadingError):
-    """This position cannot be valued at this block; others are not affected."""
-
-    def __init__(self, position: PositionId, reason: str) -> None:
-        super().__init__(f"{position}: {reason}")
-        self.position = position
-        self.reason = reason
+from keeper.protocols.errors import UnreadablePositionError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,13 @@ from keeper.policy.guards import Anomaly
 from keeper.protocols.aave_v3_market import (
     SUPPORTED_POOL_REVISIONS,
     AaveMarket,
-    MarketChangedError,
     UnsupportedRevisionError,
     category_data,
     category_key,
     reserve_data,
     static_words,
 )
-from keeper.protocols.aave_v3_position import AavePosition, Leg, UnreadablePositionError
+from keeper.protocols.aave_v3_position import AavePosition, Leg
 from keeper.protocols.aave_v3_readset import (
     MARKET_HEAD,
     PER_RESERVE,
@@ -35,6 +34,7 @@ from keeper.protocols.aave_v3_readset import (
     ReadSet,
 )
 from keeper.protocols.aave_v3_reserve import EModeCategory, ReserveConfiguration, ReserveState
+from keeper.protocols.errors import MarketChangedError, UnreadablePositionError
 
 
 def snapshot(

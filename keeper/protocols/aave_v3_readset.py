@@ -21,8 +21,9 @@ from keeper.abi.words import WORD
 from keeper.model.reading import Call, Calls
 from keeper.model.units import Address
 from keeper.model.values import Purse
-from keeper.protocols.aave_v3_market import AaveMarket, MarketChangedError
+from keeper.protocols.aave_v3_market import AaveMarket
 from keeper.protocols.aave_v3_reserve import Reserve
+from keeper.protocols.errors import MarketChangedError
 
 Ints = NDArray[np.intp]
 Bytes = NDArray[np.uint8]

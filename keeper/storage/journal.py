@@ -22,7 +22,7 @@ from keeper.model.records import (
     Result,
 )
 from keeper.model.units import Address, Amount, Token, Wad
-from keeper.model.values import Action, AddCollateral, Deleverage, PositionId, Repay
+from keeper.model.values import Action, AddCollateral, AddMargin, Deleverage, PositionId, Repay
 from keeper.storage.intents import (
     forget_rivals,
     insert_attempts,
@@ -303,6 +303,8 @@ def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
             return AddCollateral(position=position, amount=amount)
         case "Repay":
             return Repay(position=position, amount=amount)
+        case "AddMargin":
+            return AddMargin(position=position, amount=amount)
         case _:
             swap = row.document["swap"]
             hops = tuple(Hop(**hop) for hop in swap["route"]["hops"])

@@ -5,11 +5,11 @@ import inspect
 import pytest
 
 from keeper.engine.watch import Adapter
-from keeper.protocols import aave_v3
+from keeper.protocols import aave_v3, perp_v2
 from keeper.protocols.registry import PROTOCOLS
 from tests.unit.toy_protocol import Toy
 
-ADAPTERS: tuple[Adapter, ...] = (aave_v3, Toy())
+ADAPTERS: tuple[Adapter, ...] = (aave_v3, perp_v2, Toy())
 
 METHODS = [name for name in vars(Adapter) if not name.startswith("_")]
 

@@ -27,10 +27,12 @@ from keeper.model.units import (
 )
 from keeper.model.values import (
     NO_PURSES,
+    NOTHING_LISTED,
     Action,
     AddCollateral,
     Deleverage,
     LiquidationTerms,
+    Listed,
     Option,
     Payment,
     PositionId,
@@ -169,7 +171,14 @@ class Toy:
         self.unencodable: set[Address] = set()
         self.unjudgeable: set[Address] = set()
 
-    def discover(self, provider: Address, *, chain_id: int, name: str) -> Reading[ToyMarket]:
+    def discover(
+        self,
+        provider: Address,
+        *,
+        chain_id: int,
+        name: str,
+        listed: Listed = NOTHING_LISTED,  # noqa: ARG002 - it lists what it has
+    ) -> Reading[ToyMarket]:
         assert chain_id == CHAIN_ID
         returns = yield (FEED(provider),)
         feed = word_to_address(returns.word(0))
@@ -300,6 +309,8 @@ class Toy:
                     updated_at=at,
                     ether=after.ether - action.sold.raw,
                 )
+            case _:
+                raise ValueError(f"a toy has no margin: {action}")
 
     def encode(self, action: Payment, position: ToyPosition) -> ProtocolCall:
         if position.id.account in self.unencodable:

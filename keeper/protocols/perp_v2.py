@@ -1,0 +1,55 @@
+"""Perp v2, curie (@perp/curie-contract 2.8.4): the adapter's public face.
+
+Any deployment is found by its ClearingHouse; other versions are refused by name, and so are
+accounts that make a market. The arithmetic is in `perp_v2_math`, an account in `perp_v2_position`.
+"""
+
+from keeper.protocols.errors import (
+    ImpossibleActionError,
+    UnreadablePositionError,
+)
+from keeper.protocols.perp_v2_actions import (
+    decode_error,
+    encode,
+    exposure,
+    liquidation_terms,
+    matches,
+    options,
+    predict,
+    unwinds,
+)
+from keeper.protocols.perp_v2_book import BookRows, book_rows
+from keeper.protocols.perp_v2_market import (
+    PerpVenue,
+    UnsupportedVenueError,
+    contracts,
+    discover,
+    price_sources,
+)
+from keeper.protocols.perp_v2_position import PerpPosition
+from keeper.protocols.perp_v2_reading import PerpSnapshot, snapshot
+from keeper.protocols.perp_v2_readset import ReadSet
+
+__all__ = [
+    "BookRows",
+    "ImpossibleActionError",
+    "PerpPosition",
+    "PerpSnapshot",
+    "PerpVenue",
+    "ReadSet",
+    "UnreadablePositionError",
+    "UnsupportedVenueError",
+    "book_rows",
+    "contracts",
+    "decode_error",
+    "discover",
+    "encode",
+    "exposure",
+    "liquidation_terms",
+    "matches",
+    "options",
+    "predict",
+    "price_sources",
+    "snapshot",
+    "unwinds",
+]

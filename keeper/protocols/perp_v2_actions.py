@@ -1,0 +1,260 @@
+"""What may be done for a Perp v2 account, what it will lead to, and the call that does it.
+
+Sources are named below `contracts` of @perp/curie-contract 2.8.4.
+"""
+
+from dataclasses import replace
+
+from keeper.abi.perp_v2 import Vault
+from keeper.model.units import BPS, WAD, Address, Amount, Bps, Price
+from keeper.model.values import (
+    Action,
+    AddMargin,
+    LiquidationTerms,
+    Option,
+    Payment,
+    ProtocolCall,
+    ReducePosition,
+    Unwind,
+)
+from keeper.protocols.errors import ImpossibleActionError, revert_reason
+from keeper.protocols.perp_v2_market import MarginToken
+from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero
+from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition
+
+_PAYMENT_GAS = 250_000
+"""About what the node says of a deposit with its approval on the local chain."""
+
+_DOLLAR8 = 10**8
+
+ERRORS = {
+    "V_GTSTBC": "the venue's cap on its settlement token is reached",
+    "V_GTDC": "the venue's cap on this margin token is reached",
+    "V_OSCT": "the venue does not accept this token as margin",
+    "V_CTNE": "the account holds as many margin tokens as the venue allows",
+    "V_IBA": "the token takes a fee of its transfers, which the venue refuses",
+    "CH_NEFCI": "not enough free collateral: leverage would be above the venue's cap",
+    "CH_NEFCM": "not enough margin left: only a liquidator may close the position",
+    "CH_MNO": "the market is not open",
+    "EX_MIP": "trading in the market is stopped",
+    "EX_OPLAS": "it would move the price further than the venue allows within a block",
+    "EX_OPB": "it would move the price further from the index than the venue allows",
+    "CH_TE": "its deadline has passed",
+    "CH_SHNAOPT": "the account has not delegated its positions to the sender",
+}
+"""Reverts that keeper may meet; Vault.sol, ClearingHouse.sol and Exchange.sol give the rest."""
+
+
+def decode_error(revert: bytes) -> str:
+    """The reason in words; never raises."""
+    return revert_reason(revert, ERRORS)
+
+
+def options(position: PerpPosition) -> tuple[Option, ...]:
+    """Deposits of the settlement token and of every listed margin token from the reserve."""
+    terms, settlement = position.terms, position.venue.settlement
+    paused = "the venue's vault is paused" if terms.vault_paused else None
+    full = (
+        f"the venue's cap of {settlement.symbol} is reached" if not terms.settlement_room else None
+    )
+    own = Option(
+        kind="AddMargin",
+        source="wallet",
+        token=settlement,
+        available=Amount(raw=min(position.wallet, terms.settlement_room), token=settlement),
+        allowance=Amount(raw=position.allowance, token=settlement),
+        price=Price(value=_DOLLAR8, decimals=8, updated_at=position.timestamp),
+        gas=_PAYMENT_GAS,
+        blocked=paused or full,
+    )
+    return (own, *(_deposit(position, holding, paused) for holding in position.holdings))
+
+
+def _deposit(position: PerpPosition, holding: Holding, paused: str | None) -> Option:
+    state, margin = holding.state, holding.state.margin
+    token = margin.token
+    return Option(
+        kind="AddMargin",
+        source="wallet",
+        token=token,
+        available=Amount(raw=min(holding.wallet, state.room), token=token),
+        allowance=Amount(raw=holding.allowance, token=token),
+        price=Price(
+            value=state.price, decimals=margin.price_decimals, updated_at=position.timestamp
+        ),
+        gas=_PAYMENT_GAS,
+        blocked=paused or _refusal(position, holding),
+    )
+
+
+def _refusal(position: PerpPosition, holding: Holding) -> str | None:
+    """Vault.sol, _checkDepositCapAndRegister and _modifyBalance."""
+    symbol = holding.state.margin.token.symbol
+    if holding.state.price == 0:
+        return f"the oracle values {symbol} at nothing"
+    if holding.state.room == 0:
+        return f"the venue's cap of {symbol} is reached"
+    held = sum(each.balance != 0 for each in position.holdings)
+    if holding.balance == 0 and held >= position.terms.max_margin_tokens:
+        return f"the account holds {held} margin tokens, the most that the venue allows"
+    return None
+
+
+def unwinds(position: PerpPosition) -> tuple[Unwind, ...]:  # noqa: ARG001 - no debt of another token
+    """None: a perp is made smaller, which only its account or a guardian may do."""
+    return ()
+
+
+def predict(action: Action, position: PerpPosition, at: int) -> PerpPosition:
+    """The account after the action in a block at timestamp `at`, at unchanged prices.
+
+    Exact to the last unit if `position` stands at that block (`revalued`) and the action says what
+    the trade brought. Raises `ImpossibleActionError`.
+    """
+    before = position.accrued(at)
+    if action.position != position.id or action.amount.raw <= 0:
+        raise ImpossibleActionError(action, f"it is not a positive amount for {position.id}")
+    match action:
+        case AddMargin():
+            return _deposited(action, before)
+        case ReducePosition():
+            return _reduced(action, before)
+        case _:
+            raise ImpossibleActionError(action, "a perp account has margin and positions only")
+
+
+def _deposited(action: AddMargin, before: PerpPosition) -> PerpPosition:
+    raw, token = action.amount.raw, action.amount.token
+    if token == before.venue.settlement:
+        return replace(before, balance=before.balance + raw, wallet=before.wallet - raw)
+    if not any(each.state.margin.token == token for each in before.holdings):
+        raise ImpossibleActionError(action, f"{token.symbol} is not accepted as margin")
+    return replace(
+        before,
+        holdings=tuple(
+            replace(each, balance=each.balance + raw, wallet=each.wallet - raw)
+            if each.state.margin.token == token
+            else each
+            for each in before.holdings
+        ),
+    )
+
+
+def _reduced(action: ReducePosition, before: PerpPosition) -> PerpPosition:
+    """ClearingHouse.sol, _settleFunding and _openPosition: funding is settled, and the share of the
+    cost that belongs to what was closed is realised against what it brought (Exchange.sol,
+    _getPnlToBeRealized)."""
+    leg = reducible_leg(action, before)
+    sign = 1 if leg.size > 0 else -1
+    brought = sign * action.quote.raw
+    closed_ratio = action.amount.raw * WAD // abs(leg.size)
+    realised = brought + mul_div_to_zero(leg.open_notional, closed_ratio, WAD)
+    smaller = replace(
+        leg,
+        size=leg.size - sign * action.amount.raw,
+        open_notional=leg.open_notional + brought - realised,
+        funding=0,
+    )
+    legs = (smaller if each is leg else each for each in before.legs)
+    return replace(
+        before,
+        owed_pnl=before.owed_pnl - leg.funding + realised,
+        legs=tuple(each for each in legs if each.counted or abs(each.open_notional) >= WAD),
+    )
+
+
+def reducible_leg(action: ReducePosition, position: PerpPosition) -> Leg:
+    """The position that an action makes smaller. Raises `ImpossibleActionError` where there is none,
+    or it would be turned around."""
+    leg = position.leg(action.amount.token.address)
+    if leg is None or not leg.counted:
+        raise ImpossibleActionError(action, "the position was closed meanwhile")
+    if action.amount.raw > abs(leg.size):
+        raise ImpossibleActionError(action, f"only {abs(leg.size)} units are open")
+    return leg
+
+
+def encode(action: Payment, position: PerpPosition) -> ProtocolCall:
+    """The vault's call from the reserve: anybody may deposit for an account.
+
+    Raises `ImpossibleActionError`.
+    """
+    if not isinstance(action, AddMargin):
+        raise ImpossibleActionError(action, "a perp account takes margin only")
+    _deposited(action, position)
+    token, vault = action.amount.token, position.venue.vault
+    call = Vault.DEPOSIT_FOR(vault, position.id.account, token.address, action.amount.raw)
+    return ProtocolCall(
+        kind="AddMargin",
+        to=call.target,
+        data=call.data,
+        spends=action.amount,
+        allowance=Amount(raw=_allowance(position, token.address), token=token),
+    )
+
+
+def _allowance(position: PerpPosition, token: Address) -> int:
+    if token == position.venue.settlement.address:
+        return position.allowance
+    return next(h.allowance for h in position.holdings if h.state.margin.token.address == token)
+
+
+def liquidation_terms(position: PerpPosition) -> LiquidationTerms:
+    """AccountBalance.sol, getLiquidatablePositionSize: half of a position while its account value
+    is above half of the requirement, all of it below."""
+    data = position.account
+    full = data.account_value < data.margin_requirement // 2
+    return LiquidationTerms(
+        close_factor=Bps(BPS if full else BPS // 2),
+        liquidation_penalty=Bps(-(-position.terms.penalty_ratio * BPS // RATIO)),
+    )
+
+
+def exposure(position: PerpPosition) -> frozenset[Address]:
+    """What the account stands or falls with: its markets and margin tokens, their feeds, and the
+    venue's contracts."""
+    venue = position.venue
+    found = {venue.clearing_house, venue.vault, venue.settlement.address}
+    for leg in position.legs:
+        found |= {leg.state.perp.token.address, leg.state.perp.aggregator}
+    for holding in position.holdings:
+        if holding.balance:
+            found |= _of_margin(holding.state.margin)
+    return frozenset(found)
+
+
+def _of_margin(margin: MarginToken) -> set[Address]:
+    return {each for each in (margin.token.address, margin.aggregator) if each is not None}
+
+
+def matches(predicted: PerpPosition, reread: PerpPosition) -> tuple[str, ...]:
+    """Where a prediction and the state read at the same block differ; empty if they agree.
+
+    Compared to the last unit: health, values, and all that the venue holds for the account. The
+    wallet is left out, since others may pay into it.
+    """
+    return tuple(
+        f"{what}: predicted {expected}, read {found}"
+        for what, expected, found in (
+            ("timestamp", predicted.timestamp, reread.timestamp),
+            ("health", predicted.health, reread.health),
+            ("account_value", predicted.account.account_value, reread.account.account_value),
+            ("notional", predicted.account.notional, reread.account.notional),
+            ("balance", predicted.balance, reread.balance),
+            ("owed_pnl", predicted.owed_pnl, reread.owed_pnl),
+            ("positions", _sizes(predicted), _sizes(reread)),
+            ("margin", _balances(predicted), _balances(reread)),
+        )
+        if expected != found
+    )
+
+
+def _sizes(position: PerpPosition) -> dict[str, tuple[int, int, int]]:
+    return {
+        leg.state.perp.token.symbol: (leg.size, leg.open_notional, leg.funding)
+        for leg in position.legs
+    }
+
+
+def _balances(position: PerpPosition) -> dict[str, int]:
+    return {h.state.margin.token.symbol: h.balance for h in position.holdings if h.balance}
