@@ -82,20 +82,20 @@ class PerpVenue:
     margins: tuple[MarginToken, ...]
 
 
-def price_sources(venue: PerpVenue) -> tuple[Address, ...]:
+def price_sources(market: PerpVenue) -> tuple[Address, ...]:
     """The feeds behind its prices."""
-    margins = (margin.aggregator for margin in venue.margins)
-    found = (*(perp.aggregator for perp in venue.perps), *margins)
+    margins = (margin.aggregator for margin in market.margins)
+    found = (*(perp.aggregator for perp in market.perps), *margins)
     return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
-def contracts(venue: PerpVenue) -> tuple[Address, ...]:
+def contracts(market: PerpVenue) -> tuple[Address, ...]:
     """What an account trusts: the venue's own contracts and those that read its prices."""
     return (
-        *(venue.clearing_house, venue.vault, venue.exchange, venue.order_book),
-        *(venue.account_balance, venue.config, venue.collateral_manager),
-        *(each for perp in venue.perps for each in (perp.token.address, perp.price_feed)),
-        *(margin.price_feed for margin in venue.margins),
+        *(market.clearing_house, market.vault, market.exchange, market.order_book),
+        *(market.account_balance, market.config, market.collateral_manager),
+        *(each for perp in market.perps for each in (perp.token.address, perp.price_feed)),
+        *(margin.price_feed for margin in market.margins),
     )
 
 
