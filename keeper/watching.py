@@ -54,7 +54,7 @@ def _guard(settings: Settings, position: PositionSettings, keeper: Address | Non
         return None
     return Guard(
         guardian=position.guardian,
-        market=settings.markets[position.market].pool_addresses_provider,
+        market=settings.markets[position.market].entry,
         keeper=keeper,
         purse=Purse(holder=position.reserve or position.account, spender=position.guardian),
         sources=position.sources,
@@ -88,7 +88,8 @@ def watched_markets(settings: Settings) -> list[WatchedMarket]:
     return [
         WatchedMarket(
             PROTOCOLS[settings.markets[name].protocol],
-            provider=settings.markets[name].pool_addresses_provider,
+            provider=settings.markets[name].entry,
+            listed=settings.markets[name].listed,
             name=name,
             chain_id=settings.chain.chain_id,
             accounts=tuple(watched),

@@ -97,7 +97,7 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
         at = {"blockHash": head.hash}
         reader = Reader(rpc, multicall=settings.chain.multicall)
-        provider = settings.markets[chosen.market].pool_addresses_provider
+        provider = settings.markets[chosen.market].entry
         market = await _market(reader, settings, chosen.market, provider, head.hash)
         code = guardian_code()
         intended = _intended(settings, chosen, market, code.address(chosen.account))

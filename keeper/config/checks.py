@@ -88,7 +88,7 @@ def contracts(settings: Settings) -> Mapping[KeyPath, Address]:
             if position.guardian is not None
         },
         **{
-            ("markets", market.name, "pool_addresses_provider"): market.pool_addresses_provider
+            ("markets", market.name, market.entry_key): market.entry
             for market in settings.markets.values()
         },
         **{

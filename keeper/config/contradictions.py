@@ -7,7 +7,9 @@ from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError, closest
 from keeper.config.known_chain import chain_contradictions
 from keeper.config.mandates import mandate_contradictions
+from keeper.config.markets import market_contradictions
 from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
+from keeper.config.settings import ENTRY_KEYS
 from keeper.config.urls import normal
 
 NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
@@ -40,6 +42,7 @@ def contradictions(tables: Tables) -> Contradictions:
         yield from _policy_contradictions(("policies", name), policy)
     for name, signer in tables.signers.items():
         yield from _signer_contradictions(("signers", name), signer)
+    yield from market_contradictions(tables)
     yield from _market_price_contradictions(tables)
     yield from _endpoint_contradictions(tables)
     yield from _position_contradictions(tables)
@@ -222,7 +225,8 @@ def _position_contradictions(tables: Tables) -> Contradictions:
                 ),
             )
         market = tables.markets.get(position.market)
-        key = (market.pool_addresses_provider if market else position.market, position.account)
+        entry = market and getattr(market, ENTRY_KEYS[market.protocol])
+        key = (entry or position.market, position.account)
         if key in accounts:
             yield (
                 (*path, "account"),

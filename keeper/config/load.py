@@ -29,6 +29,7 @@ from keeper.config.mandates import mandate_settings
 from keeper.config.networks import Network, network
 from keeper.config.schema import (
     MarketPriceTable,
+    MarketTable,
     PolicyTable,
     PositionTable,
     SignerTable,
@@ -36,7 +37,13 @@ from keeper.config.schema import (
     Tables,
     merge,
 )
-from keeper.config.settings import LogLevel, MarketSettings, PositionSettings, Settings
+from keeper.config.settings import (
+    ENTRY_KEYS,
+    LogLevel,
+    MarketSettings,
+    PositionSettings,
+    Settings,
+)
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Wei
 from keeper.model.values import Source
@@ -198,14 +205,7 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
         service=_service(tables),
         breakers=_breakers(tables, folder),
         policies={name: _policy(name, table) for name, table in tables.policies.items()},
-        markets={
-            name: MarketSettings(
-                name=name,
-                protocol="aave_v3",
-                pool_addresses_provider=table.pool_addresses_provider,
-            )
-            for name, table in tables.markets.items()
-        },
+        markets={name: _market(name, table) for name, table in tables.markets.items()},
         market_prices=tuple(map(_market_price, tables.market_prices)),
         signers={
             name: _signer(name, table, tables, folder, environ)
@@ -273,6 +273,17 @@ def _policy(name: str, table: PolicyTable) -> Policy:
         max_per_action_usd8=table.max_per_action_usd,
         max_per_day_usd8=table.max_per_day_usd,
         min_action_usd8=table.min_action_usd,
+    )
+
+
+def _market(name: str, table: MarketTable) -> MarketSettings:
+    entry = getattr(table, ENTRY_KEYS[table.protocol])
+    listed = {"base_tokens": table.base_tokens, "collateral_tokens": table.collateral_tokens}
+    return MarketSettings(
+        name=name,
+        protocol=table.protocol,
+        entry=entry,
+        listed={key: tokens for key, tokens in listed.items() if tokens},
     )
 
 

@@ -66,7 +66,7 @@ OptionalWsUrl = Annotated[str | None, _read(urls.ws_url, str)]
 OptionalWebhook = Annotated[SecretStr | None, _read(urls.webhook_url, str)]
 OptionalPassword = Annotated[SecretStr | None, _read(fields.secret, str)]
 OptionalPrivateKey = Annotated[SecretStr | None, _read(fields.private_key, str)]
-Protocol = Annotated[str, _read(fields.one_of("aave_v3"), Literal["aave_v3"])]
+Protocol = Annotated[str, _read(fields.one_of("aave_v3", "perp_v2"), Literal["aave_v3", "perp_v2"])]
 EndpointUse = Annotated[
     str,
     _read(
@@ -159,7 +159,10 @@ class PolicyTable(Table):
 
 class MarketTable(Table):
     protocol: Protocol = Field(examples=['"aave_v3"'])
-    pool_addresses_provider: AddressText = Field(examples=['"0x…"'])
+    pool_addresses_provider: OptionalAddress = None
+    clearing_house: OptionalAddress = None
+    base_tokens: Addresses = ()
+    collateral_tokens: Addresses = ()
 
 
 class MarketPriceTable(Table):

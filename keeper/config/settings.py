@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
 from keeper.chain.settings import (
@@ -19,7 +19,7 @@ from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.mandate import Mandate
 from keeper.model.units import Address
-from keeper.model.values import Source
+from keeper.model.values import NOTHING_LISTED, Listed, Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
 from keeper.service.settings import ServiceSettings
@@ -27,13 +27,25 @@ from keeper.service.settings import ServiceSettings
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+ENTRY_KEYS: Final = {"aave_v3": "pool_addresses_provider", "perp_v2": "clearing_house"}
+"""By protocol, the setting that names the contract from which its others are found."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketSettings:
-    """One deployment of a lending protocol."""
+    """One deployment of a lending protocol or a perp venue."""
 
     name: str
-    protocol: Literal["aave_v3"]
-    pool_addresses_provider: Address
+    protocol: str
+    entry: Address
+    """The contract that everything else is found from."""
+    listed: Listed = field(default_factory=lambda: NOTHING_LISTED)
+    """What its contracts do not list themselves, by setting."""
+
+    @property
+    def entry_key(self) -> str:
+        """The setting that names `entry`."""
+        return ENTRY_KEYS[self.protocol]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

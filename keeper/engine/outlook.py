@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from math import nan, sqrt
+from math import log, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Outlook:
     forecast: Forecast
     book: Book
     rows: Ints
-    """Which watched row each of the book's rows is."""
+    """Which watched row each of the book's rows is: of several, the one in most danger."""
     why_cold: tuple[str | None, ...]
     """Of each column: why it is cold, or known for too short a time for the tables."""
     rounds: tuple[RoundSeries | None, ...]
@@ -142,7 +142,13 @@ def look_ahead(
     )
     book = stack([part.book for part in parts.values()])
     now = snapshot.head.timestamp
-    gaps = [_gap(column, series, market_prices or {}, now) for column in book.columns]
+    paid = {label: price for m in snapshot.markets.values() for label, price in m.paid().items()}
+    gaps = [
+        log(paid[column.label] / price)
+        if column.label in paid
+        else _gap(column, series, market_prices or {}, now)
+        for column, price in zip(book.columns, book.p.tolist(), strict=True)
+    ]
     scales = Scales.of(book.columns, series, calibration, now)
     asked = Asked(
         scales=scales,
@@ -154,6 +160,10 @@ def look_ahead(
         asked,
         horizon_s=np.array([float(watched[row].policy.horizon_s) for row in rows]),
     )
+    if len(np.unique(rows)) < len(rows):
+        worst = _worst(found, rows)
+        found, rows = _chosen(found, worst), rows[worst]
+        book = replace(book, C=book.C[worst], D=book.D[worst])
     return Outlook(
         forecast=_placed(found, rows, len(watched)),
         book=book,
@@ -179,6 +189,22 @@ def _gap(
     if column.source is None or column.source not in market_prices or column.source not in series:
         return None
     return market_prices[column.source].gap(series[column.source], now)
+
+
+def _worst(found: Forecast, rows: Ints) -> Ints:
+    """Of each position's rows the one in most danger: its boundary is the position's."""
+    probability = np.nan_to_num(found.probability, nan=-1.0)
+    order = np.lexsort((found.distance + found.gap, -probability, rows))
+    return order[np.unique(rows[order], return_index=True)[1]]
+
+
+def _chosen(found: Forecast, places: Ints) -> Forecast:
+    parts = {
+        field.name: getattr(found, field.name)[places]
+        for field in fields(Forecast)
+        if field.name != "sources"
+    }
+    return replace(found, **parts)
 
 
 def _placed(found: Forecast, rows: Ints, count: int) -> Forecast:

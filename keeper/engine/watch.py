@@ -35,7 +35,8 @@ log = structlog.get_logger()
 
 
 class Rows(Protocol):
-    """Row i of the book is `accounts[i]`; accounts that cannot be read are left out."""
+    """Row i of the book is of `accounts[i]`, which may have several: its boundary is the nearest of
+    theirs. Accounts that cannot be read are left out."""
 
     @property
     def accounts(self) -> tuple[Address, ...]: ...
@@ -60,6 +61,10 @@ class MarketSnapshot(Protocol):
     def revalued(self, position: Any) -> Any: ...
     def price(self, token: Address) -> Price | None: ...
     def halts(self) -> Iterable[Anomaly]: ...
+    def paid(self) -> Mapping[str, float]:
+        """What the market pays now, in the quote currency, by the label of a column that follows
+        it; where the reading itself tells."""
+        ...
 
 
 class Adapter(Protocol):

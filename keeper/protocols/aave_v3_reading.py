@@ -211,6 +211,10 @@ class AaveSnapshot:
                 return Price(value=state.price, decimals=8, updated_at=self.timestamp)
         return None
 
+    def paid(self) -> Mapping[str, float]:
+        """Nothing: a pool does not know what its assets fetch elsewhere."""
+        return {}
+
     def halts(self) -> Iterator[Anomaly]:
         """The reserves in which governance has stopped some or all actions."""
         for state in self.reserves:

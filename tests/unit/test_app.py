@@ -157,9 +157,7 @@ def settings(tmp_path: Path) -> Settings:
         systemd_socket=None,
         policies={"fixed": FLOOR_ONLY},
         markets={
-            "toy": MarketSettings(
-                name="toy", protocol="aave_v3", pool_addresses_provider=market_address("toy")
-            )
+            "toy": MarketSettings(name="toy", protocol="aave_v3", entry=market_address("toy"))
         },
         market_prices=(),
         signers={

@@ -426,3 +426,41 @@ def test_settings__frozen__cannot_be_changed(tmp_path: Path) -> None:
     settings = load(tmp_path, VALID)
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.chain.confirmations = 5  # type: ignore[misc]  # that it is frozen is the point
+
+
+PERP = VALID.replace(
+    f'protocol = "aave_v3"\npool_addresses_provider = "{OTHER}"',
+    f'protocol = "perp_v2"\nclearing_house = "{OTHER}"\nbase_tokens = ["{ACCOUNT}"]',
+)
+
+
+def test_settings__perp_venue__is_found_from_its_clearing_house(tmp_path: Path) -> None:
+    market = load(tmp_path, PERP).markets["aave"]
+    assert (market.protocol, market.entry) == ("perp_v2", OTHER)
+    assert market.listed == {"base_tokens": (ACCOUNT,)}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (
+            PERP.replace("clearing_house", "pool_addresses_provider"),
+            "perp_v2 needs `clearing_house`",
+        ),
+        (
+            PERP.replace("clearing_house", "pool_addresses_provider"),
+            "perp_v2 has no `pool_addresses",
+        ),
+        (PERP.replace("base_tokens", "collateral_tokens"), "perp_v2 needs `base_tokens`"),
+        (
+            VALID.replace("pool_addresses_provider", "clearing_house"),
+            "aave_v3 has no `clearing_house`",
+        ),
+        (PERP.replace(f'["{ACCOUNT}"]', f'"{ACCOUNT}"'), "is not a list"),
+        (PERP.replace("perp_v2", "gmx"), "gmx"),
+    ],
+)
+def test_settings__market_of_another_protocol__is_told_what_it_needs(
+    tmp_path: Path, spoilt: str, said: str
+) -> None:
+    assert said in refused(tmp_path, spoilt)

@@ -149,6 +149,9 @@ class ToySnapshot:
         value = {ETHER.address: self.price_usd8, DOLLAR.address: 10**8}.get(token)
         return None if value is None else Price(value=value, decimals=8, updated_at=self.timestamp)
 
+    def paid(self) -> Mapping[str, float]:
+        return {}
+
     def halts(self) -> tuple[Anomaly, ...]:
         return ()
 
