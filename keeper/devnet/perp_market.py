@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keeper.devnet.artifacts import Contract
 from keeper.devnet.chain import LocalChain
-from keeper.devnet.perp import MAX_TICKS_PER_BLOCK, SETTLEMENT, PerpContracts
+from keeper.devnet.perp import COLLATERALS, MAX_TICKS_PER_BLOCK, SETTLEMENT, PerpContracts
 from keeper.devnet.pools import ANY_AMOUNT, Pair
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import Address, Token
@@ -65,6 +65,20 @@ class PerpMarket:
         amount = -ANY_AMOUNT if limit < root else ANY_AMOUNT
         order = self.order(symbol, amount=amount, in_base=limit < root, price_limit=limit)
         return self.perp.clearing_house.encode("openPosition", order)
+
+    def toml(self) -> str:
+        """The venue as a market of a keeper's configuration, named perp."""
+        tokens = self.chain.contracts.tokens
+        bases = ", ".join(f'"{token.address}"' for token in self.perp.base_tokens.values())
+        margins = ", ".join(f'"{tokens[symbol].address}"' for symbol in COLLATERALS)
+        lines = (
+            "[markets.perp]",
+            'protocol = "perp_v2"',
+            f'clearing_house = "{self.perp.clearing_house.address}"',
+            f"base_tokens = [{bases}]",
+            f"collateral_tokens = [{margins}]",
+        )
+        return "\n".join(lines) + "\n"
 
     def pair(self, symbol: str) -> Pair:
         """A market's pool; both virtual tokens have 18 decimals."""

@@ -23,6 +23,7 @@ from keeper.protocols.perp_v2_market import (
     PerpVenue,
     UnsupportedVenueError,
     contracts,
+    derived_tokens,
     discover,
     price_sources,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "book_rows",
     "contracts",
     "decode_error",
+    "derived_tokens",
     "discover",
     "encode",
     "exposure",

@@ -61,6 +61,7 @@ def options(position: PerpPosition) -> tuple[Option, ...]:
         kind="AddMargin",
         source="wallet",
         token=settlement,
+        held=Amount(raw=position.wallet, token=settlement),
         available=Amount(raw=min(position.wallet, terms.settlement_room), token=settlement),
         allowance=Amount(raw=position.allowance, token=settlement),
         price=Price(value=_DOLLAR8, decimals=8, updated_at=position.timestamp),
@@ -77,6 +78,7 @@ def _deposit(position: PerpPosition, holding: Holding, paused: str | None) -> Op
         kind="AddMargin",
         source="wallet",
         token=token,
+        held=Amount(raw=holding.wallet, token=token),
         available=Amount(raw=min(holding.wallet, state.room), token=token),
         allowance=Amount(raw=holding.allowance, token=token),
         price=Price(

@@ -99,6 +99,12 @@ def contracts(market: PerpVenue) -> tuple[Address, ...]:
     )
 
 
+def derived_tokens(market: PerpVenue) -> dict[Address, str]:
+    """The venue's virtual tokens, each with what it is: nobody holds or pays with one."""
+    virtual = (*(perp.token for perp in market.perps), market.quote)
+    return {token.address: f"a virtual token of {market.name}, {token.symbol}" for token in virtual}
+
+
 def discover(
     provider: Address, *, chain_id: int, name: str, listed: Listed = NOTHING_LISTED
 ) -> Reading[PerpVenue]:
