@@ -15,7 +15,10 @@ from keeper.protocols.perp_v2_actions import (
     liquidation_terms,
     matches,
     options,
+    payees,
     predict,
+    spending,
+    tokens,
     unwinds,
 )
 from keeper.protocols.perp_v2_book import BookRows, book_rows
@@ -50,8 +53,11 @@ __all__ = [
     "liquidation_terms",
     "matches",
     "options",
+    "payees",
     "predict",
     "price_sources",
     "snapshot",
+    "spending",
+    "tokens",
     "unwinds",
 ]

@@ -6,7 +6,8 @@ Sources are named below `contracts` of @perp/curie-contract 2.8.4.
 from dataclasses import replace
 
 from keeper.abi.perp_v2 import Vault
-from keeper.model.units import BPS, WAD, Address, Amount, Bps, Price
+from keeper.abi.words import word_to_address
+from keeper.model.units import BPS, WAD, Address, Amount, Bps, Price, Token
 from keeper.model.values import (
     Action,
     AddMargin,
@@ -15,10 +16,11 @@ from keeper.model.values import (
     Payment,
     ProtocolCall,
     ReducePosition,
+    Spending,
     Unwind,
 )
 from keeper.protocols.errors import ImpossibleActionError, revert_reason
-from keeper.protocols.perp_v2_market import MarginToken
+from keeper.protocols.perp_v2_market import MarginToken, PerpVenue
 from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero
 from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition
 
@@ -193,6 +195,25 @@ def encode(action: Payment, position: PerpPosition) -> ProtocolCall:
         spends=action.amount,
         allowance=Amount(raw=_allowance(position, token.address), token=token),
     )
+
+
+def tokens(market: PerpVenue) -> dict[Address, Token]:
+    """What may be deposited as margin."""
+    found = (market.settlement, *(margin.token for margin in market.margins))
+    return {token.address: token for token in found}
+
+
+def payees(market: PerpVenue) -> tuple[Address, ...]:
+    """The vault takes what is deposited."""
+    return (market.vault,)
+
+
+def spending(market: PerpVenue, to: Address, data: bytes) -> Spending | None:
+    """Of `Vault.depositFor`, as `encode` writes it; None for any other call."""
+    if to != market.vault or (words := Vault.DEPOSIT_FOR.decode(data)) is None:
+        return None
+    account, token, raw = words
+    return Spending(account=word_to_address(account), token=word_to_address(token), raw=raw)
 
 
 def _allowance(position: PerpPosition, token: Address) -> int:
