@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from keeper.cli.folder import kept_with_journal
+from keeper.cli.forking import endpoint, hand_over
 from keeper.cli.output import JsonOption, print_json
 from keeper.cli.stopping import stop_on_sigterm
 
@@ -65,7 +66,7 @@ def fork(
     stop_on_sigterm()
     settings = None if config is None else load_settings(config, keyless_environment())
     try:
-        origin = asyncio.run(examined(_endpoint(rpc, settings), block))
+        origin = asyncio.run(examined(endpoint(rpc, settings), block))
         if settings is not None:
             check_chain_id(settings, origin.chain_id)
         toolchain = install(lambda line: print(line, file=sys.stderr))
@@ -73,7 +74,7 @@ def fork(
             kept_with_journal("keeper-fork-") as folder,
             forked(origin, toolchain.anvil) as running,
         ):
-            guard = {} if settings is None else _guard(running, settings, folder)
+            guard = {} if settings is None else _guarded(running, settings, folder)
             running.start_mining(block_time)
             _tell(running, guard, as_json=as_json)
             _wait_for_end(running)
@@ -81,58 +82,13 @@ def fork(
         return
 
 
-def _endpoint(rpc: str | None, settings: Settings | None) -> str:
-    from keeper.config.fields import WrongValueError
-    from keeper.config.urls import http_url
-
-    if rpc is None:
-        if settings is None:
-            raise typer.BadParameter("give --rpc, or --config with an endpoint in it")
-        return settings.chain.rpc_url
-    try:
-        return http_url(rpc)
-    except WrongValueError as wrong:
-        raise typer.BadParameter(f"{wrong.what}: {wrong.fix}", param_hint="'--rpc'") from None
-
-
-def _guard(running: Fork, settings: Settings, folder: Path) -> dict[str, Any]:
+def _guarded(running: Fork, settings: Settings, folder: Path) -> dict[str, Any]:
     """Move the positions; the configuration that guards them and the variables that it needs."""
-    from keeper.config.checks import check_code, contracts
-    from keeper.devnet.files import environment
-    from keeper.devnet.fork import write_config
-    from keeper.devnet.takeover import read_positions
-    from keeper.service.logging import configure_logging
-    from keeper.watching import watched_markets
-
-    configure_logging("warning", secrets=settings.secrets)
-    for path, address in contracts(settings).items():
-        code = running.rpc.call("eth_getCode", address, "latest")
-        check_code(settings, path, bytes.fromhex(code[2:]))
-    markets = watched_markets(settings)
-    positions = asyncio.run(read_positions(running.rpc_url, settings.chain.multicall, markets))
-    heirs = running.take_over(positions)
-    values = settings.document.values
-    # What is known of the origin by its chain id is not known by the fork's.
-    known = {"quoter": settings.quoter, "wrapped_native": settings.wrapped_native}
-    chain = {key: value for key, value in known.items() if value is not None} | values["chain"]
-    config = write_config(folder, running, {**values, "chain": chain}, heirs)
-    # What the user's environment overrides in their configuration must not lead this one astray.
-    replaced = {
-        "KEEPER_CHAIN__ID": str(running.chain_id),
-        "KEEPER_CHAIN__RPC_URL": running.rpc_url,
-        "KEEPER_CHAIN__WS_URL": running.ws_url,
-        "KEEPER_STORE__PATH": str(folder / "keeper.sqlite3"),
-        "KEEPER_SERVICE__HTTP_PORT": "0",
-    } | {
-        name: ""
-        for name in settings.document.environ
-        if name.startswith(("KEEPER_ENDPOINTS__", "KEEPER_MANDATES__"))
-    }
+    handed = hand_over(running, settings, folder)
     return {
-        "config": str(config),
-        "environment": environment()
-        | {name: replaced[name] for name in replaced.keys() & settings.document.environ.keys()},
-        "accounts": {owner: heir.address for owner, heir in heirs.items()},
+        "config": str(handed.config),
+        "environment": handed.environment(settings),
+        "accounts": handed.moved,
     }
 
 

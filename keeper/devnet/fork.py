@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from keeper.devnet.files import JOURNAL, write_keystore
 from keeper.devnet.origin import Origin, relayed
 from keeper.devnet.rpc import Rpc
 from keeper.devnet.takeover import Takeover
+from keeper.mandate.charter import Charter, set_mandate
 from keeper.model.errors import TemporaryError
+from keeper.model.reading import Call
 from keeper.model.units import Address
 from keeper.protocols.aave_v3 import AavePosition
 
@@ -38,6 +40,8 @@ LEFT_OUT = frozenset({"endpoints", "mandates"})
 LEFT_OUT_OF_POSITIONS = frozenset({"guardian", "reserve", "sources", "forgive_reverts_through"})
 """A guardian acts for its owner alone, and the journal is a new one."""
 CONFIG = "keeper.toml"
+APPOINTED = "fork-keeper"
+"""The signer that guardians obey on a fork."""
 STATE_GONE = re.compile(
     "BlockOutOfRange|missing trie node|header not found|pruned|(state|block).{0,80}not available",
     re.IGNORECASE,
@@ -78,6 +82,20 @@ class Fork:
         self.rpc.call("evm_mine")
         return heirs
 
+    def appoint(
+        self, guardian: Address, market: Address, charter: Charter, keeper: Address
+    ) -> None:
+        """Let the owner name another keeper in the mandate, all else being as it was, and give the
+        new one the ether of the old. Without a mandate there is nothing to do.
+
+        Raises `TakeoverError`."""
+        if charter.mandate is None:
+            return
+        named = set_mandate(market, replace(charter.mandate, keeper=keeper))
+        Takeover(rpc=self.rpc).send(charter.owner, Call(target=guardian, data=named))
+        ether = self.rpc.call("eth_getBalance", charter.mandate.keeper, "latest")
+        self.rpc.call("anvil_setBalance", keeper, ether)
+
     def start_mining(self, block_time_s: int) -> None:
         """A block every so many seconds from now on."""
         self.rpc.call("evm_setIntervalMining", block_time_s)
@@ -112,33 +130,47 @@ def forked(origin: Origin, anvil: Path) -> Iterator[Fork]:
 
 
 def write_config(
-    folder: Path, fork: Fork, original: Mapping[str, Any], heirs: Mapping[Address, LocalAccount]
+    folder: Path,
+    fork: Fork,
+    original: Mapping[str, Any],
+    heirs: Mapping[Address, LocalAccount],
+    keeper: LocalAccount | None = None,
 ) -> Path:
     """The user's configuration, made for the fork: its endpoint, a journal of its own, and the
-    throw-away accounts with their keystores in place of the user's, which act for themselves. The
+    throw-away accounts with their keystores in place of the user's, which act for themselves. Of
+    accounts that have no heir the guardians act on, with `keeper` as the one that they obey. The
     port of the user's own keeper is left to it. Returns its path."""
-    signers = {owner: f"fork-{number}" for number, owner in enumerate(heirs, start=1)}
-    for owner, name in signers.items():
-        write_keystore(folder / f"{name}.json", heirs[owner].key)
+    keys = {f"fork-{number}": heir.key for number, heir in enumerate(heirs.values(), start=1)}
+    names = dict(zip(heirs, keys, strict=True))
+    if keeper is not None:
+        keys[APPOINTED] = keeper.key
+    for name, key in keys.items():
+        write_keystore(folder / f"{name}.json", key)
     kept = {key: value for key, value in original["chain"].items() if key in KEPT_CHAIN_KEYS}
     values = {
         **{key: value for key, value in original.items() if key not in LEFT_OUT},
         "chain": {"id": fork.chain_id, "rpc_url": fork.rpc_url, "ws_url": fork.ws_url, **kept},
         "store": {"path": JOURNAL},
         "service": {k: v for k, v in original.get("service", {}).items() if k != "http_port"},
-        "signers": {name: {"keystore": f"{name}.json"} for name in signers.values()},
-        "positions": [
-            {
-                **{k: v for k, v in position.items() if k not in LEFT_OUT_OF_POSITIONS},
-                "account": heirs[position["account"]].address,
-                "signer": signers[position["account"]],
-            }
-            for position in original["positions"]
-        ],
+        "signers": {name: {"keystore": f"{name}.json"} for name in keys},
+        "positions": [_position(each, heirs, names) for each in original["positions"]],
     }
     path = folder / CONFIG
     path.write_text(f"# Written for a fork; its keys are worth nothing.\n{_toml(values)}")
     return path
+
+
+def _position(
+    position: Mapping[str, Any],
+    heirs: Mapping[Address, LocalAccount],
+    names: Mapping[Address, str],
+) -> dict[str, Any]:
+    owner = position["account"]
+    if owner not in heirs:
+        kept = {k: v for k, v in position.items() if k != "forgive_reverts_through"}
+        return {**kept, "signer": APPOINTED}
+    kept = {k: v for k, v in position.items() if k not in LEFT_OUT_OF_POSITIONS}
+    return {**kept, "account": heirs[owner].address, "signer": names[owner]}
 
 
 def _toml(section: Mapping[str, Any], name: str = "") -> str:

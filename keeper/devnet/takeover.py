@@ -6,7 +6,8 @@ burns and mints the debt as it does inside its own borrow and repay. What the ma
 stays what it was. Sources: contracts/protocol of @aave/core-v3 1.19.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from keeper.abi.aave_v3 import Pool
@@ -17,8 +18,10 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc as AsyncRpc
 from keeper.devnet.rpc import Rpc, RpcError
 from keeper.engine.watch import WatchedMarket
+from keeper.mandate.charter import Charter, read_charter
 from keeper.model.reading import Call
 from keeper.model.units import Address
+from keeper.model.values import Head
 from keeper.protocols.aave_v3 import AavePosition, decode_error
 from keeper.protocols.aave_v3_math import ray_mul_half_up
 from keeper.protocols.aave_v3_position import Leg
@@ -49,21 +52,40 @@ async def read_positions(
     """Every account of the markets at the newest block.
 
     Raises `ReadingError` for what cannot be read, such as another revision of the protocol."""
-    rpc = AsyncRpc(rpc_url, timeout_s=60)  # the fork fetches each slot from its origin, once
-    try:
-        head = await Heads(rpc, ws_url=None, poll_interval_s=1).current()
-        reader = Reader(rpc, multicall=multicall)
+    async with _reading(rpc_url, multicall) as (reader, head):
         for market in markets:
             await market.discover(reader, head)
         snapshots, _ = await reader.read([one.reading(head) for one in markets], at=head.hash)
-    finally:
-        await rpc.close()
     positions = []
     for market, snapshot in zip(markets, snapshots, strict=True):
         if isinstance(snapshot, Exception):
             raise snapshot
         positions += [snapshot.position(account) for account in market.accounts]
     return positions
+
+
+async def read_charters(
+    rpc_url: str, multicall: Address, asked: Sequence[tuple[Address, Address]]
+) -> list[Charter]:
+    """What each guardian says of each market's provider, at the newest block.
+
+    Raises `NoGuardianError`."""
+    async with _reading(rpc_url, multicall) as (reader, head):
+        found, _ = await reader.read([read_charter(*each) for each in asked], at=head.hash)
+    for each in found:
+        if isinstance(each, Exception):
+            raise each
+    return list(found)
+
+
+@asynccontextmanager
+async def _reading(rpc_url: str, multicall: Address) -> AsyncIterator[tuple[Reader, Head]]:
+    rpc = AsyncRpc(rpc_url, timeout_s=60)  # the fork fetches each slot from its origin, once
+    try:
+        head = await Heads(rpc, ws_url=None, poll_interval_s=1).current()
+        yield Reader(rpc, multicall=multicall), head
+    finally:
+        await rpc.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +105,15 @@ class Takeover:
         for leg in position.legs:
             if leg.is_collateral:
                 supplied = leg.collateral(position.timestamp)
-                self._send(owner, TRANSFER(leg.state.reserve.a_token, heir, supplied))
+                self.send(owner, TRANSFER(leg.state.reserve.a_token, heir, supplied))
         if position.e_mode is not None:
-            self._send(heir, SET_E_MODE(pool, position.e_mode.index))
+            self.send(heir, SET_E_MODE(pool, position.e_mode.index))
         for leg in debts:
             self._mint(position, leg, heir)
         for reserve in position.market.reserves:
             token = reserve.token.address
             if balance := self._number(BALANCE_OF(token, owner)):
-                self._send(owner, TRANSFER(token, heir, balance))
+                self.send(owner, TRANSFER(token, heir, balance))
         ether = self.rpc.call("eth_getBalance", owner, "latest")
         self.rpc.call("anvil_setBalance", heir, ether)
 
@@ -101,33 +123,33 @@ class Takeover:
         reserve = leg.state.reserve
         if leg.variable_debt_scaled:
             index, owed = leg.state.normalized_debt(at), leg.variable_debt(at)
-            self._send(pool, BURN_VARIABLE(reserve.variable_debt_token, owner, owed, index))
+            self.send(pool, BURN_VARIABLE(reserve.variable_debt_token, owner, owed, index))
         if leg.stable_debt_principal:
             owed = leg.stable_debt(at)
-            self._send(pool, BURN_STABLE(reserve.stable_debt_token, owner, owed))
+            self.send(pool, BURN_STABLE(reserve.stable_debt_token, owner, owed))
 
     def _mint(self, position: AavePosition, leg: Leg, heir: Address) -> None:
         """As `_burn`, between a borrowing and a repayment of nearly nothing."""
         pool, reserve = position.market.pool, leg.state.reserve
         token = reserve.token.address
-        self._send(heir, BORROW(pool, token, FIRST_UNITS, VARIABLE_RATE, 0, heir))
+        self.send(heir, BORROW(pool, token, FIRST_UNITS, VARIABLE_RATE, 0, heir))
         if leg.variable_debt_scaled:
             index = self._number(NORMALIZED_DEBT(pool, token))
             owed = ray_mul_half_up(leg.variable_debt_scaled, index)
             minted = MINT_VARIABLE(reserve.variable_debt_token, heir, heir, owed, index)
-            self._send(pool, minted)
+            self.send(pool, minted)
         if leg.stable_debt_principal:
             owed = leg.stable_debt(position.timestamp)
             minted = MINT_STABLE(reserve.stable_debt_token, heir, heir, owed, leg.stable_rate)
-            self._send(pool, minted)
-        self._send(heir, APPROVE(token, pool, FIRST_UNITS))
-        self._send(heir, Pool.REPAY(pool, token, FIRST_UNITS, VARIABLE_RATE, heir))
+            self.send(pool, minted)
+        self.send(heir, APPROVE(token, pool, FIRST_UNITS))
+        self.send(heir, Pool.REPAY(pool, token, FIRST_UNITS, VARIABLE_RATE, heir))
 
     def _number(self, call: Call) -> int:
         output = self.rpc.call("eth_call", _request(call), "latest")
         return split_words(bytes.fromhex(output[2:]))[0]
 
-    def _send(self, sender: Address, call: Call) -> None:
+    def send(self, sender: Address, call: Call) -> None:
         """In a block of its own, free of charge: pools hold no ether."""
         self.rpc.call("anvil_setNextBlockBaseFeePerGas", "0x0")
         free = {"gas": hex(GAS), "maxFeePerGas": "0x0", "maxPriorityFeePerGas": "0x0"}

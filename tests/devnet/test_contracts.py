@@ -7,6 +7,8 @@ import pytest
 
 from keeper.devnet.artifacts import Artifacts, Contract
 from keeper.devnet.chain import SECOND_IN_BLOCK, LocalChain
+from keeper.devnet.feeds import Round
+from keeper.devnet.overlay import laid_over
 from keeper.devnet.rpc import RpcError
 from keeper.devnet.toolchain import Toolchain
 from keeper.devnet.uniswap import MAX_UINT256
@@ -47,6 +49,32 @@ def test_feed__back_filled_and_pushed__answers_every_round_like_a_chainlink_prox
         (PHASE | 2, 8, 160, 160, PHASE | 2),
         third,
     ]
+
+
+def test_overlay__in_a_feeds_place__answers_its_history_and_then_what_is_published(
+    chain: LocalChain, toolchain: Toolchain
+) -> None:
+    feed = chain.contracts.feeds["WETH"]
+    last = chain.read(feed, "latestRoundData")
+    older = chain.read(feed, "getRoundData", last[0] - 5)
+    (laid,) = laid_over(chain.rpc, Artifacts(node_modules=toolchain.node_modules), [feed.address])
+    assert laid.falls
+    assert chain.read(feed, "latestRoundData") == last
+    assert chain.read(feed, "latestAnswer") == last[1]
+    assert chain.read(feed, "description") == "ETH / USD"
+    now = chain.timestamp() + 60
+    assert laid.due(0.996, now) is None  # 0.4 % are within the feed's deviation
+    due = laid.due(0.99, now)
+    assert due == Round(round(last[1] * 0.99), now)
+    chain.transact(chain.account("feeds").address, laid.rounds, "push", *due)
+    new = (last[0] + 1, due.answer, now, now, last[0] + 1)
+    assert chain.read(feed, "latestRoundData") == new
+    assert chain.read(feed, "getRoundData", last[0] + 1) == new
+    assert chain.read(feed, "getRoundData", last[0] - 5) == older
+    assert chain.read(feed, "latestRound") == last[0] + 1
+    assert chain.read(feed, "latestTimestamp") == now
+    weth = chain.contracts.tokens["WETH"].address
+    assert chain.read(chain.contracts.aave.oracle, "getAssetPrice", weth) == due.answer
 
 
 def test_feed__negative_answer__keeps_its_sign(chain: LocalChain, feed: Contract) -> None:
