@@ -80,7 +80,7 @@ def backtest(
     )
     rows = None if positions is None else read(positions)
     pairs = PAIRS if rows is None else tuple(dict.fromkeys(row.pair for row in rows))
-    known = _known(prices, pairs, strict=rows is not None)
+    known = known_prices(prices, pairs, strict=rows is not None)
     if rows is not None:
         check_pairs(rows, known)
     begin, stop = _span(known, start, end)
@@ -93,7 +93,7 @@ def backtest(
     book = placed(rows, known, end=stop)
     rules = {each.id: each.rule for each in policies}
     steps = int(book.steps.sum() + len(book)) * (len(rules) + 1)
-    with _bar(steps) as told:
+    with progress_bar(steps) as told:
         idle = replay(book, {FIRST: None}, seed=seed, told=told)
         replayed = replay(book, rules, seed=seed, told=told)
     scored = list(tally.rows(book, replayed, idle, shipped_default().id))
@@ -103,7 +103,7 @@ def backtest(
         _show(scored)
 
 
-def _known(prices: Path, pairs: Sequence[str], *, strict: bool) -> Known:
+def known_prices(prices: Path, pairs: Sequence[str], *, strict: bool) -> Known:
     """The tracks of the pairs, and of the dollar prices of their quotes."""
     from keeper.backtest.history import price_files
     from keeper.backtest.tracks import known_tracks
@@ -164,7 +164,7 @@ def _beyond(where: str, what: str) -> ConfigurationError:
 
 
 @contextmanager
-def _bar(steps: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(steps: int) -> Iterator[Callable[[int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -24,6 +24,7 @@ COMMANDS = {
     "backtest": "Replay policies over past prices: what they would have cost, and whom saved.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "schema": "Print the JSON schema of the configuration, for editors.",
+    "policy": "Show the policies that ship, or fit one on past prices.",
     "prices": "Keep the price history that forecasts are fitted on.",
     "install-service": "Write keeper's systemd unit, verify it, and say what is left to do.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
