@@ -46,6 +46,10 @@ class Events:
         spent: Floats = sum((getattr(self, name) for name in COSTS), np.zeros(len(self)))
         return spent
 
+    def where(self, chosen: NDArray[np.bool_]) -> Self:
+        """These of them."""
+        return type(self)(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """All of them, one part after the other."""

@@ -290,7 +290,7 @@ def drawn(
         reserves = random.choice([0.0, 0.1, 0.25, 0.5], per_pair)
         for k, begin in enumerate(begins.tolist()):
             place = f"drawn position {k + 1} of {pair}"
-            track = next(t for t in own if _has(t, begin))
+            track = next(t for t in own if t.has(begin, begin + EPISODE_S))
             debt = debts[k] / quote_usd(pair, begin, known, place)
             price = float(track.oracle[track.step(begin)])
             rows.append(
@@ -307,14 +307,6 @@ def drawn(
                 )
             )
     return rows
-
-
-def _has(track: Track, begin: float) -> bool:
-    return (
-        track.start <= begin
-        and begin + EPISODE_S <= track.end
-        and track.gap_within(begin, begin + EPISODE_S) is None
-    )
 
 
 def _whole_hours(own: Sequence[Track], start: float, end: float) -> Floats:

@@ -1,8 +1,6 @@
 """The scores as one HTML file that needs no other: tables, reliability diagrams, tests."""
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from math import isfinite
 from pathlib import Path
@@ -12,14 +10,11 @@ from keeper.backtest.coverage import Coverage
 from keeper.backtest.diagrams import pairs_picture, pit_picture, reliability_picture
 from keeper.backtest.models import hours
 from keeper.backtest.score import POOLED, Pool, Row
+from keeper.backtest.sheet import day, image, write_page
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.realised import DAY_S, HOUR_S
 from keeper.model.book import Floats
 
-_STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
-th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}tr.default{background:#e8f6f1}
-td.short{color:#b00020;font-weight:bold}img{max-width:100%}"""
 FIGURES: Final = {HOUR_S: (0.15, 0.005), 4 * HOUR_S: (0.14, 0.005), DAY_S: (0.09, 0.006)}
 """What the forecast is to reach over all pairs: Brier skill at least, calibration error at most."""
 LEAST_RATIO: Final = 0.9
@@ -64,8 +59,8 @@ def write(
     sections = [
         "<h1>Breach probabilities, scored</h1>",
         (
-            f"<p>Fitted on prices up to {_day(calibration.until)}; scored from "
-            f"{_day(min(row.first for row in rows))} to {_day(max(row.last for row in rows))}. An episode "
+            f"<p>Fitted on prices up to {day(calibration.until)}; scored from "
+            f"{day(min(row.first for row in rows))} to {day(max(row.last for row in rows))}. An episode "
             "begins every hour at health 1.01, 1.03, 1.05, 1.10 and 1.20; it counts as breached when the "
             "modelled oracle (a round at 0.5 % or one hour) takes health to 1 within the horizon. Skills "
             "are against climatology: each pair's frequency in the span of the fit.</p>"
@@ -73,37 +68,30 @@ def write(
         verdict,
         f"<p>{escape(against(pooled))}</p>",
         "<h2>Reliability</h2>",
-        _image(reliability_picture(pools[POOLED]), "Observed frequency against forecast"),
+        image(reliability_picture(pools[POOLED]), "Observed frequency against forecast"),
         "<h2>All pairs together</h2>",
         _table(pooled),
         "<h2>Each pair, the daemon's forecast</h2>",
         "<p>Red: short of what is asked of all pairs together.</p>",
         _table([row for row in rows if row.pair != POOLED and row.default]),
         "<h2>Reliability of each pair</h2>",
-        _image(
+        image(
             pairs_picture({pair: of for pair, of in pools.items() if pair != POOLED}),
             "Observed frequency against forecast, pair by pair",
         ),
         "<h2>Probability integral transform, 24 h</h2>",
-        _image(pit_picture(chances), "Histograms that are flat where the tables are right"),
+        image(pit_picture(chances), "Histograms that are flat where the tables are right"),
         "<h2>Rare falls: Kupiec's test of how often, Christoffersen's of flocking</h2>",
         _coverage(covered),
         "<h2>Each pair, every model</h2>",
         _table([row for row in rows if row.pair != POOLED and not row.default]),
         "<h2>Fitted on</h2><ul>",
-        *(
-            f"<li>{escape(p)}: {_day(a)} to {_day(b)}</li>"
-            for p, (a, b) in calibration.spans.items()
-        ),
+        *(f"<li>{escape(p)}: {day(a)} to {day(b)}</li>" for p, (a, b) in calibration.spans.items()),
         "</ul><p>Files and their SHA-256:</p><ul>",
         *(f"<li>{escape(n)} <code>{h}</code></li>" for n, h in calibration.inputs.items()),
         "</ul>",
     ]
-    path.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Breach probabilities, scored</title>"
-        f"<style>{_STYLE}</style>{''.join(sections)}</html>",
-        encoding="utf-8",
-    )
+    write_page(path, "Breach probabilities, scored", sections)
 
 
 SIGNIFICANT: Final = 0.01
@@ -140,7 +128,7 @@ def markdown(rows: Sequence[Row]) -> str:
     lines += ["", against(row for row in rows if row.pair == POOLED), "", *_heads(heads.split(","))]
     for row in rows:
         if row.default:
-            span = f"{_day(row.first)} to {_day(row.last)}"
+            span = f"{day(row.first)} to {day(row.last)}"
             lines.append(_line(hours(row.horizon_s), row.pair, span, *_scores(row)))
     return "\n".join(lines) + "\n"
 
@@ -172,8 +160,8 @@ def _table(rows: Iterable[Row]) -> str:
             "model": escape(row.model),
             "pair": escape(row.pair),
             "horizon_s": hours(row.horizon_s),
-            "first": _day(row.first),
-            "last": _day(row.last),
+            "first": day(row.first),
+            "last": day(row.last),
             "n": f"{row.n:,}",
             "base_rate": _number(row.base_rate, 4),
             "brier_skill": _number(row.brier_skill, 3),
@@ -211,11 +199,3 @@ def _coverage(covered: Iterable[Coverage]) -> str:
 
 def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if isfinite(value) else "–"
-
-
-def _day(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
-
-
-def _image(png: bytes, says: str) -> str:
-    return f'<img alt="{says}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

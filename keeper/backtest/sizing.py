@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from keeper.model.book import Floats
 from keeper.model.units import BPS, SECONDS_PER_YEAR
 from keeper.policy.costs import CARRY_BPS_PER_YEAR, CARRY_S
+from keeper.policy.plan import HARDLY
 
 Mask = NDArray[np.bool_]
 CARRY: Final = CARRY_BPS_PER_YEAR / BPS * CARRY_S / SECONDS_PER_YEAR
@@ -59,7 +60,7 @@ class Sized:
 def sized(need: Need) -> Sized:
     """The reserve where it reaches the target; else what the reserve can do, unless that would be
     lost with the position, or ends below the middle of floor and target while a swap would reach the
-    target at once; else a swap, while not urgent in slices of √(2 × gas × depth)."""
+    target at once or gain far more; else a swap, while not urgent in slices of √(2 × gas × depth)."""
     covered = need.value * need.threshold
     wanted = need.debt - covered / need.target
     paid = np.minimum(wanted, need.reserve)
@@ -70,7 +71,10 @@ def sized(need: Need) -> Sized:
     sold, bought, reaches = _swap(need, covered)
     may_swap = bought >= need.least
     swap_worth = ~(need.gas + sold - bought > need.most_cash)
-    better = may_swap & swap_worth & reaches & (after < 0.5 * (need.floor + need.target))
+    now = covered / need.debt
+    then = _ratio(covered - sold * need.threshold, need.debt - bought)
+    more = reaches | (then - now > HARDLY * (after - now))
+    better = may_swap & swap_worth & more & (after < 0.5 * (need.floor + need.target))
     pays = may_pay & pay_worth & (whole | ~better)
     swaps = ~pays & may_swap & swap_worth
     bought = np.where(swaps, _slice(need, covered, sold, bought), 0.0)

@@ -64,6 +64,11 @@ class Track:
         """The step at or after a moment."""
         return -int((self.start - moment) // STEP_S)
 
+    def has(self, begin: float, end: float) -> bool:
+        """Whether there are prices of the whole span, without a gap."""
+        inside = self.start <= begin and end <= self.end
+        return inside and self.gap_within(begin, end) is None
+
     def gap_within(self, begin: float, end: float) -> tuple[int, int] | None:
         """The first gap that overlaps the span."""
         return next((gap for gap in self.gaps if gap[0] < end and gap[1] > begin), None)

@@ -14,13 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from keeper.cli.output import JsonOption, console, print_json, usd
+from keeper.cli.output import ConfigOption, JsonOption, console, print_json
+from keeper.cli.own_position import OwnPosition, own_positions, rows_of
+from keeper.cli.scoring import check_can_be_written
 from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # numerical libraries take their second when the command runs, not in its help
-    from keeper.backtest.positions import Known
+    from keeper.backtest.lanes import Rules
+    from keeper.backtest.positions import Known, Positions
     from keeper.backtest.positions import Row as PositionRow
     from keeper.backtest.tally import Row
+    from keeper.forecast.calibration import Calibration
 
 app = typer.Typer(
     add_completion=False,
@@ -51,6 +55,14 @@ def backtest(
             show_default=False,
         ),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay the positions that this account has now in the configured markets, from every "
+            "day of the prices on.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,41 +78,110 @@ def backtest(
         datetime | None, typer.Option("--to", help="Last day of prices used.", **_DATE)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.", min=0)] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report to this HTML file.", show_default=False)
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write its picture to this PNG file.", show_default=False)
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option("--table", help="Write its tables to this Markdown file.", show_default=False),
+    ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write one CSV row per episode and action to this file, gzipped if it ends in .gz.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay policies over past prices: what they would have cost, and whom saved."""
-    from keeper.backtest import tally
+    from keeper.backtest import comparison, replay_dump, tally
     from keeper.backtest.policies import FIRST, chosen, shipped_default
-    from keeper.backtest.positions import check_pairs, drawn, placed, read
+    from keeper.backtest.positions import placed
     from keeper.backtest.replay import replay
-    from keeper.backtest.terms import PAIRS
 
-    policies = chosen(
-        [name for each in (*(policy or ()), *(more or ())) for name in each.split(",")]
-    )
-    rows = None if positions is None else read(positions)
-    pairs = PAIRS if rows is None else tuple(dict.fromkeys(row.pair for row in rows))
-    known = known_prices(prices, pairs, strict=rows is not None)
-    if rows is not None:
-        check_pairs(rows, known)
-    begin, stop = _span(known, start, end)
-    if rows is None:
-        rows = drawn(known, start=begin, end=stop, seed=seed)
-        if not rows:
-            raise _beyond("--from", "no position has thirty days of prices between these days")
-    elif start is not None or end is not None:
-        rows = _within(rows, begin, stop)
+    outputs = {"--report": report, "--picture": picture, "--table": tables, "--dump": dump}
+    for option, path in outputs.items():
+        check_can_be_written(option, path)
+    asked = [name for each in (*(policy or ()), *(more or ())) for name in each.split(",")]
+    policies = chosen(asked)
+    if positions is not None and address is not None:
+        raise typer.BadParameter("--positions and --address exclude each other")
+    own = None if address is None else own_positions(config, address)
+    known, rows, stop = _episodes(prices, positions or own, start, end, seed)
     book = placed(rows, known, end=stop)
     rules = {each.id: each.rule for each in policies}
-    steps = int(book.steps.sum() + len(book)) * (len(rules) + 1)
-    with progress_bar(steps) as told:
+    with progress_bar(int(book.steps.sum() + len(book)) * (len(rules) + 1)) as told:
         idle = replay(book, {FIRST: None}, seed=seed, told=told)
-        replayed = replay(book, rules, seed=seed, told=told)
+        calibration = _calibration(rules, book)
+        replayed = replay(book, rules, seed=seed, calibration=calibration, told=told)
     scored = list(tally.rows(book, replayed, idle, shipped_default().id))
+    found = comparison.Comparison(
+        known=known, positions=book, rules=rules, replayed=replayed, rows=scored, seed=seed
+    )
+    if dump is not None:
+        replay_dump.write(dump, book, replayed)
+    if picture is not None:
+        picture.write_bytes(found.picture())
+    if tables is not None:
+        tables.write_text(comparison.markdown(found), encoding="utf-8")
+    if report is not None:
+        comparison.write(report, found)
     if as_json:
         print_json({"rows": [row.to_json() for row in scored]})
     else:
         _show(scored)
+
+
+def _episodes(
+    prices: Path,
+    positions: Path | list[OwnPosition] | None,
+    start: datetime | None,
+    end: datetime | None,
+    seed: int,
+) -> tuple[Known, list[PositionRow], float]:
+    """Prices, positions, and when the last of them ends."""
+    from keeper.backtest.positions import check_pairs, drawn, read
+    from keeper.backtest.terms import PAIRS
+
+    if not isinstance(positions, Path):
+        pairs = PAIRS if positions is None else tuple({own.pair: None for own in positions})
+        known = known_prices(prices, pairs, strict=False)
+        begin, stop = _span(known, start, end)
+        rows = (
+            drawn(known, start=begin, end=stop, seed=seed)
+            if positions is None
+            else rows_of([own for own in positions if own.pair in known], known, begin, stop)
+        )
+        if not rows:
+            raise _beyond("--from", "no position has thirty days of prices between these days")
+        return known, rows, stop
+    rows = read(positions)
+    known = known_prices(prices, tuple(dict.fromkeys(row.pair for row in rows)), strict=True)
+    check_pairs(rows, known)
+    begin, stop = _span(known, start, end)
+    if start is not None or end is not None:
+        rows = _within(rows, begin, stop)
+    return known, rows, stop
+
+
+def _calibration(rules: Rules, book: Positions) -> Calibration | None:
+    """The forecast that ships, where some policy acts on one."""
+    if all(rule is None or rule.trigger_probability is None for rule in rules.values()):
+        return None
+    from keeper.backtest.shipped import shipped
+
+    calibration = shipped()
+    if book.starts.min() < calibration.until:
+        _say(
+            f"note: the forecast that ships was fitted on prices until {_day(calibration.until)}, later "
+            "than the first start: a trigger_probability looks better here than it will be"
+        )
+    return calibration
 
 
 def known_prices(prices: Path, pairs: Sequence[str], *, strict: bool) -> Known:
@@ -195,24 +276,11 @@ def _within(rows: Sequence[PositionRow], begin: float, stop: float) -> list[Posi
 
 
 def _show(scored: Sequence[Row]) -> None:
+    from keeper.backtest.comparison import HEADS, cells
+
     table = Table()
-    for name in ("group", "policy"):
-        table.add_column(name)
-    for name in ("episodes", "mean USD", "p95", "p99", "CVaR99", "liquidated", "economic"):
-        table.add_column(name, justify="right")
-    for name in ("worsened", "actions", "needless"):
-        table.add_column(name, justify="right")
+    for name in HEADS:
+        table.add_column(name, justify="left" if name in ("policy", "group") else "right")
     for row in scored:
-        table.add_row(
-            row.group,
-            row.policy,
-            f"{row.episodes:,}",
-            *map(usd, (row.mean_usd, row.p95_usd, row.p99_usd, row.cvar99_usd)),
-            f"{row.liquidated_share:.2%}",
-            f"{row.economic_liquidated_share:.2%}",
-            f"{row.worsened:,}",
-            f"{row.actions:,}",
-            f"{row.needless_actions:,}",
-            style="bold" if row.default else None,
-        )
+        table.add_row(*cells(row), style="bold" if row.default else None)
     console().print(table)

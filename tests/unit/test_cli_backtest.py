@@ -1,7 +1,9 @@
 """`keeper backtest`: what it prints, and what it refuses."""
 
+import csv
 import gzip
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -177,3 +179,80 @@ def refused(
     assert "Traceback" not in told.err
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return told.err
+
+
+# -- what anyone can recompute ---------------------------------------------------------------------
+
+
+def recomputed(dump: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """The table from the dump alone: a row starts an episode, the others add to its cost."""
+    cost: dict[tuple[str, str], float] = {}
+    lost, acted = set(), []
+    with gzip.open(dump, "rt") as file:
+        for row in csv.DictReader(file):
+            key = (row["policy"], row["episode"])
+            assert float(row["cost_usd"]) == pytest.approx(
+                sum(
+                    float(row[name] or 0.0)
+                    for name in row
+                    if name.endswith("_usd") and name not in ("cost_usd", "quote_usd")
+                )
+            )
+            cost[key] = cost.get(key, 0.0) + float(row["cost_usd"])
+            if row["kind"] == "liquidation":
+                lost.add(key)
+            elif row["kind"] != "start":
+                acted.append(key)
+    found = {}
+    for policy in dict.fromkeys(key[0] for key in cost):
+        own = {key: value for key, value in cost.items() if key[0] == policy}
+        found[policy, "pooled"] = {
+            "episodes": len(own),
+            "mean_usd": sum(own.values()) / len(own),
+            "cvar99_usd": float(
+                np.mean(sorted(own.values())[-max(1, math.ceil(len(own) / 100)) :])
+            ),
+            "liquidated_share": len(lost & own.keys()) / len(own),
+            "actions": sum(key[0] == policy for key in acted),
+        }
+    return found
+
+
+def test_backtest__dump__gives_the_table_and_the_prices_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    lines = [
+        f"ETH/USD,10,{debt},1.{health},{gas},{latency},{reserve},2022-01-{day:02d}"
+        for day in range(5, 25, 4)
+        for debt, health, gas, latency, reserve in (
+            (12_000, "05", 5, 1, 0.0),
+            (14_000, "15", 30, 15, 0.1),
+            (11_000, "3", 60, 5, 0.5),
+        )
+    ]
+    (folder / "p.csv").write_text("\n".join([COLUMNS, *lines]) + "\n")
+    dump = folder / "dump.csv.gz"
+    run(
+        monkeypatch, "backtest", "--prices", str(folder / "data"), "--positions",
+        str(folder / "p.csv"), "--policy", "nothing,fixed_1.10_1.30,fixed_guard_1.25_1.40",
+        "--dump", str(dump), "--report", str(folder / "out.html"), "--json",
+    )  # fmt: skip
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    again = recomputed(dump)
+    assert again.keys() == {(row["policy"], "pooled") for row in rows if row["group"] == "pooled"}
+    for row in rows:
+        if row["group"] == "pooled":
+            for name, value in again[row["policy"], "pooled"].items():
+                assert row[name] == pytest.approx(value), (row["policy"], name)
+    assert sum(row["actions"] for row in rows) > 0
+    # Every price is the last round's: within half a per cent and an hour of the market's close.
+    with gzip.open(folder / "data" / "ETHUSDT-1h-2022.csv.gz", "rt") as file:
+        closes = {int(r["timestamp"]) + HOUR_S: float(r["close"]) for r in csv.DictReader(file)}
+    with gzip.open(dump, "rt") as file:
+        for entry in csv.DictReader(file):
+            hour = -(-int(entry["time"]) // HOUR_S) * HOUR_S
+            near = [closes[hour + n * HOUR_S] for n in (-1, 0)]
+            assert min(near) * 0.985 < float(entry["price"]) < max(near) * 1.015
+    page = (folder / "out.html").read_text()
+    for said in ("data:image/png", "Lowest starting health", "Against fixed_guard_1.25_1.40"):
+        assert said in page
