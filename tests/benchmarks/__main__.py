@@ -21,6 +21,7 @@ from tests.benchmarks import (
     forecasting,
     journalling,
     reading,
+    replaying,
     report,
     restarting,
     signing,
@@ -36,8 +37,16 @@ FIGURES = (
     "restarting",
     "forecasting",
     "calibrating",
+    "replaying",
     "broadcasting",
 )
+ALONE = {
+    "journalling": journalling.measure,
+    "forecasting": forecasting.measure,
+    "calibrating": calibrating.measure,
+    "replaying": replaying.measure,
+}
+"""Those without a chain."""
 IN_TOWN = {
     "reading": reading.measure,
     "signing": signing.measure,
@@ -63,12 +72,9 @@ def main() -> None:
         notes.append(note)
 
     toolchain = install(lambda _: None)
-    if "journalling" in chosen:
-        add(journalling.measure())
-    if "forecasting" in chosen:
-        add(forecasting.measure())
-    if "calibrating" in chosen:
-        add(calibrating.measure())
+    for figure, measure in ALONE.items():
+        if figure in chosen:
+            add(measure())
     if in_town := [figure for figure in IN_TOWN if figure in chosen]:
         with local_chain(ChainSpec(), toolchain) as chain:
             town = settle(chain)
