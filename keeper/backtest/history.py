@@ -78,16 +78,24 @@ class Series:
 
 
 def price_files(directory: Path) -> tuple[PriceFile, ...]:
-    """The price files of a directory, by name, other files being left alone; or the one file that is
-    named. Raises `HistoryError`."""
+    """The price files of a directory, by name; other files are left alone. Raises `HistoryError`."""
     try:
-        paths = [directory] if directory.is_file() else sorted(directory.iterdir())
+        paths = sorted(directory.iterdir())
     except OSError as error:
         raise HistoryError(
             directory,
             f"cannot be read as a directory: {error.strerror}",
             fix="name a directory of price files that keeper's user may read",
         ) from error
+    return _named(directory, paths)
+
+
+def prices_at(path: Path) -> tuple[PriceFile, ...]:
+    """One price file, or those of a directory. Raises `HistoryError`."""
+    return _named(path, [path]) if path.is_file() else price_files(path)
+
+
+def _named(place: Path, paths: Iterable[Path]) -> tuple[PriceFile, ...]:
     found = [
         PriceFile(path=path, source=source)
         for path in paths
@@ -95,7 +103,7 @@ def price_files(directory: Path) -> tuple[PriceFile, ...]:
     ]
     if not found:
         raise HistoryError(
-            directory,
+            place,
             "no file is named SYMBOL[_VENUE]-STEP-SPAN.csv.gz",
             fix="name files like ETHUSDT-5m-2023.csv.gz",
         )

@@ -186,10 +186,10 @@ def _calibration(rules: Rules, book: Positions) -> Calibration | None:
 
 def known_prices(prices: Path, pairs: Sequence[str], *, strict: bool) -> Known:
     """The tracks of the pairs, and of the dollar prices of their quotes."""
-    from keeper.backtest.history import price_files
+    from keeper.backtest.history import prices_at
     from keeper.backtest.tracks import known_tracks
 
-    files = price_files(prices)
+    files = prices_at(prices)
     quotes = {f"{pair.partition('/')[2]}/USD" for pair in pairs} - {"USD/USD"}
     known, missing = known_tracks(files, pairs)
     others, _ = known_tracks(files, sorted(quotes - known.keys()))

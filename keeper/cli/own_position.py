@@ -32,7 +32,7 @@ class OwnPosition:
 
 
 def own_positions(config: Path | None, account: str) -> list[OwnPosition]:
-    """The account's positions in the configured markets. Raises `ConfigurationError` where there is
+    """The account's loans in the configured Aave markets. Raises `ConfigurationError` where there is
     nothing that can be replayed."""
     from eth_utils.address import is_address, to_checksum_address
 
@@ -45,7 +45,7 @@ def own_positions(config: Path | None, account: str) -> list[OwnPosition]:
         raise _wrong(f"{account} is no address", "write 0x and 40 hexadecimal digits")
     settings = load_settings(config or default_path())
     where = Address(to_checksum_address(account))
-    markets = {m.name: m.pool_addresses_provider for m in settings.markets.values()}
+    markets = {m.name: m.entry for m in settings.markets.values() if m.protocol == "aave_v3"}
     try:
         scouted = asyncio.run(scout(settings.chain.rpc_url, [where], markets))
     except EndpointUnavailableError as error:
