@@ -11,7 +11,7 @@ from typing import Any
 from eth_abi.abi import encode
 
 from keeper.abi.words import Function
-from keeper.chain.rpc import Request
+from keeper.chain.rpc import Request, quantity
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head, Transaction
 
@@ -40,7 +40,4 @@ def l1_fee_request(transaction: Transaction, head: Head) -> Request:
 
 def l1_fee_wei(answer: Any) -> Wei:
     """The fee, or 0 where it is not told: it is far below the gas of a transaction that saves."""
-    try:
-        return Wei(int(answer, 16))
-    except (TypeError, ValueError):
-        return Wei(0)
+    return Wei(quantity(answer) or 0)

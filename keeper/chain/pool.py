@@ -7,11 +7,8 @@ a keeper without endpoint protects nobody.
 """
 
 import asyncio
-import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -95,9 +92,11 @@ class Endpoint:
             raise WrongChainError(f"{self.name} serves another chain")
         return await self._rpc.call(method, *params)
 
-    async def read(self, method: str, *params: Any) -> Any:
+    async def read(self, method: str, *params: Any, patience_s: float | None = None) -> Any:
         """As `Rpc.read`."""
-        (answer,) = await self.batch([Request(method=method, params=params)])
+        (answer,) = await self.batch(
+            [Request(method=method, params=params)], patience_s=patience_s
+        )
         return _answer_of(self.name, answer)
 
     async def chain_id(self) -> int:
@@ -167,24 +166,6 @@ class Endpoint:
                 before=before.name.lower(),
                 reason=reason,
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """What the endpoints say to one question."""
-
-    answer: Any
-    """The one given most often; None where nobody answered, or where nothing is the answer."""
-    votes: int
-    """How many gave it."""
-    answered: int
-    """How many gave any answer; errors are none."""
-    asked: int
-
-    @property
-    def is_majority(self) -> bool:
-        """Whether more than half of those that answered say so."""
-        return 2 * self.votes > self.answered
 
 
 class Pool:
@@ -273,43 +254,23 @@ class Pool:
         (answer,) = await self.batch([Request(method=method, params=params)])
         return _answer_of(self.name, answer)
 
-    async def tally(
-        self, requests: Sequence[Request], *, of: Callable[[Any], Any] = lambda answer: answer
-    ) -> list[Tally]:
-        """Ask every endpoint that reads, side by side, one POST each, and count the answers, or
-        what `of` takes from them: nodes of several makes add fields of their own to a receipt.
-
-        Does not raise for what nodes do: where nobody answered, nobody voted."""
+    async def ask_all(self, request: Request) -> list[Any]:
+        """What the endpoints that read say, asked side by side, one POST each. Those that do not
+        answer and those that refuse are left out."""
         asked = [each for each in self.readers if each.state.standing is not Standing.WRONG_CHAIN]
         given = await asyncio.gather(
-            *(each.batch(requests, patience_s=PATIENCE_S) for each in asked),
+            *(each.read(request.method, *request.params, patience_s=PATIENCE_S) for each in asked),
             return_exceptions=True,
         )
         for each in given:
             if isinstance(each, BaseException) and not isinstance(each, EndpointUnavailableError):
                 raise each
-        ballots = [each for each in given if not isinstance(each, BaseException)]
-        return [
-            _counted(
-                [of(b[index]) for b in ballots if not isinstance(b[index], RpcError)],
-                asked=len(self.readers),
-            )
-            for index in range(len(requests))
-        ]
+        return [each for each in given if not isinstance(each, BaseException)]
 
     async def close(self) -> None:
         """Close all connections."""
         for endpoint in self.endpoints:
             await endpoint.close()
-
-
-def _counted(answers: Sequence[Any], *, asked: int) -> Tally:
-    # Compared by their text, since JSON values may be dictionaries.
-    texts = [json.dumps(answer, sort_keys=True) for answer in answers]
-    if not texts:
-        return Tally(answer=None, votes=0, answered=0, asked=asked)
-    text, votes = Counter(texts).most_common(1)[0]
-    return Tally(answer=answers[texts.index(text)], votes=votes, answered=len(answers), asked=asked)
 
 
 def _is_limit(answer: Any | RpcError) -> bool:

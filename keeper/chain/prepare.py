@@ -19,7 +19,7 @@ from keeper.chain.fees import (
     suggest_fees,
 )
 from keeper.chain.l1_fees import code_request, l1_fee_request, l1_fee_wei
-from keeper.chain.rpc import JsonRpc, Request, RpcError, retry_reads
+from keeper.chain.rpc import JsonRpc, Request, RpcError, quantity, retry_reads
 from keeper.chain.settings import FeeSettings
 from keeper.chain.simulate import (
     NOT_SUPPORTED,
@@ -307,22 +307,19 @@ def _decoded(answer: Any, proposal: Proposal, head: Head, *, by_override: bool) 
 
 
 def _nonce(answer: Any) -> int:
-    try:
-        return int(answer, 16)
-    except (TypeError, ValueError) as error:
+    told = quantity(answer)
+    if told is None:
         # A node's own error may go on; whatever else it said is of no use to anyone.
         said = answer if isinstance(answer, RpcError) else "it answers no number"
-        raise SimulationUnavailableError(f"the node does not tell the nonce: {said}") from error
+        raise SimulationUnavailableError(f"the node does not tell the nonce: {said}")
+    return told
 
 
 def _check_ether(prepared: Prepared, balance: Any) -> None:
     """Raises `EtherMissingError`. A balance that is not told is left to the node, which refuses the
     transaction; it is no reason to leave the position alone."""
-    try:
-        available_wei = int(balance, 16)
-    except (TypeError, ValueError):
-        return
-    if available_wei < prepared.most_wei:
+    available_wei = quantity(balance)
+    if available_wei is not None and available_wei < prepared.most_wei:
         raise EtherMissingError(
             prepared.proposal.signer, needed_wei=prepared.most_wei, available_wei=available_wei
         )

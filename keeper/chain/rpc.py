@@ -80,6 +80,7 @@ _NO_ANSWER = (
 
 MAX_ANSWER_BYTES = 64 * 2**20
 """Ten times what 10,000 positions of many reserves read; a node that sends more is not well."""
+MAX_QUANTITY = 2**256 - 1
 TOO_MANY_REQUESTS = 429
 ERRORS_WITH_BODY = frozenset({400, 404, 500})
 """HTTP statuses beside which a node may have sent a JSON-RPC error worth reading."""
@@ -210,6 +211,16 @@ class Rpc:
             header = error.headers.get("Retry-After") if error.headers else None
             raise RateLimitedError(said, retry_after_s=_retry_after_s(header)) from None
         raise EndpointUnavailableError(said) from None
+
+
+def quantity(answer: Any) -> int | None:
+    """The number that an answer tells, at most `MAX_QUANTITY`; None for an error, and for what no
+    node should say."""
+    try:
+        told = int(answer, 16)
+    except (TypeError, ValueError):
+        return None
+    return told if 0 <= told <= MAX_QUANTITY else None
 
 
 class _TooLongError(ValueError):

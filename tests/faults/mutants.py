@@ -46,7 +46,7 @@ MUTANTS = (
     Defect(
         name="no-status-check",
         file="keeper/chain/transactions/witness.py",
-        old='succeeded=int(answer["status"], 16) == 1',
+        old="succeeded=status == 1",
         new="succeeded=True",
         tests=("simulated-fine-reverts-on-chain", "approval-revoked"),
     ),

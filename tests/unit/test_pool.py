@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keeper.chain import standing
-from keeper.chain.pool import Endpoint, Pool, Tally, WrongChainError
+from keeper.chain.pool import Endpoint, Pool, WrongChainError
 from keeper.chain.rpc import EndpointUnavailableError, RateLimitedError, Request, RpcError
 from keeper.chain.settings import Use
 from keeper.chain.standing import EndpointState, Standing
@@ -206,29 +206,12 @@ def test_readers__those_that_only_send__are_not_read(clock: Clock) -> None:
 # -- all at once ---------------------------------------------------------------------------------
 
 
-async def test_tally__counts_what_each_says(clock: Clock) -> None:
-    nodes = [node("a", {"x": 1, "y": 2}), node("b", {"y": 2, "x": 1}), node("c", None), node("d")]
-    nodes[3].down = True
-    (tally,) = await pool_of(clock, *nodes).tally([ASKED])
-    assert tally == Tally(answer={"x": 1, "y": 2}, votes=2, answered=3, asked=4)
-    assert tally.is_majority
+async def test_ask_all__some_fail_and_some_refuse__what_the_others_say(clock: Clock) -> None:
+    nodes = [node("a", "0x1"), node("b", "0x2"), node("c"), node("d")]
+    nodes[2].down = True
+    nodes[3].answers["eth_getBalance"] = refused("eth_getBalance")
+    assert await pool_of(clock, *nodes).ask_all(ASKED) == ["0x1", "0x2"]
     assert [len(each.posts) for each in nodes] == [1] * 4
-
-
-async def test_tally__split_or_silent__is_no_majority(clock: Clock) -> None:
-    (split,) = await pool_of(clock, node("a", 1), node("b", 2)).tally([ASKED])
-    assert not split.is_majority
-    silent = node("a")
-    silent.answers["eth_getBalance"] = refused("eth_getBalance")
-    (none,) = await pool_of(clock, silent).tally([ASKED])
-    assert none == Tally(answer=None, votes=0, answered=0, asked=1)
-    assert not none.is_majority
-
-
-async def test_tally__only_a_part_counts__differences_beside_it_do_not(clock: Clock) -> None:
-    pool = pool_of(clock, node("a", {"status": "0x1"}), node("b", {"status": "0x1", "type": "0x2"}))
-    (tally,) = await pool.tally([ASKED], of=lambda receipt: receipt["status"])
-    assert (tally.answer, tally.votes) == ("0x1", 2)
 
 
 # -- how an endpoint stands ----------------------------------------------------------------------

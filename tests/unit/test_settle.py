@@ -256,6 +256,42 @@ async def test_settle__answers_are_errors__nothing_is_concluded_from_them(ground
     assert ground.manager.busy(position())
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"blockNumber": None, "blockHash": None},
+        {"blockNumber": "latest"},
+        {"blockNumber": hex(2**64)},
+        {"blockHash": 5},
+        {"status": None},
+        {"gasUsed": "-0x1"},
+        {"effectiveGasPrice": "nonsense"},
+        {"transactionHash": "0x" + "0b" * 32},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+async def test_settle__what_is_no_receipt_of_ours__says_nothing(
+    ground: Ground, changed: dict[str, object]
+) -> None:
+    """Neither that it is mined nor that it is not: nothing is concluded, and nothing sent anew."""
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.mine()
+    told = ground.node.receipts[intent.attempt.hash]
+    ground.node.receipts[intent.attempt.hash] = {**told, **changed}
+    assert await ground.settle_over(DEADLINE_BLOCKS + 1) == []
+    assert len(ground.node.raws) == 1
+    ground.node.receipts[intent.attempt.hash] = told
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+
+
+async def test_settle__nonces_that_are_no_numbers__say_nothing(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    for told in ("nonsense", "-0x1", None):
+        ground.node.rpc.answers["eth_getTransactionCount"] = lambda *_, told=told: told
+        assert await ground.settle_over(1) == []
+
+
 async def test_settle__two_plans__are_settled_each_for_itself(ground: Ground) -> None:
     (mine,) = await ground.submit(prepared(REPAY))
     await ground.submit(prepared(REPAY, of=position(BOB.address)))

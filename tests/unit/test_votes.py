@@ -11,7 +11,7 @@ from keeper.chain.transactions.seams import Vote
 from keeper.chain.transactions.votes import PoolVotes
 from keeper.model.records import MinedReceipt
 from keeper.model.units import Wei
-from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
+from tests.unit.fake_rpc import FakeRpc, address, block_hash, head_at, header, refused
 
 CHAIN_ID = 31_337
 BLOCK = 100
@@ -102,3 +102,27 @@ async def test_on__the_other_shows_the_head_but_denies_the_block__contradicts() 
     pool = pool_of(node(), node(None, newest=BLOCK - 1))
     pool.endpoints[1].state = replace(pool.endpoints[1].state, head_number=BLOCK + 1)
     assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+
+
+NONCE = 7
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        (("0x8", "0x8", "0x7"), True),
+        (("0x8", "0x7", "0x7"), False),
+        (("0x8", "0x7"), False),
+        (("0x8", None), True),
+        (("0x8", "nonsense", "-0x1", {}), True),
+        ((None, ""), False),
+    ],
+)
+async def test_is_used__what_is_no_number__does_not_count(
+    told: tuple[Any, ...], used: bool
+) -> None:
+    nodes = [node() for _ in told]
+    for each, nonce in zip(nodes, told, strict=True):
+        each.answers["eth_getTransactionCount"] = lambda *_, nonce=nonce: nonce
+    votes = PoolVotes(pool_of(*nodes))
+    assert await votes.is_used(address("a1"), NONCE, block_number=BLOCK) is used

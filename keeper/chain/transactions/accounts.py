@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from keeper.chain.rpc import Request, RpcError
+from keeper.chain.rpc import Request, RpcError, quantity
 from keeper.chain.transactions.seams import LastNonce, RunOnStore
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head
@@ -34,8 +34,8 @@ class SignerAccounts:
     def take(self, answers: Sequence[Any | RpcError]) -> None:
         """What the node says of them."""
         pairs = list(zip(self._signers, answers[::2], answers[1::2], strict=True))
-        self._nonces = {s: n for s, nonce, _ in pairs if (n := _number(nonce)) is not None}
-        self.balances_wei = {s: Wei(n) for s, _, wei in pairs if (n := _number(wei)) is not None}
+        self._nonces = {s: n for s, nonce, _ in pairs if (n := quantity(nonce)) is not None}
+        self.balances_wei = {s: Wei(n) for s, _, wei in pairs if (n := quantity(wei)) is not None}
 
     async def reconcile(self, chain_id: int, *, last_nonce: LastNonce, run: RunOnStore) -> None:
         """Hold the journal against the chain: every nonce used since the last call must be one that
@@ -50,11 +50,3 @@ class SignerAccounts:
             if nonce > explained:
                 log.error("reconcile.foreign_transactions", signer=signer, count=nonce - explained)
             self._reconciled[signer] = nonce
-
-
-def _number(answer: Any) -> int | None:
-    """None for an error, and for what no node should say."""
-    try:
-        return int(answer, 16)
-    except (TypeError, ValueError):
-        return None

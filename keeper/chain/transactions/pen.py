@@ -1,7 +1,7 @@
 """How bytes come to be signed: never without asking."""
 
 from keeper.chain.fees import NO_OP_GAS, Fees
-from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError, quantity
 from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
 from keeper.model.lifecycle import Purpose, Urgency
@@ -133,6 +133,6 @@ class Pen:
         """On some rollups (Arbitrum) the gas of a transfer holds the cost of its bytes on L1."""
         try:
             told = await self._rpc.call("eth_estimateGas", {"from": signer, "to": signer})
-            return max(int(told, 16), NO_OP_GAS)
-        except (RpcError, EndpointUnavailableError, TypeError, ValueError):
+        except (RpcError, EndpointUnavailableError):
             return NO_OP_GAS
+        return max(quantity(told) or 0, NO_OP_GAS)

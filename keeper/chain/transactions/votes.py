@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from keeper.chain.pool import PATIENCE_S, Endpoint, Pool
-from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError, quantity
 from keeper.chain.transactions.seams import Vote
 from keeper.model.records import MinedReceipt
 from keeper.model.units import Address
@@ -20,8 +20,8 @@ class PoolVotes:
         """Whether more than half of those that answer count the nonce as used at that block; not
         where nobody answers."""
         count = Request(method="eth_getTransactionCount", params=(signer, hex(block_number)))
-        (tally,) = await self._pool.tally([count], of=lambda told: int(told, 16) > nonce)
-        return tally.answer is True and tally.is_majority
+        told = [each for each in map(quantity, await self._pool.ask_all(count)) if each is not None]
+        return 2 * sum(each > nonce for each in told) > len(told)
 
     async def on(self, receipt: MinedReceipt) -> Vote:
         """Whether more endpoints have the transaction in that block, with that status, than have the
@@ -62,7 +62,7 @@ async def _word(endpoint: Endpoint, receipt: MinedReceipt) -> Vote | None:
 
 def _same(told: Any, receipt: MinedReceipt) -> bool:
     try:
-        block_hash, succeeded = told["blockHash"], int(told["status"], 16) == 1
-    except (KeyError, TypeError, ValueError):
+        block_hash, status = told["blockHash"], quantity(told["status"])
+    except (KeyError, TypeError):
         return False
-    return block_hash == receipt.block_hash and succeeded == receipt.succeeded
+    return block_hash == receipt.block_hash and (status == 1) == receipt.succeeded

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from keeper.chain.fees import FEE_HISTORY_BLOCKS, PERCENTILES, FeeHistory, decode_fee_history
-from keeper.chain.rpc import Request, RpcError
+from keeper.chain.rpc import Request, RpcError, quantity
 from keeper.model.records import Attempt, Intent, MinedReceipt
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +98,20 @@ class Witness:
         receipts, ahead, unmined = {}, set(), set()
         for tx_hash in self._hashes:
             answer = next(rest)
-            if isinstance(answer, dict):
-                receipt = _receipt(answer)
-                if self._holds(receipt):
-                    receipts[tx_hash] = receipt
-                else:
-                    ahead.add(tx_hash)
-            elif answer is None:
+            if answer is None:
                 unmined.add(tx_hash)
+            elif (receipt := _receipt(answer, tx_hash)) is None:
+                log.warning("receipt.unclear", tx_hash=tx_hash, answer=f"{answer!r:.80}")
+            elif self._holds(receipt):
+                receipts[tx_hash] = receipt
+            else:
+                ahead.add(tx_hash)
         missing = {h for h in self._waiting if next(rest) is None and h in unmined}
         at_head, *deeper = [
             {
-                signer: int(count, 16)
+                signer: nonce
                 for signer in self._signers
-                if isinstance(count := next(rest), str)
+                if (nonce := quantity(next(rest))) is not None
             }
             for _ in self._blocks
         ]
@@ -128,13 +132,26 @@ class Witness:
         return receipt.block_number < self._head.number
 
 
-def _receipt(answer: dict[str, Any]) -> MinedReceipt:
+def _receipt(answer: Any, tx_hash: str) -> MinedReceipt | None:
+    """None for an error, and for what is no receipt of this transaction in a block."""
+    if not isinstance(answer, dict) or str(answer.get("transactionHash")).lower() != tx_hash:
+        return None
+    block_hash = answer.get("blockHash")
+    number, status, gas_used, price = (
+        quantity(answer.get(name))
+        for name in ("blockNumber", "status", "gasUsed", "effectiveGasPrice")
+    )
+    if number is None or status is None or gas_used is None or price is None:
+        return None
+    # No height and no gas reaches what the journal's 64 bits cannot hold.
+    if not isinstance(block_hash, str) or max(number, gas_used) >= 2**63:
+        return None
     return MinedReceipt(
-        hash=answer["transactionHash"],
-        block_number=int(answer["blockNumber"], 16),
-        block_hash=answer["blockHash"],
-        succeeded=int(answer["status"], 16) == 1,
-        gas_used=int(answer["gasUsed"], 16),
-        effective_gas_price_wei=Wei(int(answer["effectiveGasPrice"], 16)),
-        l1_fee_wei=Wei(int(answer.get("l1Fee") or "0x0", 16)),
+        hash=tx_hash,
+        block_number=number,
+        block_hash=block_hash,
+        succeeded=status == 1,
+        gas_used=gas_used,
+        effective_gas_price_wei=Wei(price),
+        l1_fee_wei=Wei(quantity(answer.get("l1Fee")) or 0),
     )
