@@ -95,8 +95,8 @@ class Breakers:
             return reason
         self._notifier.resolve(RATE, signer)
         # Of what shares a nonce one alone is paid for: the dearest counts, and is counted so far.
-        possible = spent + max(most_wei - request.replaced_wei, 0)
-        if possible > limits.max_spend_per_day_wei:
+        more = max(most_wei - request.replaced_wei, 0)
+        if more > 0 and spent + more > limits.max_spend_per_day_wei:
             reason = (
                 f"fees of {spent / 1e18:.6f} within the day and up to {most_wei / 1e18:.6f} more "
                 "would pass max_spend_per_day"

@@ -94,9 +94,7 @@ class Endpoint:
 
     async def read(self, method: str, *params: Any, patience_s: float | None = None) -> Any:
         """As `Rpc.read`."""
-        (answer,) = await self.batch(
-            [Request(method=method, params=params)], patience_s=patience_s
-        )
+        (answer,) = await self.batch([Request(method=method, params=params)], patience_s=patience_s)
         return _answer_of(self.name, answer)
 
     async def chain_id(self) -> int:

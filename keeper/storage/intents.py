@@ -54,22 +54,16 @@ def _take_over(connection: Connection, intent: Intent, former: str) -> None:
         raise SlotTakenError(f"nonce {intent.nonce} of {intent.signer} is not of {former}")
 
 
-def insert_attempts(connection: Connection, signed: Sequence[tuple[Intent, Attempt]]) -> None:
+def insert_attempt(connection: Connection, intent: Intent, attempt: Attempt) -> None:
     """Further signed bytes, and the slot of an intent's first filler in a nonce. The first bytes of
     an intent make it SIGNED."""
-    fillers = [
-        _slot(intent, attempt.nonce) | {"filler": True}
-        for intent, attempt in signed
-        if attempt.purpose is Purpose.FILL
-        and all(each.nonce != attempt.nonce for each in intent.attempts)
-    ]
-    if fillers:
-        connection.execute(_NEW_SLOT, fillers)
-    connection.execute(_NEW_ATTEMPT, [_bytes(intent, attempt) for intent, attempt in signed])
-    move(
-        connection,
-        {each.key: State.SIGNED for each, _ in signed if each.state is State.RESERVED},
-    )
+    if attempt.purpose is Purpose.FILL and all(
+        each.nonce != attempt.nonce for each in intent.attempts
+    ):
+        connection.execute(_NEW_SLOT, _slot(intent, attempt.nonce) | {"filler": True})
+    connection.execute(_NEW_ATTEMPT, _bytes(intent, attempt))
+    if intent.state is State.RESERVED:
+        move(connection, {intent.key: State.SIGNED})
 
 
 def _id_of(key: str) -> Any:

@@ -25,7 +25,7 @@ from keeper.model.units import Address, Amount, Token, Wad
 from keeper.model.values import Action, AddCollateral, AddMargin, Deleverage, PositionId, Repay
 from keeper.storage.intents import (
     forget_rivals,
-    insert_attempts,
+    insert_attempt,
     insert_reserved,
     is_open,
     load,
@@ -167,11 +167,10 @@ class Journal:
         with self._engine.begin() as connection:
             insert_reserved(connection, batch, taken_from)
 
-    def record_attempts(self, signed: Sequence[tuple[Intent, Attempt]]) -> None:
-        """Make further signed bytes durable: all of them or none; only then may they leave the
-        machine."""
+    def record_attempt(self, intent: Intent, attempt: Attempt) -> None:
+        """Make further signed bytes of an intent durable; only then may they leave the machine."""
         with self._engine.begin() as connection:
-            insert_attempts(connection, signed)
+            insert_attempt(connection, intent, attempt)
 
     def last_nonce(self, chain_id: int, signer: Address) -> int | None:
         """The highest nonce that was ever signed for; None if none was."""

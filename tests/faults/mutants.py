@@ -95,8 +95,8 @@ MUTANTS = (
     Defect(
         name="lost-bytes-not-sent-again",
         file=MENDING,
-        old="                        resent.append(intent)\n",
-        new="                        pass\n",
+        old="                    case Resend():\n                        to_send.add(intent.key)\n",
+        new="                    case Resend():\n                        pass\n",
         tests=("mempool-emptied",),
     ),
     Defect(

@@ -11,7 +11,7 @@ from keeper.chain.breakers import QUARANTINED, RATE, SPEND, Breakers
 from keeper.chain.settings import BreakerSettings
 from keeper.chain.transactions.seams import SignatureRequest
 from keeper.model.alerts import Alert
-from keeper.model.lifecycle import State, Urgency
+from keeper.model.lifecycle import State
 from keeper.model.units import Wei
 from keeper.model.values import Transaction
 from keeper.storage.database import open_database
@@ -127,7 +127,6 @@ class Desk:
                 replaces=replaces,
                 replaced_wei=Wei(replaced_wei),
                 most_wei=Wei(most_wei),
-                urgency=Urgency.URGENT,
             )
         )
 

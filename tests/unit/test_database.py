@@ -206,7 +206,7 @@ def test_open_database__journal_of_the_first_version__keeps_what_it_held(path: P
     # Its signed bytes expired there and freed the slot, which the next plan took.
     (done,) = journal.settled_intents(1, Address("0xa"), 0)
     assert (done.state, done.nonce) == (State.CONFIRMED, 7)
-    journal.record_attempts([(waiting, replace(attempt, hash="0x3", head_number=102))])
+    journal.record_attempt(waiting, replace(attempt, hash="0x3", head_number=102))
     journal.move({waiting.key: State.MINED})
     engine.dispose()
 

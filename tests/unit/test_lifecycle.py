@@ -91,7 +91,7 @@ def test_journal__several_attempts__are_read_back_oldest_first(journal: Journal)
     one = intent(*opened(journal), nonce=4)
     kept(journal, [one])
     second = attempt(ALICE, 4, hash="0xsecond", head_number=102)
-    journal.record_attempts([(one, second)])
+    journal.record_attempt(one, second)
     (found,) = journal.open_intents(CHAIN_ID)
     assert found.attempts == (one.attempt, second)
     assert found.attempt == second

@@ -78,6 +78,35 @@ async def test_mend__ceiling_reached__stays_as_it_is(ground: Ground) -> None:
     assert len(ground.node.raws) == 1
 
 
+async def test_mend__several_are_outbid_at_one_head__stay_within_the_days_gas_together(
+    ground: Ground, tmp_path: Path
+) -> None:
+    """The market wants 0.0096 ether for each; 0.014 are left for the two."""
+    per_day_wei = 14 * 10**15
+    ground.bounded_by(per_day_wei, tmp_path / "keeper.kill")
+    both = [position(), OTHER]
+    for of in both:
+        ground.stakes[of] = replace(stake(urgency=Urgency.URGENT), worth_wei=Wei(10**18))
+        await ground.submit(prepared(REPAY, of=of))
+    ground.node.rpc.answers["eth_feeHistory"] = lambda *_: {"baseFeePerGas": [hex(8 * GWEI)]}
+    await ground.settle_over(2)
+    dearest = {
+        tx.nonce: tx.fields["gas"] * tx.fields["maxFeePerGas"] for tx in ground.node.pool.values()
+    }
+    assert per_day_wei * 99 // 100 < sum(dearest.values()) <= per_day_wei
+
+
+async def test_mend__the_day_is_overspent__what_costs_less_than_it_replaces_is_signed(
+    ground: Ground, tmp_path: Path
+) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.bounded_by(1, tmp_path / "keeper.kill")
+    await ground.manager.recover()
+    ground.stakes[position()] = stake(healthy=True)
+    await ground.settle_over(1)
+    assert [tx.call for tx in ground.node.pool.values()] == [b""]
+
+
 async def test_mend__healthy_again__is_cancelled_before_its_deadline(ground: Ground) -> None:
     await ground.submit(prepared(REPAY))
     ground.stakes[position()] = stake(healthy=True)
@@ -161,6 +190,19 @@ async def test_settle__lower_nonce_is_nobodys__a_no_op_fills_it(ground: Ground) 
     ground.node.nonces[ALICE.address] = 0
     await ground.settle_over(4)
     assert (0, b"") in [(tx.nonce, tx.call) for tx in ground.node.pool.values()]
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+
+
+async def test_settle__two_lower_nonces_are_nobodys__both_are_filled_and_outbid_once_each(
+    ground: Ground,
+) -> None:
+    await ground.submit(prepared(REPAY, chain_nonce=2))
+    ground.node.nonces[ALICE.address] = 0
+    await ground.settle_over(DEADLINE_BLOCKS)
+    fillers = {tx.nonce: tx.call for tx in ground.node.pool.values() if tx.nonce < 2}
+    assert fillers == {0: b"", 1: b""}
     ground.node.mine()
     (settled,) = await ground.settle()
     assert ends(settled) == [State.CONFIRMED]

@@ -96,10 +96,10 @@ def test_remedy__anything__outbids_for_good_within_its_ceiling_and_never_revives
         ),
         budget_left_wei=Wei(budget),
     )
+    each = replace(each, urgency=urgency)
     found = remedy(
         each,
         market=market,
-        urgency=urgency,
         worth_wei=None if worth is None else Wei(worth),
         missing=missing,
         hidden=hidden,

@@ -226,9 +226,8 @@ def test_remedy__no_op_below_the_base_fee__pays_what_a_position_in_danger_is_wor
         waiting.attempts[1], max_fee_wei=Wei(149 * GWEI), priority_fee_wei=Wei(140 * GWEI)
     )
     found = remedy(
-        replace(waiting, attempts=(*waiting.attempts[:1], high)),
+        replace(waiting, urgency=urgency, attempts=(*waiting.attempts[:1], high)),
         market=market(ground, 300 * GWEI),
-        urgency=urgency,
         worth_wei=None if worth_wei is None else Wei(worth_wei),
         missing=False,
         hidden=False,
@@ -261,9 +260,8 @@ def test_remedy__rollup__what_protection_is_worth_pays_the_l1_fee_first(ground: 
     waiting = replace(intent(1, 1, nonce=0), urgency=Urgency.URGENT, attempts=(call,))
     found = [
         remedy(
-            waiting,
+            replace(waiting, urgency=Urgency.URGENT),
             market=market(ground, 2 * GWEI),
-            urgency=Urgency.URGENT,
             worth_wei=Wei(worth_wei),
             missing=False,
             hidden=False,
@@ -282,7 +280,6 @@ def test_remedy__just_sent__waits(ground: Ground) -> None:
     found = remedy(
         replace(cancelling(Urgency.ROUTINE), attempts=cancelling(Urgency.ROUTINE).attempts[:1]),
         market=market(ground, GWEI),
-        urgency=Urgency.ROUTINE,
         worth_wei=None,
         missing=False,
         hidden=False,

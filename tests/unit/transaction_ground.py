@@ -4,12 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from keeper.abi.multicall import decode_aggregate3
+from keeper.chain.breakers import Breakers
 from keeper.chain.fees import Fees
 from keeper.chain.prepare import Prepared, Proposal
-from keeper.chain.settings import FeeSettings
+from keeper.chain.settings import BreakerSettings, FeeSettings
 from keeper.chain.simulate import Simulation
 from keeper.chain.transactions.manager import Settled, TransactionManager
-from keeper.chain.transactions.seams import SignatureRequest, Stake, Vote
+from keeper.chain.transactions.seams import (
+    BeforeSigning,
+    GasLeft,
+    SignatureRequest,
+    Stake,
+    Vote,
+    nothing_against,
+    without_limit,
+)
 from keeper.model.lifecycle import State
 from keeper.model.records import DecisionRecord, Intent, MinedReceipt, Result
 from keeper.model.units import WAD, Address, Wad, Wei
@@ -67,6 +76,7 @@ class Ground:
         self.stakes: dict[PositionId, Stake] = {}
         self.objection: str | None = None
         self.asked: list[SignatureRequest] = []
+        self.before_signing: BeforeSigning = nothing_against
         self.now_s = 0.0
         self.notifier = Notifications(clock=lambda: self.now_s)
         self.vote = Vote.FOR
@@ -82,7 +92,11 @@ class Ground:
         return self.store.journal
 
     def restarted(
-        self, *, confirmations: int = 1, signers: tuple[Any, ...] = (ALICE, BOB)
+        self,
+        *,
+        confirmations: int = 1,
+        signers: tuple[Any, ...] = (ALICE, BOB),
+        gas_left: GasLeft = without_limit,
     ) -> TransactionManager:
         """As after the process was killed: nothing in memory."""
         self.manager = TransactionManager(
@@ -95,6 +109,7 @@ class Ground:
             run=self.store.run,
             finality_blocks=FINALITY_BLOCKS,
             before_signing=self._before_signing,
+            gas_left=gas_left,
             notifier=self.notifier,
             votes=self,
             clock=lambda: self.now_s,
@@ -109,9 +124,29 @@ class Ground:
         """What the other endpoints say of every receipt."""
         return self.vote
 
+    def bounded_by(self, per_day_wei: int, kill_file: Path) -> None:
+        """As `restarted`, with breakers that let a signer spend so much in a day."""
+        breakers = Breakers(
+            BreakerSettings(
+                kill_file=kill_file,
+                quarantine_after_reverts=3,
+                quarantine_s=60,
+                max_transactions_per_hour=100,
+                max_spend_per_day_wei=Wei(per_day_wei),
+            ),
+            tallies=self.store.tallies,
+            run=self.store.run,
+            notifier=self.notifier,
+            labels={},
+            forgiven={},
+            now=lambda: self.node.head.timestamp,
+        )
+        self.before_signing = breakers.objection
+        self.restarted(gas_left=breakers.left_wei)
+
     async def _before_signing(self, request: SignatureRequest) -> str | None:
         self.asked.append(request)
-        return self.objection
+        return self.objection or await self.before_signing(request)
 
     def decision(self, of: PositionId) -> int:
         return self.journal.record_decision(

@@ -42,8 +42,12 @@ class Followed:
     def of_signer(self, signer: Address) -> list[Intent]:
         return [intent for intent in self.all() if intent.signer == signer]
 
-    def put(self, intent: Intent) -> None:
+    def find(self, key: str) -> Intent:
         """The intent as it is now."""
+        return next(intent for intent in self.all() if intent.key == key)
+
+    def put(self, intent: Intent) -> None:
+        """In the place of what it was."""
         intents = self.open[intent.decision_id]
         intents[[each.key for each in intents].index(intent.key)] = intent
 

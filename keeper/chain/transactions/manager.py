@@ -416,7 +416,6 @@ class TransactionManager:
                 intent,
                 gas_limit=gas_limit,
                 fees=fees,
-                urgency=intent.urgency,
                 head=head,
                 l1_fee_wei=l1_fee_wei,
                 beside=tuple(each.attempt for each in signed),

@@ -14,11 +14,19 @@ from keeper.chain.transactions.followed import CEILING, Followed
 from keeper.chain.transactions.outbox import Outbox
 from keeper.chain.transactions.patience import Verdict
 from keeper.chain.transactions.pen import ObjectedError, Pen
-from keeper.chain.transactions.remedies import Cancel, Capped, Market, Replace, Resend, Wait
+from keeper.chain.transactions.remedies import (
+    Cancel,
+    Capped,
+    Market,
+    Remedy,
+    Replace,
+    Resend,
+    Wait,
+)
 from keeper.chain.transactions.seams import GasLeft, Stake
 from keeper.chain.transactions.slots import gaps
-from keeper.model.lifecycle import Purpose, Urgency
-from keeper.model.records import Attempt, Intent
+from keeper.model.lifecycle import Purpose
+from keeper.model.records import Intent
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head, PositionId
 
@@ -68,60 +76,33 @@ class Mender:
         signers = {signer: None for signer in signers if signer in self._signers}
         if not signers:
             return
-        left_wei = await self.gas_left_wei(signers)
         for outcome in await asyncio.gather(
-            *(
-                self._mend_of(signer, self._market(head, left_wei[signer]), stakes)
-                for signer in signers
-            ),
-            return_exceptions=True,
+            *(self._mend_of(signer, head, stakes) for signer in signers), return_exceptions=True
         ):
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _market(self, head: Head, budget_left_wei: Wei) -> Market:
+    async def _market(self, signer: Address, head: Head) -> Market:
+        """As of now: what has just been signed is not there to be spent again."""
         return Market(
             head=head,
             history=self._book.known.fees,
             settings=self._fees,
-            budget_left_wei=budget_left_wei,
+            budget_left_wei=await self._gas_left(self._chain_id, signer),
         )
 
-    async def _mend_of(self, signer: Address, market: Market, stakes: Stakes) -> None:
+    async def _mend_of(self, signer: Address, head: Head, stakes: Stakes) -> None:
         async with self._book.turns[signer]:
-            await self._fill_gaps(signer, market, stakes)
-            waiting = [
-                intent
-                for intent in self._book.of_signer(signer)
-                if _waits(intent)
-                and not intent.displaced
-                # The node was asked about it, and its nonce is nobody's yet.
-                and intent.attempt.hash in self._book.known.unmined
-                and self._book.known.nonces.get(signer, 0) <= intent.nonce
-                and not any(each.hash in self._book.known.ahead for each in intent.attempts)
-            ]
-            void = self._void_plans(waiting, market.head, stakes)
-            signed, resent = [], []
-            for intent in sorted(waiting, key=lambda each: each.nonce):
+            self._raise_urgency(signer, stakes)
+            await self._fill_gaps(signer, head)
+            await self._mend_fillers(signer, head, stakes)
+            waiting = self._mendable(signer)
+            void = self._void_plans(waiting, head, stakes)
+            market = await self._market(signer, head)
+            to_send: set[str] = set()
+            for intent in waiting:
                 stake = stakes(intent.position)
-                urgency = intent.urgency
-                if stake is not None and stake.urgency > urgency:
-                    # Nor may another's urgent plan have its nonce from now on.
-                    urgency = stake.urgency
-                    intent = replace(intent, urgency=urgency)
-                    self._book.put(intent)
-                found = remedies.remedy(
-                    intent,
-                    market=market,
-                    urgency=urgency,
-                    worth_wei=None if stake is None else stake.worth_wei,
-                    missing=intent.attempt.hash in self._book.known.missing,
-                    hidden=self._book.taken[intent.attempt.hash] >= TAKEN_AND_HIDDEN,
-                    underpriced=intent.key in self._book.underpriced,
-                    waited_blocks=market.head.number
-                    - max(self._book.since.get(intent.key, 0), intent.attempt.head_number),
-                    void=intent.decision_id in void,
-                )
+                found = self._remedy(intent, market, stake, void=intent.decision_id in void)
                 if not isinstance(found, Capped):
                     self._book.below_ceiling(intent)
                 match found:
@@ -130,25 +111,54 @@ class Mender:
                     case Resend() | Replace() if self._lacks_a_step(intent):
                         pass
                     case Resend():
-                        resent.append(intent)
+                        to_send.add(intent.key)
                     case Capped(reached=reached):
                         self._book.alert(CEILING, intent, str(reached))
                     case Replace(fees=fees) | Cancel(fees=fees):
                         cancel = isinstance(found, Cancel)
-                        attempt = await self._outbid(
-                            intent, fees, urgency, market.head, cancel=cancel
-                        )
-                        if attempt is not None:
-                            signed.append((intent, attempt))
-            await self._outbox.keep(signed)
-            outbid = {intent.key for intent, _ in signed}
+                        if await self._outbid(intent, fees, head, cancel=cancel):
+                            to_send.add(intent.key)
+                            market = await self._market(signer, head)
             await self._outbox.send_in_order(
-                [
-                    intent
-                    for intent in self._book.of_signer(signer)
-                    if intent.key in outbid or intent.key in {each.key for each in resent}
-                ]
+                [intent for intent in self._book.of_signer(signer) if intent.key in to_send]
             )
+
+    def _raise_urgency(self, signer: Address, stakes: Stakes) -> None:
+        """What has become urgent stays so: no other's urgent plan may have its nonce from now on."""
+        for intent in self._book.of_signer(signer):
+            stake = stakes(intent.position)
+            if _waits(intent) and stake is not None and stake.urgency > intent.urgency:
+                self._book.put(replace(intent, urgency=stake.urgency))
+
+    def _mendable(self, signer: Address) -> list[Intent]:
+        """Lowest nonce first: what the node was asked about, and whose nonce is nobody's yet."""
+        known = self._book.known
+        return sorted(
+            (
+                intent
+                for intent in self._book.of_signer(signer)
+                if _waits(intent)
+                and not intent.displaced
+                and intent.attempt.hash in known.unmined
+                and known.nonces.get(signer, 0) <= intent.nonce
+                and not any(each.hash in known.ahead for each in intent.attempts)
+            ),
+            key=lambda intent: intent.nonce,
+        )
+
+    def _remedy(self, intent: Intent, market: Market, stake: Stake | None, *, void: bool) -> Remedy:
+        newest = intent.attempt
+        since = max(self._book.since.get(intent.key, 0), newest.head_number)
+        return remedies.remedy(
+            intent,
+            market=market,
+            worth_wei=None if stake is None else stake.worth_wei,
+            missing=newest.hash in self._book.known.missing,
+            hidden=self._book.taken[newest.hash] >= TAKEN_AND_HIDDEN,
+            underpriced=intent.key in self._book.underpriced,
+            waited_blocks=market.head.number - since,
+            void=void,
+        )
 
     def _void_plans(self, waiting: Iterable[Intent], head: Head, stakes: Stakes) -> set[int]:
         """Plans that are not wanted any more: what of them is not mined is cancelled as a whole."""
@@ -179,40 +189,34 @@ class Mender:
             for each in self._book.open[intent.decision_id]
         )
 
-    async def _outbid(
-        self, intent: Intent, fees: Fees, urgency: Urgency, head: Head, *, cancel: bool
-    ) -> Attempt | None:
+    async def _outbid(self, intent: Intent, fees: Fees, head: Head, *, cancel: bool) -> bool:
+        """Sign and keep other bytes for the intent's slot; False where a breaker forbids it."""
         try:
             if cancel:
                 attempt = await self._pen.no_op(
-                    intent,
-                    purpose=Purpose.CANCEL,
-                    nonce=intent.nonce,
-                    fees=fees,
-                    urgency=urgency,
-                    head=head,
+                    intent, purpose=Purpose.CANCEL, nonce=intent.nonce, fees=fees, head=head
                 )
             else:
                 attempt = await self._pen.call(
                     intent,
                     gas_limit=intent.attempt.gas_limit,
                     fees=fees,
-                    urgency=urgency,
                     head=head,
                     l1_fee_wei=intent.attempt.l1_fee_wei,
                 )
         except ObjectedError as objection:
             self._book.alert(OBJECTED, intent, str(objection))
-            return None
+            return False
         log.info(
             "intent.cancelling" if cancel else "intent.outbid",
             key=intent.key,
             tx_hash=attempt.hash,
             max_fee_gwei=fees.max_fee_wei / 1e9,
         )
-        return attempt
+        await self._outbox.keep(intent.key, attempt)
+        return True
 
-    async def _fill_gaps(self, signer: Address, market: Market, stakes: Stakes) -> None:
+    async def _fill_gaps(self, signer: Address, head: Head) -> None:
         """Where a nonce below ours is nobody's for a while, a no-op takes it."""
         ours = self._book.of_signer(signer)
         nonce = self._book.known.nonces.get(signer)
@@ -230,10 +234,9 @@ class Mender:
             if looks < LOOKS_TO_FILL:
                 continue
             log.error("nonce.gap_filled", signer=signer, nonce=gap)
-            await self._fill(behind, gap, remedies.fees_of(behind.attempt), market.head)
-        await self._mend_fillers(signer, market, stakes)
+            await self._fill(behind, gap, remedies.fees_of(behind.attempt), head)
 
-    async def _mend_fillers(self, signer: Address, market: Market, stakes: Stakes) -> None:
+    async def _mend_fillers(self, signer: Address, head: Head, stakes: Stakes) -> None:
         """A no-op that waits below an intent is outbid like it: all behind it wait with it."""
         for intent in self._book.of_signer(signer):
             newest = {a.nonce: a for a in intent.attempts if a.purpose is Purpose.FILL}
@@ -247,8 +250,7 @@ class Mender:
                 found = remedies.filler_remedy(
                     filler,
                     behind=intent,
-                    market=market,
-                    urgency=intent.urgency if stake is None else stake.urgency,
+                    market=await self._market(signer, head),
                     worth_wei=None if stake is None else stake.worth_wei,
                     missing=filler.hash in self._book.known.missing,
                 )
@@ -258,7 +260,7 @@ class Mender:
                             filler, purpose=filler.purpose.value, key=intent.key
                         )
                     case Replace(fees=fees) | Cancel(fees=fees):
-                        await self._fill(intent, filler.nonce, fees, market.head)
+                        await self._fill(intent, filler.nonce, fees, head)
                     case Capped(reached=reached):
                         self._book.alert(CEILING, intent, str(reached))
                     case Wait():
@@ -267,30 +269,20 @@ class Mender:
     async def _fill(self, behind: Intent, nonce: int, fees: Fees, head: Head) -> None:
         try:
             attempt = await self._pen.no_op(
-                behind,
-                purpose=Purpose.FILL,
-                nonce=nonce,
-                fees=fees,
-                urgency=behind.urgency,
-                head=head,
+                behind, purpose=Purpose.FILL, nonce=nonce, fees=fees, head=head
             )
         except ObjectedError as objection:
             self._book.alert(OBJECTED, behind, str(objection))
             return
-        await self._outbox.keep([(behind, attempt)])
+        await self._outbox.keep(behind.key, attempt)
         await self._outbox.post(attempt, purpose=attempt.purpose.value, key=behind.key)
 
     async def give_way(self, left_over: Sequence[Intent], fees: Fees, head: Head) -> None:
         """Cancel what is left of the plans whose slots were taken."""
-        signed = []
         for intent in left_over:
-            if intent.cancelling:
-                continue
-            outbidding = remedies.over(remedies.fees_of(intent.attempt), fees)
-            attempt = await self._outbid(intent, outbidding, intent.urgency, head, cancel=True)
-            if attempt is not None:
-                signed.append((intent, attempt))
-        await self._outbox.keep(signed)
+            if not intent.cancelling:
+                outbidding = remedies.over(remedies.fees_of(intent.attempt), fees)
+                await self._outbid(intent, outbidding, head, cancel=True)
         keys = {intent.key for intent in left_over}
         await self._outbox.send_in_order([i for i in self._book.all() if i.key in keys])
 

@@ -37,15 +37,13 @@ class Outbox:
         self._run = run
         self._broadcaster = broadcaster
 
-    async def keep(self, signed: Sequence[tuple[Intent, Attempt]]) -> None:
-        """Make signed bytes durable, and only then the ones to send."""
-        if not signed:
-            return
-        await self._run(self._journal.record_attempts, signed)
-        for intent, attempt in signed:
-            state = State.SIGNED if intent.state is State.RESERVED else intent.state
-            self._book.put(replace(intent, state=state, attempts=(*intent.attempts, attempt)))
-            self._book.underpriced.discard(intent.key)
+    async def keep(self, key: str, attempt: Attempt) -> None:
+        """Make signed bytes of an intent durable, and only then the ones to send."""
+        intent = self._book.find(key)
+        await self._run(self._journal.record_attempt, intent, attempt)
+        state = State.SIGNED if intent.state is State.RESERVED else intent.state
+        self._book.put(replace(intent, state=state, attempts=(*intent.attempts, attempt)))
+        self._book.underpriced.discard(key)
 
     async def send_in_order(self, intents: Sequence[Intent]) -> None:
         """Send what can be sent: nothing of a plan behind a transaction that was not taken, and

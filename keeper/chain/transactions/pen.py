@@ -4,7 +4,7 @@ from keeper.chain.fees import NO_OP_GAS, Fees
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError, quantity
 from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
-from keeper.model.lifecycle import Purpose, Urgency
+from keeper.model.lifecycle import Purpose
 from keeper.model.records import Attempt, Intent
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head, Transaction
@@ -36,7 +36,6 @@ class Pen:
         *,
         gas_limit: int,
         fees: Fees,
-        urgency: Urgency,
         head: Head,
         l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
@@ -49,7 +48,6 @@ class Pen:
             intent.nonce,
             gas_limit,
             fees,
-            urgency,
             head,
             l1_fee_wei,
             beside,
@@ -62,7 +60,6 @@ class Pen:
         purpose: Purpose,
         nonce: int,
         fees: Fees,
-        urgency: Urgency,
         head: Head,
     ) -> Attempt:
         """A transaction of nothing from the signer to itself. Raises `ObjectedError`."""
@@ -70,9 +67,7 @@ class Pen:
         gas_limit = await self._no_op_gas(intent.signer)
         # It has fewer bytes than the call, and so costs less on L1.
         l1_fee_wei = intent.attempt.l1_fee_wei
-        return await self._sign(
-            intent, nothing, purpose, nonce, gas_limit, fees, urgency, head, l1_fee_wei
-        )
+        return await self._sign(intent, nothing, purpose, nonce, gas_limit, fees, head, l1_fee_wei)
 
     async def _sign(
         self,
@@ -82,7 +77,6 @@ class Pen:
         nonce: int,
         gas_limit: int,
         fees: Fees,
-        urgency: Urgency,
         head: Head,
         l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
@@ -97,7 +91,6 @@ class Pen:
                 replaces=bool(rivals),
                 replaced_wei=Wei(max((each.most_wei for each in rivals), default=0)),
                 most_wei=Wei(gas_limit * fees.max_fee_wei + l1_fee_wei + transaction.value_wei),
-                urgency=urgency,
                 beside=beside,
             )
         )

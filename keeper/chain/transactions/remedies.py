@@ -95,7 +95,6 @@ def remedy(
     intent: Intent,
     *,
     market: Market,
-    urgency: Urgency,
     worth_wei: Wei | None,
     missing: bool,
     hidden: bool,
@@ -112,15 +111,15 @@ def remedy(
     """
     attempt = intent.attempt
     cancelling = void or intent.cancelling
-    allowed = _ceiling_of_call(intent, market, urgency, worth_wei)
+    allowed = _ceiling_of_call(intent, market, worth_wei)
     if cancelling:
         allowed = max(allowed, _ceiling_of_no_op(intent, market), key=lambda each: each.max_fee_wei)
     outpriced = underpriced or attempt.max_fee_wei < market.next_base_fee_wei
     stuck = waited_blocks >= REPLACE_AFTER_BLOCKS and (hidden or not missing)
     if cancelling and not intent.cancelling:
-        return _outbid(attempt, market, urgency, allowed, cancel=True)
+        return _outbid(attempt, market, intent.urgency, allowed, cancel=True)
     if outpriced or stuck:
-        found = _outbid(attempt, market, urgency, allowed, cancel=intent.cancelling)
+        found = _outbid(attempt, market, intent.urgency, allowed, cancel=intent.cancelling)
         return Resend() if missing and isinstance(found, Capped) else found
     return Resend() if missing else Wait()
 
@@ -141,26 +140,23 @@ def filler_remedy(
     *,
     behind: Intent,
     market: Market,
-    urgency: Urgency,
     worth_wei: Wei | None,
     missing: bool,
 ) -> Remedy:
-    """For a no-op in a nonce that holds up the intent `behind` it, whose ceiling it has."""
-    allowed = _ceiling_of_call(behind, market, urgency, worth_wei)
+    """For a no-op in a nonce that holds up the intent `behind` it, whose urgency and ceiling it has."""
+    allowed = _ceiling_of_call(behind, market, worth_wei)
     waited = market.head.number - filler.head_number
     outpriced = filler.max_fee_wei < market.next_base_fee_wei
     if outpriced or waited >= REPLACE_AFTER_BLOCKS:
-        found = _outbid(filler, market, urgency, allowed, cancel=False)
+        found = _outbid(filler, market, behind.urgency, allowed, cancel=False)
         return Resend() if missing and isinstance(found, Capped) else found
     return Resend() if missing else Wait()
 
 
-def _ceiling_of_call(
-    intent: Intent, market: Market, urgency: Urgency, worth_wei: Wei | None
-) -> Ceiling:
+def _ceiling_of_call(intent: Intent, market: Market, worth_wei: Wei | None) -> Ceiling:
     call = next(each for each in reversed(intent.attempts) if each.purpose is Purpose.CALL)
     return ceiling(
-        urgency=urgency,
+        urgency=intent.urgency,
         hard_cap_wei=market.settings.max_fee_wei,
         worth_wei=worth_wei,
         # Its own bytes are among what waits.

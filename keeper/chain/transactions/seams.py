@@ -19,7 +19,7 @@ class IntentJournal(Protocol):
     """What the manager needs of the journal; synchronous, called on the store's thread."""
 
     def reserve(self, batch: Sequence[Intent], taken_from: Mapping[int, str]) -> None: ...
-    def record_attempts(self, signed: Sequence[tuple[Intent, Attempt]]) -> None: ...
+    def record_attempt(self, intent: Intent, attempt: Attempt) -> None: ...
     def move(self, states: Mapping[str, State]) -> None: ...
     def record_mined(
         self, receipts: Iterable[MinedReceipt], states: Mapping[str, State]
@@ -59,7 +59,6 @@ class SignatureRequest:
     """The most that those bytes can cost; 0 where there are none."""
     most_wei: Wei
     """The most it can cost: gas limit × max fee + L1 fee + value."""
-    urgency: Urgency
     beside: tuple[Attempt, ...] = ()
     """Signed for the same plan and not in the journal yet: a plan is written down as a whole."""
 
