@@ -3,11 +3,12 @@
 A crash is a `BaseException` at a random one of the points that the process passes: before and after
 each request to the node, and before and after each transaction of the journal. What survives is the
 SQLite file and the chain. The node drops transactions, loses answers, forgets to mine and takes
-blocks back. The verdict is the chain's: what was executed, and how the positions stand.
+blocks back, be they deeper than the confirmations. The verdict is the chain's: what was executed, and how the positions stand.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -16,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from keeper.chain.rpc import EndpointUnavailableError, Request
 from keeper.model.units import Address
 from keeper.storage.store import Store
-from tests.unit.fake_node import Sent
+from tests.unit.fake_node import Sent, decoded, hash_of
 from tests.unit.toy_chain import ALICE, BOB, Ground, ToyChain, debt_of
 
 P = ParamSpec("P")
@@ -27,6 +28,8 @@ FALLS = (1_850, 1_500)
 """Each leaves both positions just below their floor, from the start and from the target."""
 POINTS_BETWEEN_CRASHES = 60
 BLOCKS_BETWEEN_FALLS = 12
+MOST_REORGED = 4
+"""Blocks: one more than the confirmations ever are."""
 BLOCKS_TO_MEND = 40
 
 
@@ -59,12 +62,23 @@ class Doom:
             raise Crash
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One action on the chain, and how its account stood."""
+
+    who: Address
+    health: float
+    block: int
+
+
 class Chain(ToyChain):
     """Remembers at which health each action was executed."""
 
     def __init__(self) -> None:
         super().__init__("toy")
-        self.executed: list[tuple[Address, float]] = []
+        self.executed: list[Execution] = []
+        self.firm = self.node.number
+        """No reorg takes back this block."""
 
     def health(self, who: Address) -> float:
         account, price = self.account(who), self.market().price_usd8
@@ -74,8 +88,27 @@ class Chain(ToyChain):
         before, now = self.health(tx.sender), self.account(tx.sender).principal
         succeeded = super()._ran(tx)
         if succeeded and self.account(tx.sender).principal != now:
-            self.executed.append((tx.sender, before))
+            self.executed.append(Execution(tx.sender, before, self.node.number))
         return succeeded
+
+    def reorg(self, depth: int, *, kept: Callable[[], bool]) -> None:
+        """The newest blocks are replaced by as many empty ones. `kept` tells of each of their
+        transactions whether the node still has it."""
+        newest, price = self.node.number, self.market().price_usd8
+        start = max(newest - depth, self.firm)
+        raws = {hash_of(raw): raw for raw in self.node.raws}
+        gone = [
+            tx_hash
+            for tx_hash, receipt in self.node.receipts.items()
+            if int(receipt["blockNumber"], 16) > start
+        ]
+        for tx_hash in sorted(gone, key=lambda each: -decoded(raws[each]).nonce):
+            self.node.take_back(tx_hash, raws[tx_hash] if kept() else None)
+        self.executed = [each for each in self.executed if each.block <= start]
+        self.node.fork = "f" if self.node.fork != "f" else "e"
+        self.state = deepcopy(self.past[start])
+        self.market().price_usd8 = price
+        self.past |= {number: deepcopy(self.state) for number in range(start + 1, newest + 1)}
 
 
 class MortalStore(Store):
@@ -143,6 +176,9 @@ class Ordeal:
         self.doom.arm()
         await self._restart()
         for dollars in FALLS:
+            # What one fall has led to is not made undone during the next.
+            self.chain.block()
+            self.chain.firm = self.chain.node.number
             self.ground.price(dollars)
             for _ in range(self.rng.randint(2, BLOCKS_BETWEEN_FALLS)):
                 self._block()
@@ -167,10 +203,10 @@ class Ordeal:
         return all(self.chain.health(signer.address) >= FLOOR for signer in (ALICE, BOB))
 
     def _judge(self) -> None:
-        twice = [each for each in self.chain.executed if each[1] >= FLOOR]
+        twice = [each for each in self.chain.executed if each.health >= FLOOR]
         assert twice == [], f"executed without need: {self._told()}"
         for signer in (ALICE, BOB):
-            count = sum(who == signer.address for who, _ in self.chain.executed)
+            count = sum(each.who == signer.address for each in self.chain.executed)
             assert count == len(FALLS), f"{count} executions: {self._told()}"
         assert self.ground.transactions.idle, f"left open: {self._told()}"
 
@@ -187,6 +223,8 @@ class Ordeal:
             self.chain.mine()
         else:
             self.chain.block()
+        if self._chance(0.1):
+            self.chain.reorg(self.rng.randint(1, MOST_REORGED), kept=lambda: self._chance(0.5))
 
     async def _survive(self) -> None:
         """A pass; where it dies, the next process takes it up."""

@@ -64,6 +64,8 @@ class FakeNode:
     another with the same nonce if both caps are higher by 10 %."""
 
     number: int = 100
+    fork: str = ""
+    """Tells the newest blocks apart from those that a reorg took back."""
     pool: dict[str, Sent] = field(default_factory=dict)
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     nonces: dict[Address, int] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class FakeNode:
 
     @property
     def head(self) -> Head:
-        return head_at(self.number)
+        return head_at(self.number, fork=self.fork)
 
     def sent(self) -> list[Sent]:
         return [decoded(raw) for raw in self.raws]
@@ -99,7 +101,7 @@ class FakeNode:
         """Put transactions (all there are, where none is named) into the next block, then more
         empty blocks. `run` does what a transaction says and tells whether it succeeded."""
         self.number += 1
-        block = head_at(self.number)
+        block = self.head
         for tx_hash in hashes or self._next():
             tx = self.pool.pop(tx_hash)
             for rival in [each for each in self.pool.values() if slot_of(each) == slot_of(tx)]:
@@ -114,8 +116,7 @@ class FakeNode:
                 "gasUsed": hex(50_000),
                 "effectiveGasPrice": hex(2 * 10**9),
             }
-        self.number += blocks - 1
-        return head_at(self.number)
+        return self.skip(blocks - 1)
 
     def _next(self) -> list[str]:
         """What a miner can take of the pool: of each sender without a gap."""

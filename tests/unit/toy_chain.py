@@ -124,7 +124,9 @@ class ToyChain:
         self.node.rpc.answers |= {
             "eth_call": self._call,
             "eth_simulateV1": self._simulate,
-            "eth_getBlockByHash": lambda found, _: header(head_at(int(found[3:], 16))),
+            "eth_getBlockByHash": lambda found, _: header(
+                head_at(int(found[3:], 16), fork=found[2])
+            ),
             "eth_feeHistory": lambda *_: {"reward": [[hex(GWEI)]]},
         }
 
