@@ -14,7 +14,6 @@ from keeper.engine.rulebook import FORBIDDEN, Rulebook
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.mandate import guardian
 from keeper.mandate.guardian import Guard
-from keeper.model.lifecycle import Urgency
 from keeper.model.liquidity import Hop, Route
 from keeper.model.units import WAD, Address, Amount, Price, Wad, Wei
 from keeper.model.values import (
@@ -147,7 +146,6 @@ def request(
         replaces=replaces,
         replaced_wei=Wei(0),
         most_wei=Wei(1),
-        urgency=Urgency.ROUTINE,
     )
 
 
