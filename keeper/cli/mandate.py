@@ -17,6 +17,7 @@ from keeper.model.units import WAD
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.cli.mandate_ground import MandateGround
+    from keeper.cli.mandate_pools import Offers
     from keeper.mandate.charter import Charter
     from keeper.model.units import Address
     from keeper.model.values import Transaction
@@ -188,6 +189,55 @@ def verify(
                 show(Text(f"     fix: {line.fix}", style="dim"))
     if any(line.verdict == "fail" for line in lines):
         raise typer.Exit(1)
+
+
+@app.command()
+def pools(
+    name: NameArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Find the pools that a mandate could list, and tell what selling for the debt would cost there.
+
+    Looks at every fee tier, straight and over the market's other assets. Nothing is written or sent.
+    """
+    from keeper.cli.mandate_pools import SHARES, look_for_pools
+
+    found = look_for_pools(name, config)
+    if as_json:
+        print_json(
+            {
+                "pools": found.pools,
+                "routes": [
+                    {
+                        "sells": each.unwind.sells.symbol,
+                        "buys": each.unwind.token.symbol,
+                        "pools": [hop.pool for hop in each.route.hops],
+                        "cost_bps": {
+                            f"1/{share}": cost
+                            for share, cost in zip(SHARES, each.cost_bps, strict=True)
+                        },
+                    }
+                    for each in found.offers
+                ],
+            }
+        )
+        return
+    if not found.offers:
+        show("No pool sells the collateral for the debt within the mandate's slippage.")
+        return
+    show(_offers_table(found))
+    listed = ", ".join(f'"{pool}"' for pool in found.pools)
+    print(f"pools = [{listed}]")
+
+
+def _offers_table(found: Offers) -> Table:
+    table = Table(title="cost against the oracle, of the debt", title_justify="left")
+    for column in ("", "route", "a sixteenth", "a quarter", "all"):
+        table.add_column(column, justify="left" if column in {"", "route"} else "right")
+    for each in found.offers:
+        costs = ("too thin" if cost is None else f"{cost / 100:.2f} %" for cost in each.cost_bps)
+        pair = f"{each.unwind.sells.symbol} for {each.unwind.token.symbol}"
+        table.add_row(pair, str(each.route), *costs)
+    return table
 
 
 def _looked(name: str | None, config: Path | None) -> MandateGround:

@@ -69,10 +69,11 @@ def look(name: str | None, config: Path | None) -> MandateGround:
     Raises `ConfigurationError` for a mandate that is not there or cannot be meant on this chain."""
     settings = load_settings(config or default_path())
     configure_logging("warning", secrets=settings.secrets)
-    return asyncio.run(_look(settings, _named(settings, name)))
+    return asyncio.run(_look(settings, named(settings, name)))
 
 
-def _named(settings: Settings, name: str | None) -> MandateSettings:
+def named(settings: Settings, name: str | None) -> MandateSettings:
+    """The mandate that a command is about. Raises `ConfigurationError`."""
     known = ", ".join(settings.mandates)
     if name is None and len(settings.mandates) == 1:
         return next(iter(settings.mandates.values()))
@@ -98,7 +99,7 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         at = {"blockHash": head.hash}
         reader = Reader(rpc, multicall=settings.chain.multicall)
         provider = settings.markets[chosen.market].entry
-        market = await _market(reader, settings, chosen.market, provider, head.hash)
+        market = await market_of(reader, settings, chosen.market, provider, head.hash)
         code = guardian_code()
         intended = _intended(settings, chosen, market, code.address(chosen.account))
         (charter, around), _ = await reader.read(
@@ -141,9 +142,10 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         await rpc.close()
 
 
-async def _market(
+async def market_of(
     reader: Reader, settings: Settings, name: str, provider: Address, at: str
 ) -> AaveMarket:
+    """The configured market as it is at a block. Raises `ReadingError`."""
     protocol = PROTOCOLS[settings.markets[name].protocol]
     (market,), _ = await reader.read(
         [protocol.discover(provider, chain_id=settings.chain.chain_id, name=name)], at=at

@@ -229,6 +229,14 @@ def _unwind(
     )
 
 
+def shortfall_bps(unwind: Unwind, bought: int, sold: int) -> int:
+    """How much more than its worth a purchase of the debt takes, at the oracle's prices, in basis
+    points rounded up; negative where a pool gives more."""
+    paid = sold * unwind.sells_price.value * 10**unwind.price.decimals * unwind.token.unit
+    worth = bought * unwind.price.value * 10**unwind.sells_price.decimals * unwind.sells.unit
+    return mul_div_up(paid, BPS, worth) - BPS
+
+
 def permits(mandate: Mandate, route: Route) -> bool:
     """Whether every pool of the route is listed, and there are not too many."""
     listed = all(hop.pool in mandate.pools for hop in route.hops)

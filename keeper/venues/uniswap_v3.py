@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
 from keeper.abi.uniswap_v3 import Factory, Quoter, quote_exact_output
 from keeper.abi.uniswap_v3 import Pool as PoolAbi
@@ -56,15 +55,17 @@ def read_pools(quoter: Address, pools: tuple[Address, ...]) -> Reading[tuple[Poo
     return tuple(found)
 
 
-def find_pools(quoter: Address, tokens: Iterable[Address]) -> Reading[tuple[Address, ...]]:
-    """The pools of every fee tier between any two of the tokens: a position's own and the hubs that
-    the chain trades over. Raises `CallFailedError` if no quoter answers."""
+def find_pools(
+    quoter: Address, *, sells: Address, buys: Address, hubs: Iterable[Address]
+) -> Reading[tuple[Address, ...]]:
+    """The pools of every fee tier between the two tokens, and between either and each hub. Raises
+    `CallFailedError` if no quoter answers."""
     returns = yield (Quoter.FACTORY(quoter),)
     factory = word_to_address(returns.word(0))
+    over = [hub for hub in dict.fromkeys(hubs) if hub not in (sells, buys)]
+    pairs = [(sells, buys), *((end, hub) for hub in over for end in (sells, buys))]
     asked = tuple(
-        Factory.GET_POOL(factory, one, other, fee)
-        for one, other in combinations(dict.fromkeys(tokens), 2)
-        for fee in FEE_TIERS_PPM
+        Factory.GET_POOL(factory, one, other, fee) for one, other in pairs for fee in FEE_TIERS_PPM
     )
     returns = yield asked
     found = (word_to_address(returns.word(place)) for place in range(len(asked)))
@@ -119,7 +120,11 @@ class Quotes:
     @classmethod
     def of(cls, quoter: Address, routes: tuple[Route, ...], most: int) -> "Quotes":
         """For buying up to `most`."""
-        sizes = sizes_up_to(most)
+        return cls.at(quoter, routes, sizes_up_to(most))
+
+    @classmethod
+    def at(cls, quoter: Address, routes: tuple[Route, ...], sizes: tuple[int, ...]) -> "Quotes":
+        """For buying so much, in ascending sizes."""
         calls = tuple(quote_exact_output(quoter, r.hops, size) for r in routes for size in sizes)
         return cls(routes=routes, sizes=sizes, calls=calls)
 

@@ -257,6 +257,34 @@ async def test_mandate__emergency_route_over_an_unlisted_pool__is_refused(owner:
     assert "is not among the pools" in await owner.refused("set", "--yes")
 
 
+async def test_mandate__pools__are_found_over_every_tier_and_hub_the_best_first(
+    owner: Owner,
+) -> None:
+    owner.ground.settings["quoter"] = owner.chain.contracts.uniswap.quoter.address
+    owner.write(pools=None, collaterals=None)
+    found = json.loads(await owner.done("pools", "--json"))
+    first, *others = found["routes"]
+    assert (first["sells"], first["buys"]) == ("WETH", "USDC")
+    assert first["pools"] == [owner.pool()]
+    # 0.05 % to the pool, and next to nothing of a hundred million dollars of liquidity.
+    assert 5 <= first["cost_bps"]["1/1"] <= 8
+    assert {len(each["pools"]) for each in others} == {1, 2}
+    assert found["pools"][0] == owner.pool()
+    assert len(found["pools"]) <= 8
+    costs = [each["cost_bps"]["1/1"] for each in found["routes"]]
+    assert costs == sorted(costs)
+    owner.write(pools=json.dumps(found["pools"]))
+    await owner.done("set", "--yes")
+    assert not any(line.startswith("fail") for line in await owner.verdicts())
+    said = await owner.done("pools")
+    assert f'pools = ["{owner.pool()}"' in said
+
+
+async def test_mandate__pools_without_a_quoter__says_what_to_write(owner: Owner) -> None:
+    owner.write()
+    assert "no QuoterV2" in await owner.refused("pools")
+
+
 async def test_mandate__more_decimals_than_the_token_has__is_refused(owner: Owner) -> None:
     owner.write(reserve_tokens=f'{{ "{owner.token("USDC")}" = 1.0000001 }}')
     assert "more than 6 decimals" in await owner.refused("set", "--yes")

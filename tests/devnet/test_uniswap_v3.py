@@ -17,16 +17,23 @@ def token(chain: LocalChain, symbol: str) -> Address:
     return chain.contracts.tokens[symbol].address
 
 
-def every_pool(chain: LocalChain) -> tuple[uniswap_v3.Pool, ...]:
+def every_pool(
+    chain: LocalChain, sells: str = "WETH", buys: str = "USDC"
+) -> tuple[uniswap_v3.Pool, ...]:
+    """With either of the two on one side."""
     quoter, reader = chain.contracts.uniswap.quoter.address, Reader(chain)
-    tokens = [contract.address for contract in chain.contracts.tokens.values()]
-    found = reader.run(uniswap_v3.find_pools(quoter, tokens))
+    hubs = [contract.address for contract in chain.contracts.tokens.values()]
+    ends = {"sells": token(chain, sells), "buys": token(chain, buys)}
+    found = reader.run(uniswap_v3.find_pools(quoter, **ends, hubs=hubs))
     return reader.run(uniswap_v3.read_pools(quoter, found))
 
 
 def over(chain: LocalChain, sells: str, buys: str, max_hops: int) -> tuple[Route, ...]:
     return uniswap_v3.routes(
-        every_pool(chain), sells=token(chain, sells), buys=token(chain, buys), max_hops=max_hops
+        every_pool(chain, sells, buys),
+        sells=token(chain, sells),
+        buys=token(chain, buys),
+        max_hops=max_hops,
     )
 
 
@@ -53,10 +60,14 @@ def swap(chain: LocalChain, route: Route, bought: int) -> int:
     return held - int(chain.read(sold, "balanceOf", trader))
 
 
-def test_find_pools__all_tokens_and_tiers__are_those_that_were_made(chain: LocalChain) -> None:
+def test_find_pools__two_tokens_and_the_hubs__are_those_that_were_made(chain: LocalChain) -> None:
     pools = chain.contracts.uniswap.pools
-    found = {pool.address: pool.fee_ppm for pool in every_pool(chain)}
-    assert found == {contract.address: fee for (_, _, fee), contract in pools.items()}
+    found = {pool.address: pool.fee_ppm for pool in every_pool(chain, "WBTC", "DAI")}
+    assert found == {
+        contract.address: fee
+        for (base, quote, fee), contract in pools.items()
+        if {base, quote} & {"WBTC", "DAI"}
+    }
 
 
 def test_read_pools__not_a_pool_of_the_quoters_factory__is_left_out(chain: LocalChain) -> None:
