@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.admission import check_chains, checked, local_instance, open_signers
 from keeper.backtest.shipped import shipped
-from keeper.chain.breakers import DAY_S, Breakers
+from keeper.chain.breakers import Breakers
 from keeper.chain.heads import Heads
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Pool
@@ -41,9 +41,9 @@ from keeper.engine.witness import Witnesses
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 from keeper.model.values import Head
-from keeper.service.accounts import tell_of_endpoints, tell_of_gas
 from keeper.service.attendance import Attendance, attended, unattended
-from keeper.service.housekeeping import Job, schedule
+from keeper.service.housekeeping import Job, TimedJob, schedule
+from keeper.service.tending import Tending
 from keeper.storage.ownership import owned
 from keeper.storage.store import Store
 from keeper.watching import (
@@ -303,9 +303,20 @@ class Daemon:
         self._turn = turn
         self._rpc = rpc
         self._store = store
-        self._signers = tuple(signers)
         self._chain_id = chain.chain_id
-        self._min_gas_wei = settings.service.min_gas_wei
+        self._tending = Tending(
+            chain_id=chain.chain_id,
+            signers=signers,
+            min_gas_wei=settings.service.min_gas_wei,
+            store=store,
+            pool=rpc,
+            accounts=self._accounts,
+            watched=watched,
+            markets=markets,
+            metrics=attendance.metrics,
+            notifications=attendance.notifications,
+            now=lambda: self._now,
+        )
         self._attendance = attendance
 
     async def _objection(self, request: SignatureRequest) -> str | None:
@@ -318,12 +329,24 @@ class Daemon:
         await _reached(self._resume, once=once)
         log.info("keeper.ready", live=self._live)
         self._attendance.attendant.ready()
+        alerts = self._settings.service.alerts
+        summaries = [
+            TimedJob(
+                name="digest",
+                crontab=crontab,
+                time_zone=alerts.time_zone,
+                run=self._tending.summarise,
+            )
+            for crontab in [alerts.digest]
+            if crontab is not None
+        ]
         scheduler = schedule(
             [
+                *summaries,
                 Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
                 Job(name="refit", every_s=REFIT_S, run=self._refit),
                 Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
-                Job(name="accounts", every_s=ACCOUNTS_S, run=self._look_at_accounts),
+                Job(name="accounts", every_s=ACCOUNTS_S, run=self._tending.look),
             ],
             self._attendance.notifications,
         )
@@ -383,6 +406,7 @@ class Daemon:
                 else:
                     self._turn.settled.clear()
             pulse.passed()
+            self._tending.report = report
             metrics.passed(
                 report,
                 duration_s=time.monotonic() - began_s,
@@ -399,23 +423,6 @@ class Daemon:
 
     async def _refit(self) -> None:
         await self._engine.refit(await self._heads.current())
-
-    async def _look_at_accounts(self) -> None:
-        metrics, notifier = self._attendance.metrics, self._attendance.notifications
-        standings = [(each.name, each.state.standing.name.lower()) for each in self._rpc.endpoints]
-        metrics.endpoints(dict(standings))
-        tell_of_endpoints(notifier, standings)
-        tallies, chain_id = self._store.tallies, self._chain_id
-        metrics.transactions(await self._store.run(tallies.by_state, chain_id))
-        for signer in self._signers:
-            spent_wei = await self._store.run(
-                tallies.spent_wei_since, chain_id, signer, self._now - DAY_S
-            )
-            metrics.spent(signer, spent_wei)
-        balances_wei = self._accounts.balances_wei
-        for signer, balance_wei in balances_wei.items():
-            metrics.balance(signer, balance_wei)
-        tell_of_gas(notifier, balances_wei, min_wei=self._min_gas_wei)
 
     async def _reconcile(self) -> None:
         await self._accounts.reconcile(

@@ -41,6 +41,14 @@ def secret_parts(url: str) -> frozenset[str]:
     )
 
 
+def all_parts(url: str) -> frozenset[str]:
+    """Of a URL of which nothing is known to be public: what others call a host may be a token."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    parts = [host, *re.split(r"[^A-Za-z0-9_-]+", host)]
+    long = (part for part in parts if len(part) >= MIN_SECRET_LENGTH)
+    return secret_parts(url) | frozenset(form for part in long for form in (part, part.lower()))
+
+
 def hider(secrets: Collection[str]) -> Callable[[str], str]:
     """Takes the secrets out of a text wherever they stand, even within a word."""
     # The longest first, so that no part of it stays behind.

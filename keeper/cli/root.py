@@ -26,6 +26,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of the configuration, for editors.",
     "policy": "Show the policies that ship, or fit one on past prices.",
     "prices": "Keep the price history that forecasts are fitted on.",
+    "notify": "Try the channels that alerts go by, and acknowledge alerts.",
     "install-service": "Write keeper's systemd unit, verify it, and say what is left to do.",
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",

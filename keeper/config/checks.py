@@ -203,12 +203,13 @@ def check_live(settings: Settings, *, local: bool, without_safety_net: bool) -> 
     if without_safety_net:
         return
     override = ", or run with --without-safety-net"
-    if not settings.service.heard:
+    if not settings.service.alerts.heard:
         raise settings.error(
             "service",
             what="nobody would hear of an alert on a chain with real money",
             why="a keeper that is blind, out of gas or paused would say so to its log alone",
-            fix=f"set KEEPER_WEBHOOK_URL{override}",
+            fix=f"add [channels.phone] with KEEPER_CHANNELS__PHONE__APPRISE_URL, or set "
+            f"KEEPER_WEBHOOK_URL{override}",
         )
     if len([each for each in chain.endpoints if each.use.reads]) < READERS:
         raise settings.error(

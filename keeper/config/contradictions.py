@@ -18,7 +18,7 @@ Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
 
 def contradictions(tables: Tables) -> Contradictions:
     """Every place where two settings exclude each other, or name what does not exist."""
-    for section in ("policies", "markets", "signers", "endpoints", "mandates"):
+    for section in ("policies", "markets", "signers", "endpoints", "mandates", "channels"):
         for name in getattr(tables, section):
             if not NAME.fullmatch(name):
                 yield (
@@ -43,6 +43,17 @@ def contradictions(tables: Tables) -> Contradictions:
     for name, signer in tables.signers.items():
         yield from _signer_contradictions(("signers", name), signer)
     yield from market_contradictions(tables)
+    for name, channel in tables.channels.items():
+        if channel.apprise_url is None:
+            yield (
+                ("channels", name),
+                WrongValueError(
+                    "this channel has no URL",
+                    "nobody would hear of an alert",
+                    f"set the environment variable KEEPER_CHANNELS__{name.upper()}__APPRISE_URL; it is "
+                    "a secret and does not belong into the file",
+                ),
+            )
     yield from _market_price_contradictions(tables)
     yield from _endpoint_contradictions(tables)
     yield from _position_contradictions(tables)

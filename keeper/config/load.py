@@ -44,12 +44,13 @@ from keeper.config.settings import (
     PositionSettings,
     Settings,
 )
+from keeper.model.alerts import Severity
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Wei
 from keeper.model.values import Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
-from keeper.service.settings import ServiceSettings
+from keeper.service.settings import AlertSettings, ChannelSettings, ServiceSettings
 
 FLOOR_GAS = 1_000_000
 """A signer with less than this at the highest fee is low: about two actions with approvals."""
@@ -245,9 +246,31 @@ def _service(tables: Tables) -> ServiceSettings:
         http_port=tables.service.http_port,
         blind_after_s=tables.service.blind_after,
         stall_after_s=tables.service.stall_after,
-        repeat_alerts_s=tables.service.repeat_alerts,
         min_gas_wei=tables.service.min_gas_balance or FLOOR_GAS * tables.fees.max_fee_gwei,
+        alerts=_alerts(tables),
+    )
+
+
+def _alerts(tables: Tables) -> AlertSettings:
+    return AlertSettings(
+        channels=tuple(
+            ChannelSettings(
+                name=name,
+                url=table.apprise_url,
+                severity=Severity(table.severity),
+                after_s=table.after or 0,
+                per_hour=table.per_hour,
+            )
+            for name, table in tables.channels.items()
+            if table.apprise_url is not None
+        ),
         webhook_url=tables.webhook_url,
+        repeat_s=tables.service.repeat_alerts,
+        escalate_s=tables.alerts.escalate_every,
+        digest=tables.alerts.digest,
+        time_zone=tables.alerts.time_zone,
+        deadman_url=tables.deadman_url,
+        deadman_every_s=tables.alerts.deadman_every,
     )
 
 

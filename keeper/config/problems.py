@@ -20,11 +20,9 @@ SECRET_KEYS = {
     "seed_phrase",
     "seed",
     "webhook_url",
+    "deadman_url",
+    "apprise_url",
 }
-WEBHOOK_FIX = (
-    "take it away, have its service make a new one if others may have seen it, and set the "
-    "environment variable KEEPER_WEBHOOK_URL to it"
-)
 OTHER_VARIABLES = ("KEEPER_DEBUG",)
 
 
@@ -46,8 +44,17 @@ def written_secrets(document: Document) -> Iterator[Problem]:
         name = str(path[-1])
         if name in SECRET_KEYS or (isinstance(value, str) and is_mnemonic(value)):
             what = "a seed phrase" if is_mnemonic(str(value)) else f"the secret `{name}`"
-            fix = WEBHOOK_FIX if name == "webhook_url" else KEY_FIX
+            fix = _url_fix(path) if name.endswith("_url") else KEY_FIX
             yield secret_problem(f"{document.path}:{document.line(path)}", what, fix=fix)
+
+
+def _url_fix(path: KeyPath) -> str:
+    # However it is written, it is set where it belongs: alone, or in its channel.
+    name = path if path[0] == "channels" else path[-1:]
+    return (
+        "take it away, have its service make a new one if others may have seen it, and set the "
+        f"environment variable {PREFIX}{'__'.join(map(str, name)).upper()} to it"
+    )
 
 
 def misplaced_secrets(document: Document) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from keeper.chain.settings import MULTICALL3
-from keeper.config import amounts, fields, urls
+from keeper.config import amounts, fields, schedules, urls
 from keeper.config.fields import EnvironmentText
 from keeper.model.units import BPS, Address, Bps, Wad, Wei
 
@@ -47,6 +47,7 @@ Gwei = Annotated[Wei, _read(amounts.gwei, Number)]
 Port = Annotated[int, _read(fields.port, PortNumber)]
 Coin = Annotated[Wei, _read(amounts.coin_wei, Number)]
 OptionalCoin = Annotated[Wei | None, _read(amounts.coin_wei, Number)]
+OptionalDuration = Annotated[int | None, _read(fields.duration_s, Span)]
 Duration = Annotated[int, _read(fields.duration_s, Span)]
 Text = Annotated[str, _read(fields.text, str)]
 OptionalText = Annotated[str | None, _read(fields.text, str)]
@@ -64,6 +65,7 @@ HttpUrl = Annotated[str, _read(urls.http_url, str)]
 OptionalHttpUrl = Annotated[str | None, _read(urls.http_url, str)]
 OptionalWsUrl = Annotated[str | None, _read(urls.ws_url, str)]
 OptionalWebhook = Annotated[SecretStr | None, _read(urls.webhook_url, str)]
+OptionalApprise = Annotated[SecretStr | None, _read(urls.apprise_url, str)]
 OptionalPassword = Annotated[SecretStr | None, _read(fields.secret, str)]
 OptionalPrivateKey = Annotated[SecretStr | None, _read(fields.private_key, str)]
 Protocol = Annotated[str, _read(fields.one_of("aave_v3", "perp_v2"), Literal["aave_v3", "perp_v2"])]
@@ -73,6 +75,11 @@ EndpointUse = Annotated[
         fields.one_of("all", "read", "send", "private"), Literal["all", "read", "send", "private"]
     ),
 ]
+AlertSeverity = Annotated[
+    str, _read(fields.one_of("info", "warning", "critical"), Literal["info", "warning", "critical"])
+]
+OptionalCrontab = Annotated[str | None, _read(schedules.crontab, str)]
+TimeZone = Annotated[str, _read(schedules.time_zone, str)]
 PrivateSending = Annotated[str, _read(fields.one_of("first", "only"), Literal["first", "only"])]
 OptionalSources = Annotated[
     tuple[str, ...] | None,
@@ -136,6 +143,20 @@ class ServiceTable(Table):
     stall_after: Duration = 45
     repeat_alerts: Duration = 3600
     min_gas_balance: OptionalCoin = None
+
+
+class AlertsTable(Table):
+    escalate_every: Duration = 900
+    digest: OptionalCrontab = None
+    time_zone: TimeZone = "UTC"
+    deadman_every: Duration = 60
+
+
+class ChannelTable(Table):
+    severity: AlertSeverity = "info"
+    after: OptionalDuration = None
+    per_hour: Count = 30
+    apprise_url: OptionalApprise = None
 
 
 class BreakersTable(Table):
@@ -219,7 +240,7 @@ class MandateTable(Table):
 
 
 class Tables(BaseSettings):
-    """The whole file. The last three come by the environment alone."""
+    """The whole file. The last four come by the environment alone."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -234,6 +255,8 @@ class Tables(BaseSettings):
     store: StoreTable = StoreTable()
     log: LogTable = LogTable()
     service: ServiceTable = ServiceTable()
+    alerts: AlertsTable = AlertsTable()
+    channels: dict[str, ChannelTable] = {}
     breakers: BreakersTable = BreakersTable()
     fees: FeesTable
     policies: dict[str, PolicyTable]
@@ -245,6 +268,7 @@ class Tables(BaseSettings):
     private_key: OptionalPrivateKey = None
     keystore_password: OptionalPassword = None
     webhook_url: OptionalWebhook = None
+    deadman_url: OptionalWebhook = None
 
 
 class _Environment(EnvSettingsSource):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
-from keeper.chain.secrecy import MIN_SECRET_LENGTH, secret_parts
+from keeper.chain.secrecy import MIN_SECRET_LENGTH, all_parts, secret_parts
 from keeper.chain.settings import (
     BreakerSettings,
     ChainSettings,
@@ -116,8 +116,11 @@ class Settings:
             for url in (endpoint.url, endpoint.ws_url or "")
             for part in secret_parts(url)
         )
-        if self.service.webhook_url is not None:
-            of_urls |= secret_parts(self.service.webhook_url.get_secret_value())
+        alerts = self.service.alerts
+        for told in (alerts.webhook_url, alerts.deadman_url):
+            of_urls |= frozenset() if told is None else secret_parts(told.get_secret_value())
+        for channel in alerts.channels:
+            of_urls |= all_parts(channel.url.get_secret_value())
         of_signers = (
             secret.get_secret_value()
             for signer in self.signers.values()

@@ -43,6 +43,22 @@ def webhook_url(value: Any) -> SecretStr:
     return SecretStr(_url(value, "https", "http"))
 
 
+def apprise_url(value: Any) -> SecretStr:
+    """Where alerts go, as apprise writes it. From the environment; what is wrong is said without
+    showing it."""
+    from apprise import Apprise  # it takes its half second, and most commands tell nobody
+
+    url = text(value).strip()
+    if Apprise.instantiate(url, suppress_exceptions=True) is None:
+        raise WrongValueError(
+            "apprise knows no service of this URL",
+            "nobody would hear of an alert",
+            "write it as https://appriseit.com/services/ says for your service, such as "
+            "mailto://user:password@example.org",
+        )
+    return SecretStr(url)
+
+
 def ws_url(value: Any) -> str:
     """Where new heads are heard."""
     return _url(value, "ws", "wss")

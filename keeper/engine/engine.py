@@ -23,6 +23,7 @@ from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.guarding import Guarding
+from keeper.engine.margin_calls import MarginCalls
 from keeper.engine.outcome import Outcomes
 from keeper.engine.planning import Planner, Quarantine, none_quarantined
 from keeper.engine.reporting import PassReport, pass_report
@@ -77,6 +78,13 @@ class Engine:
         self._scribe = Scribe(watched=self._watched, store=store)
         self._thrift = Thrift(self._watched, notifier)
         self._triggering = Triggering(self._watched)
+        self._margin_calls = MarginCalls(
+            watched=self._watched,
+            markets=by_name,
+            notifier=notifier,
+            scribe=self._scribe,
+            live=live,
+        )
         self._sight = Sight(
             watched=self._watched,
             markets=by_name,
@@ -177,6 +185,13 @@ class Engine:
             busy=[self._transactions.pending(row.id) for row in self._watched],
         )
         self._thrift.tell()
+        self._margin_calls.tell(
+            snapshot,
+            outlook,
+            acting=[row for row, _ in decisions.acting()],
+            decided=decided,
+            approved=approved,
+        )
         await self._sight.store()
         await self._crosscheck.look(snapshot)
         self.passes += 1

@@ -1,13 +1,13 @@
 """Reserves that several positions share: what is promised of them, and whose turn it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.watch import Watched
-from keeper.model.units import Address, Amount
-from keeper.model.values import Action, Deleverage, PositionId
+from keeper.model.units import Address, Amount, mul_div_down
+from keeper.model.values import Action, Deleverage, Option, PositionId
 
 Drawn = Mapping[tuple[Address, Address], int]
 """Raw units that others have taken, by holder and token."""
@@ -28,6 +28,18 @@ class Turn:
 def holder_of(watched: Watched) -> Address:
     """Whose tokens pay for a position."""
     return watched.id.account if watched.guard is None else watched.guard.purse.holder
+
+
+def reserve_usd8(options: Iterable[Option]) -> int:
+    """What a position's reserve holds of all that could be paid into it, rounded down, in USD with 8
+    decimals."""
+    held = {option.token.address: option for option in options}
+    return sum(
+        mul_div_down(
+            each.held.raw * each.price.value, 10**8, 10**each.price.decimals * each.token.unit
+        )
+        for each in held.values()
+    )
 
 
 class Reserves:

@@ -24,19 +24,20 @@ class Scribe:
     def __init__(self, *, watched: Sequence[Watched], store: Store) -> None:
         self._watched = watched
         self._store = store
-        self._notes: dict[int, str] = {}
+        self.notes: dict[int, str] = {}
+        """Of this pass, by row."""
         # What was last said of a row, so that the same words are not written at every block.
         self._said: dict[int, str] = {}
         self._unreadable: dict[int, str] = {}
 
     def begin(self) -> None:
         """A new pass. A row of which the last one had nothing to note may be spoken of again."""
-        self._said = {row: said for row, said in self._said.items() if row in self._notes}
-        self._notes = {}
+        self._said = {row: said for row, said in self._said.items() if row in self.notes}
+        self.notes = {}
 
     def note(self, row: int, words: str) -> None:
         """Why nothing is done about a row, or what is; shown by `keeper status`."""
-        self._notes[row] = words
+        self.notes[row] = words
 
     @contextmanager
     def alone(self, row: int) -> Iterator[None]:
@@ -142,8 +143,8 @@ class Scribe:
         self._unreadable = unreadable
 
     def _note(self, row: int, position: PositionState, *, cold: bool, busy: bool) -> str:
-        if row in self._notes:
-            return self._notes[row]
+        if row in self.notes:
+            return self.notes[row]
         if busy:
             return "a transaction is under way"
         if position.health is None:

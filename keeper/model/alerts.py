@@ -10,10 +10,17 @@ from typing import Protocol
 class Severity(StrEnum):
     """How soon somebody has to look."""
 
+    INFO = "info"
+    """Nothing is wrong: a summary, a test."""
     WARNING = "warning"
     """Protection goes on; something needs attention within hours."""
     CRITICAL = "critical"
     """A position may be unprotected now."""
+
+    @property
+    def rank(self) -> int:
+        """The higher, the sooner somebody has to look."""
+        return list(Severity).index(self)
 
 
 AlertFields = Mapping[str, str | int | float | None]

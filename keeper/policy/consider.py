@@ -35,7 +35,7 @@ Predict = Callable[[Action], PositionState]
 DUST_USD8 = 10**8
 """A protocol may round less than this to nothing, and anybody can send it to a wallet."""
 
-_PAYMENTS: Mapping[PaymentKind, type[Payment]] = {
+PAYMENTS: Mapping[PaymentKind, type[Payment]] = {
     "AddCollateral": AddCollateral,
     "Repay": Repay,
     "AddMargin": AddMargin,
@@ -113,7 +113,7 @@ def _payment(option: Option, scope: Scope) -> Considered:
 
     def action(raw: int) -> Payment:
         amount = Amount(raw=raw, token=option.token)
-        return _PAYMENTS[option.kind](position=scope.position.id, amount=amount)
+        return PAYMENTS[option.kind](position=scope.position.id, amount=amount)
 
     chosen = action(_least(action, scope, most))
     gas_usd8 = scope.gas_price.usd8(option.gas)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import structlog
 
+from keeper.service.acknowledging import Acknowledgements, acknowledgement_file
 from keeper.service.attendant import Attendant
+from keeper.service.channels import Reach
+from keeper.service.deadman import DeadMan
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
 from keeper.service.obedience import Obedience
 from keeper.service.pulse import Pulse
 from keeper.service.redaction import Redactor
-from keeper.service.settings import ServiceSettings
+from keeper.service.settings import AlertSettings, ServiceSettings
 from keeper.service.systemd import SystemdSocket
 from keeper.service.web import serving
 from keeper.service.webhook import Webhook
@@ -54,13 +57,10 @@ async def attended(
     obedience = Obedience(kill_file, now=time.time, end=end)
     redactor = Redactor(secrets)
     notifications = Notifications(
-        channels=[
-            Webhook(url.get_secret_value(), keeper=f"chain {chain_id}", redactor=redactor)
-            for url in [settings.webhook_url]
-            if url is not None
-        ],
+        reaches=reaches(settings.alerts, keeper=f"chain {chain_id}", redactor=redactor),
         clock=clock,
-        repeat_s=settings.repeat_alerts_s,
+        repeat_s=settings.alerts.repeat_s,
+        escalate_s=settings.alerts.escalate_s,
     )
     pulse = Pulse(
         clock=clock, blind_after_s=settings.blind_after_s, stall_after_s=settings.stall_after_s
@@ -73,12 +73,14 @@ async def attended(
         systemd=SystemdSocket(systemd_socket),
         kill_file=kill_file,
         obedience=obedience,
+        acknowledgements=Acknowledgements(acknowledgement_file(kill_file)),
         clock=clock,
     )
     async with serving(settings.http_port, health=attendant.health, metrics=metrics.text):
         delivering = asyncio.create_task(notifications.deliver(), name="notifications")
         attending = asyncio.create_task(attendant.attend(), name="attendant")
-        for task in (delivering, attending):
+        pinging = asyncio.create_task(_pinging(settings.alerts, attendant), name="dead-man")
+        for task in (delivering, attending, pinging):
             task.add_done_callback(_told)
         try:
             yield Attendance(
@@ -87,16 +89,45 @@ async def attended(
         finally:
             attendant.stopping()
             attending.cancel()
+            pinging.cancel()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(notifications.drain(), LAST_WORDS_S)
             delivering.cancel()
             obedience.close()
-            await asyncio.gather(delivering, attending, return_exceptions=True)
+            await asyncio.gather(delivering, attending, pinging, return_exceptions=True)
 
 
 def unattended(settings: ServiceSettings) -> ServiceSettings:
-    """For one pass that somebody looks at: no port, no webhook."""
-    return replace(settings, http_port=0, webhook_url=None)
+    """For one pass that somebody looks at: no port, and nobody is told."""
+    return replace(settings, http_port=0, alerts=AlertSettings())
+
+
+def reaches(settings: AlertSettings, *, keeper: str, redactor: Redactor) -> list[Reach]:
+    """Every channel. `keeper` names the sender."""
+    found: list[Reach] = []
+    if settings.webhook_url is not None:
+        url = settings.webhook_url.get_secret_value()
+        found.append(Reach(channel=Webhook(url, keeper=keeper, redactor=redactor)))
+    for each in settings.channels:
+        # It takes its half second, and most keepers that are tried out tell nobody.
+        from keeper.service.apprise_channel import AppriseChannel
+
+        url = each.url.get_secret_value()
+        channel = AppriseChannel(each.name, url, keeper=keeper, redactor=redactor)
+        reach = Reach(
+            channel=channel,
+            severity=each.severity,
+            after_s=each.after_s,
+            per_hour=each.per_hour,
+        )
+        found.append(reach)
+    return found
+
+
+async def _pinging(settings: AlertSettings, attendant: Attendant) -> None:
+    if settings.deadman_url is not None:
+        url = settings.deadman_url.get_secret_value()
+        await DeadMan(url, every_s=settings.deadman_every_s, health=attendant.health).ping()
 
 
 def _told(task: asyncio.Task[None]) -> None:

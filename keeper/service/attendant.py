@@ -12,6 +12,7 @@ from typing import Any
 
 from keeper.chain.kill_file import Order
 from keeper.model.alerts import Alert, Severity
+from keeper.service.acknowledging import Acknowledgements
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
 from keeper.service.obedience import Obedience
@@ -40,9 +41,11 @@ class Attendant:
         systemd: SystemdSocket,
         kill_file: Path,
         obedience: Obedience,
+        acknowledgements: Acknowledgements,
         clock: Callable[[], float],
     ) -> None:
         self._obedience = obedience
+        self._acknowledgements = acknowledgements
         self._pulse = pulse
         self._notifications = notifications
         self._metrics = metrics
@@ -73,6 +76,9 @@ class Attendant:
         paused = self._obedience.look() is not Order.RUN
         self._standing({PAUSED}, [_paused(self._kill_file)] if paused else [])
         self._look_at_loop(late_s)
+        for each in self._acknowledgements.take():
+            self._notifications.acknowledge(each.name, each.subject)
+        self._notifications.remind()
         self._metrics.alerts(Counter(alert.name for alert in self._notifications.active))
         if vitals.healthy:
             self._systemd.say(WATCHDOG)
@@ -88,12 +94,13 @@ class Attendant:
             "last_pass_age_s": round(vitals.pass_age_s, 1),
             "alerts": [
                 {
-                    "name": alert.name,
-                    "subject": alert.subject,
-                    "severity": alert.severity.value,
-                    "text": alert.text,
+                    "name": each.alert.name,
+                    "subject": each.alert.subject,
+                    "severity": each.alert.severity.value,
+                    "text": each.alert.text,
+                    "acknowledged": each.acknowledged,
                 }
-                for alert in self._notifications.active
+                for each in self._notifications.standing
             ],
         }
 

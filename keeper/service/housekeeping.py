@@ -1,7 +1,7 @@
 """Work that may be late: APScheduler runs it beside the block loop, never instead of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +14,8 @@ from apscheduler.events import (
     JobSubmissionEvent,
 )
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from keeper.model.alerts import Alert, Notifier, Severity
 
@@ -33,7 +35,17 @@ class Job:
     run: Callable[[], Awaitable[None]]
 
 
-def schedule(jobs: list[Job], notifier: Notifier) -> AsyncIOScheduler:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedJob:
+    """Something to do when a crontab says so."""
+
+    name: str
+    crontab: str
+    time_zone: str
+    run: Callable[[], Awaitable[None]]
+
+
+def schedule(jobs: Sequence[Job | TimedJob], notifier: Notifier) -> AsyncIOScheduler:
     """A scheduler with these jobs, to be started on a running loop.
 
     In memory: a job store that fails to write kills APScheduler silently. Late jobs run once when
@@ -43,14 +55,19 @@ def schedule(jobs: list[Job], notifier: Notifier) -> AsyncIOScheduler:
         timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True}
     )
     for job in jobs:
-        scheduler.add_job(_bounded, "interval", (job,), seconds=job.every_s, id=job.name)
+        trigger = (
+            IntervalTrigger(seconds=job.every_s, timezone="UTC")
+            if isinstance(job, Job)
+            else CronTrigger.from_crontab(job.crontab, timezone=job.time_zone)
+        )
+        scheduler.add_job(_bounded, trigger, (job,), id=job.name)
     scheduler.add_listener(lambda event: _failed(event, notifier), EVENT_JOB_ERROR)
     scheduler.add_listener(lambda event: notifier.resolve(FAILED, event.job_id), EVENT_JOB_EXECUTED)
     scheduler.add_listener(_late, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
     return scheduler
 
 
-async def _bounded(job: Job) -> None:
+async def _bounded(job: Job | TimedJob) -> None:
     async with asyncio.timeout(JOB_TIMEOUT_S):
         await job.run()
 

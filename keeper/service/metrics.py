@@ -78,6 +78,26 @@ class Metrics:
             ["endpoint", "state"],
             registry=registry,
         )
+        self._base_fee = Gauge(
+            "keeper_base_fee_wei", "Of the head last acted upon", registry=registry
+        )
+        self._reserve = Gauge(
+            "keeper_position_reserve_usd",
+            "What its reserve holds of tokens that could be paid into it",
+            ["position"],
+            registry=registry,
+        )
+        self._actions = Gauge(
+            "keeper_actions",
+            "Decisions in the journal by kind and by what came of them",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        self._cost = Gauge(
+            "keeper_actions_cost_usd",
+            "Expected cash cost of all actions that succeeded",
+            registry=registry,
+        )
         self._alerts = Gauge("keeper_alerts", "What is wrong now", ["alert"], registry=registry)
 
     def passed(
@@ -88,6 +108,7 @@ class Metrics:
         self._duration.observe(duration_s)
         self._block.set(report.head.number)
         self._lag.set(now_s - report.head.timestamp)
+        self._base_fee.set(report.head.base_fee_wei)
         self._passed_at.set(now_s)
         self._round_trips.set(round_trips)
         self._worsened.set(report.worsened_positions)
@@ -109,6 +130,19 @@ class Metrics:
         self._transactions.clear()
         for state, count in by_state.items():
             self._transactions.labels(state).set(count)
+
+    def reserves(self, usd: Mapping[str, float]) -> None:
+        """What the reserve of each position holds, by label."""
+        self._reserve.clear()
+        for label, worth in usd.items():
+            self._reserve.labels(label).set(worth)
+
+    def actions(self, counts: Mapping[tuple[str, str], int], *, cost_usd: float) -> None:
+        """What the journal holds, and what it has cost."""
+        self._actions.clear()
+        for (kind, outcome), count in counts.items():
+            self._actions.labels(kind, outcome).set(count)
+        self._cost.set(cost_usd)
 
     def spent(self, signer: str, spent_wei: int) -> None:
         """What a signer has paid within the day."""

@@ -1,56 +1,35 @@
 """Alerts on their way out: the log at once, and each channel at its own pace.
 
-What is wrong is told when it begins, again every `repeat_s` for as long as it is reported, and once
-more when it is over. A channel that fails or hangs delays nobody: `notify` only puts the alert in
-line, and a full line loses its oldest entry.
+What is wrong is told when it begins, again for as long as it lasts, and once more when it is over. A
+critical alert is told again until somebody acknowledges it, in time on channels that others have not
+woken. A channel that fails or hangs delays nobody: `notify` only puts the alert in line.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from keeper.model.alerts import Alert, Severity
+from keeper.service.channels import Line, Notice, Reach, Sleep
 
 log = structlog.get_logger()
 
-REPEAT_S = 3600.0
-"""What is still wrong is told again after this long."""
-LINE_LENGTH = 256
-"""Alerts that may wait for one channel; the oldest give way."""
-SEND_TIMEOUT_S = 10.0
-ATTEMPTS = 5
-"""An alert that a channel did not take so many times is given up; the log has it."""
-FIRST_WAIT_S = 1.0
-"""Before the second attempt; each later one waits twice as long."""
+REPEAT_S, ESCALATE_S = 3600.0, 900.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What a channel is given: an alert, or its end."""
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """An alert that is not over. Times are of the monotonic clock."""
 
     alert: Alert
-    resolved: bool
-
-
-class ChannelError(Exception):
-    """A channel did not take a notice. The text holds no secret."""
-
-
-class Channel(Protocol):
-    """One way to reach the owner."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def send(self, notice: Notice) -> None:
-        """Raises `ChannelError` if it was not taken."""
-        ...
-
-    async def close(self) -> None: ...
+    raised_at_s: float
+    told_at_s: float
+    acknowledged: bool = False
+    heard_by: set[int] = field(default_factory=set)
+    """Places of the lines that were told of it, and have to be told of its end."""
 
 
 class Notifications:
@@ -59,63 +38,107 @@ class Notifications:
     def __init__(
         self,
         *,
-        channels: Sequence[Channel] = (),
+        reaches: Sequence[Reach] = (),
         clock: Callable[[], float],
         repeat_s: float = REPEAT_S,
-        first_wait_s: float = FIRST_WAIT_S,
+        escalate_s: float = ESCALATE_S,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._lines = [_Line(channel, first_wait_s) for channel in channels]
+        self._lines = [Line(reach, clock=clock, sleep=sleep) for reach in reaches]
         self._clock = clock
         self._repeat_s = repeat_s
-        self._told: dict[tuple[str, str], tuple[float, Alert]] = {}
+        self._escalate_s = escalate_s
+        self._standing: dict[tuple[str, str], Standing] = {}
 
     @property
     def active(self) -> tuple[Alert, ...]:
         """What is wrong now, as last told."""
-        return tuple(alert for _, alert in self._told.values())
+        return tuple(each.alert for each in self._standing.values())
+
+    @property
+    def standing(self) -> tuple[Standing, ...]:
+        """The same, with what was done about it."""
+        return tuple(self._standing.values())
 
     def notify(self, alert: Alert) -> None:
-        """Put it in line, unless the same was told less than `repeat_s` ago."""
-        now, before = self._clock(), self._told.get(alert.key)
-        # What has become worse is news.
-        if (
-            before is not None
-            and now - before[0] < self._repeat_s
-            and (alert.severity is before[1].severity or alert.severity is Severity.WARNING)
+        """Put it in line, unless the same was told a short time ago."""
+        now, before = self._clock(), self._standing.get(alert.key)
+        if before is None:
+            before = Standing(alert=alert, raised_at_s=now, told_at_s=now)
+            self._standing[alert.key] = before
+        elif alert.severity.rank > before.alert.severity.rank:
+            # What has become worse is news.
+            before.acknowledged = False
+        elif alert.severity is before.alert.severity and (
+            before.acknowledged or now - before.told_at_s < self._interval_s(before)
         ):
+            # What is shown of it is the newest.
+            before.alert = alert
             return
-        self._told[alert.key] = (now, alert)
-        self._tell(Notice(alert=alert, resolved=False))
+        elif before.acknowledged or now - before.told_at_s < self._interval_s(before):
+            return
+        before.alert = alert
+        self._tell(before, now)
 
     def resolve(self, name: str, subject: str = "") -> None:
         """Say that it is over, if it had been told."""
-        told = self._told.pop((name, subject), None)
-        if told is not None:
-            self._tell(Notice(alert=told[1], resolved=True))
+        over = self._standing.pop((name, subject), None)
+        if over is None:
+            return
+        log.info("alert.resolved", **_fields(over.alert))
+        for place in over.heard_by:
+            self._lines[place].put(Notice(alert=over.alert, resolved=True))
 
-    def _tell(self, notice: Notice) -> None:
-        alert = notice.alert
-        write = log.error if alert.severity is Severity.CRITICAL else log.warning
-        (log.info if notice.resolved else write)(
-            "alert.resolved" if notice.resolved else "alert.raised",
-            alert=alert.name,
-            subject=alert.subject,
-            severity=alert.severity.value,
-            text=alert.text,
-            fields=dict(alert.fields),
-        )
+    def remind(self) -> None:
+        """Tell again what is critical and nobody has acknowledged; called now and then."""
+        now = self._clock()
+        for each in self._standing.values():
+            late = now - each.told_at_s >= self._escalate_s
+            if late and not each.acknowledged and each.alert.severity is Severity.CRITICAL:
+                self._tell(each, now)
+
+    def acknowledge(self, name: str = "", subject: str = "") -> int:
+        """Somebody has seen all that stands, all of one name, or one. How many that were."""
+        seen = [
+            each
+            for each in self._standing.values()
+            if name in {"", each.alert.name} and subject in {"", each.alert.subject}
+        ]
+        for each in seen:
+            each.acknowledged = True
+            log.info("alert.acknowledged", alert=each.alert.name, subject=each.alert.subject)
+        return len(seen)
+
+    def say(self, alert: Alert) -> None:
+        """What is no alert and does not stand, such as a summary: told once."""
+        log.info("notice.said", alert=alert.name, text=alert.text)
         for line in self._lines:
-            line.put(notice)
+            if line.reach.includes(Notice(alert=alert, resolved=False), age_s=0.0):
+                line.put(Notice(alert=alert, resolved=False))
+
+    def _interval_s(self, standing: Standing) -> float:
+        critical = standing.alert.severity is Severity.CRITICAL
+        return min(self._escalate_s, self._repeat_s) if critical else self._repeat_s
+
+    def _tell(self, standing: Standing, now: float) -> None:
+        critical = standing.alert.severity is Severity.CRITICAL
+        (log.error if critical else log.warning)("alert.raised", **_fields(standing.alert))
+        standing.told_at_s = now
+        notice = Notice(alert=standing.alert, resolved=False)
+        for place, line in enumerate(self._lines):
+            if line.reach.includes(notice, age_s=now - standing.raised_at_s):
+                standing.heard_by.add(place)
+                line.put(notice)
 
     async def deliver(self) -> None:
         """Hand out until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 for line in self._lines:
-                    group.create_task(line.deliver(), name=f"notify.{line.channel.name}")
+                    group.create_task(line.deliver(), name=f"notify.{line.name}")
         finally:
             for line in self._lines:
-                await line.channel.close()
+                await line.reach.channel.close()
 
     async def drain(self) -> None:
         """Return when nothing is in line any more."""
@@ -123,50 +146,11 @@ class Notifications:
             await line.empty.wait()
 
 
-class _Line:
-    """What waits for one channel."""
-
-    def __init__(self, channel: Channel, first_wait_s: float) -> None:
-        self.channel = channel
-        self.empty = asyncio.Event()
-        self.empty.set()
-        self._first_wait_s = first_wait_s
-        self._waiting: deque[Notice] = deque(maxlen=LINE_LENGTH)
-        self._filled = asyncio.Event()
-
-    def put(self, notice: Notice) -> None:
-        if len(self._waiting) == LINE_LENGTH:
-            log.error("notifier.line_full", channel=self.channel.name)
-        self._waiting.append(notice)
-        self.empty.clear()
-        self._filled.set()
-
-    async def deliver(self) -> None:
-        while True:
-            await self._filled.wait()
-            while self._waiting:
-                await self._send(self._waiting.popleft())
-            self._filled.clear()
-            self.empty.set()
-
-    async def _send(self, notice: Notice) -> None:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(self._first_wait_s * 2 ** (attempt - 1))
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self.channel.send(notice)
-            except (ChannelError, TimeoutError) as error:
-                log.warning(
-                    "notifier.failed",
-                    channel=self.channel.name,
-                    alert=notice.alert.name,
-                    attempt=attempt + 1,
-                    reason=str(error) or "timed out",
-                )
-            except Exception:
-                # A channel is other people's code; the ones beside it must go on.
-                log.exception("notifier.failed", channel=self.channel.name)
-            else:
-                return
-        log.error("notifier.gave_up", channel=self.channel.name, alert=notice.alert.name)
+def _fields(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "subject": alert.subject,
+        "severity": alert.severity.value,
+        "text": alert.text,
+        "fields": dict(alert.fields),
+    }

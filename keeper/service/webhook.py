@@ -1,11 +1,15 @@
 """Notices as JSON, posted to one URL."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
-from keeper.service.notifications import ChannelError, Notice
+from keeper.service.channels import ChannelError, Notice, line_of
 from keeper.service.redaction import Redactor
+
+SEVERAL = "keeper.several"
+"""The name of a message that tells several notices, each of them under `notices`."""
 
 
 class Webhook:
@@ -21,13 +25,13 @@ class Webhook:
         self._redactor = redactor
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notices: Sequence[Notice]) -> None:
         """Raises `ChannelError` if the receiver does not answer with 2xx."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
         try:
             async with self._session.post(
-                self._url, json=self._body(notice), allow_redirects=False
+                self._url, json=self._document(notices), allow_redirects=False
             ) as answer:
                 status = answer.status
         except (aiohttp.ClientError, OSError) as error:
@@ -41,12 +45,27 @@ class Webhook:
         if self._session is not None:
             await self._session.close()
 
+    def _document(self, notices: Sequence[Notice]) -> dict[str, Any]:
+        bodies = [self._body(notice) for notice in notices]
+        if len(bodies) == 1:
+            return bodies[0]
+        worst = max(notices, key=lambda notice: notice.alert.severity.rank)
+        return {
+            "text": "\n".join(body["text"] for body in bodies),
+            "name": SEVERAL,
+            "subject": "",
+            "severity": worst.alert.severity.value,
+            "status": "firing",
+            "fields": {"count": len(bodies)},
+            "keeper": self._keeper,
+            "notices": bodies,
+        }
+
     def _body(self, notice: Notice) -> dict[str, Any]:
         alert, hide = notice.alert, self._redactor.text
         status = "resolved" if notice.resolved else "firing"
-        what = f"{alert.subject}: {alert.text}" if alert.subject else alert.text
         return {
-            "text": hide(f"[keeper {self._keeper}] {_word(notice)}: {what}"),
+            "text": hide(f"[keeper {self._keeper}] {line_of(notice)}"),
             "name": alert.name,
             "subject": hide(alert.subject),
             "severity": alert.severity.value,
@@ -57,7 +76,3 @@ class Webhook:
             },
             "keeper": self._keeper,
         }
-
-
-def _word(notice: Notice) -> str:
-    return "over" if notice.resolved else notice.alert.severity.value.upper()

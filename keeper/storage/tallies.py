@@ -7,12 +7,12 @@ its decision was made at.
 from collections import Counter
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, distinct, func, select
+from sqlalchemy import Engine, case, distinct, func, select
 
 from keeper.model.lifecycle import State
 from keeper.model.units import Address
 from keeper.model.values import PositionId
-from keeper.storage.schema import attempts, decisions, intents
+from keeper.storage.schema import attempts, decisions, intents, results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,39 @@ class Tallies:
         return sum(mined.values()) + sum(
             most for nonce, most in possible.items() if nonce not in mined
         )
+
+    def actions_since(self, chain_id: int, timestamp: int) -> dict[tuple[str, str], int]:
+        """Decisions by kind and by what came of them: done, failed, pending, or refused."""
+        sent = decisions.c.id.in_(select(intents.c.decision_id))
+        outcome = case(
+            (results.c.succeeded, "done"),
+            (results.c.succeeded.is_(False), "failed"),
+            (sent, "pending"),
+            (decisions.c.approved, "dry run"),
+            else_="refused",
+        )
+        kind = func.coalesce(decisions.c.kind, "none")
+        query = (
+            select(kind, outcome, func.count())
+            .select_from(decisions.outerjoin(results))
+            .where(decisions.c.chain_id == chain_id, decisions.c.timestamp > timestamp)
+            .group_by(kind, outcome)
+        )
+        with self._engine.connect() as connection:
+            return {
+                (str(name), str(end)): int(count) for name, end, count in connection.execute(query)
+            }
+
+    def cost_usd(self, chain_id: int) -> float:
+        """The expected cash cost of all actions that succeeded."""
+        cost = func.json_extract(decisions.c.document, "$.costs.cash_usd")
+        query = (
+            select(func.coalesce(func.sum(cost), 0.0))
+            .select_from(decisions.join(results))
+            .where(decisions.c.chain_id == chain_id, results.c.succeeded)
+        )
+        with self._engine.connect() as connection:
+            return float(connection.execute(query).scalar_one())
 
     def acted_at(self, chain_id: int) -> dict[PositionId, int]:
         """When each position was last acted for: the chain time of the newest decision that has

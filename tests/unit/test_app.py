@@ -143,9 +143,7 @@ def settings(tmp_path: Path) -> Settings:
             http_port=0,
             blind_after_s=45,
             stall_after_s=45,
-            repeat_alerts_s=3600,
             min_gas_wei=0,
-            webhook_url=None,
         ),
         breakers=BreakerSettings(
             kill_file=tmp_path / "keeper.kill",

@@ -14,9 +14,11 @@ from keeper.chain.settings import (
     Use,
 )
 from keeper.config import Settings, default_path, load_settings
+from keeper.model.alerts import Severity
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Address
 from keeper.protocols.market_source import FeedMarket, PoolMarket
+from keeper.service.redaction import Redactor
 
 ACCOUNT = "0x52908400098527886E0F7030069857D2E4169EE7"
 OTHER = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
@@ -464,3 +466,80 @@ def test_settings__market_of_another_protocol__is_told_what_it_needs(
     tmp_path: Path, spoilt: str, said: str
 ) -> None:
     assert said in refused(tmp_path, spoilt)
+
+
+# -- alerts ---------------------------------------------------------------------------------------
+
+PHONE = {"KEEPER_CHANNELS__PHONE__APPRISE_URL": "json://127.0.0.1:1/T0K3NofThePhone"}
+
+
+def test_settings__channel__takes_its_url_from_the_environment_and_hides_it(tmp_path: Path) -> None:
+    channels = '[channels.phone]\nseverity = "critical"\nafter = "10m"\nper_hour = 6\n\n[fees]'
+    settings = load(tmp_path, VALID.replace("[fees]", channels), PHONE)
+    (phone,) = settings.service.alerts.channels
+    assert (phone.name, phone.severity, phone.after_s, phone.per_hour) == (
+        "phone",
+        Severity.CRITICAL,
+        600,
+        6,
+    )
+    assert phone.url.get_secret_value() == PHONE["KEEPER_CHANNELS__PHONE__APPRISE_URL"]
+    assert "T0K3N" not in repr(settings)
+    assert "T0K3NofThePhone" in settings.secrets
+    assert settings.service.alerts.heard
+
+
+def test_settings__channel_in_the_environment_alone__is_enough(tmp_path: Path) -> None:
+    (phone,) = load(tmp_path, VALID, PHONE).service.alerts.channels
+    assert (phone.name, phone.severity, phone.after_s) == ("phone", Severity.INFO, 0)
+
+
+def test_settings__token_that_stands_for_a_host__is_a_secret(tmp_path: Path) -> None:
+    url = "tgram://123456789:abcdefg-hijklmnop/12315544/"
+    settings = load(tmp_path, VALID, {"KEEPER_CHANNELS__PHONE__APPRISE_URL": url})
+    hidden = Redactor(settings.secrets).text(f"no route to {url}: abcdefg-hijklmnop is refused")
+    assert "abcdefg" not in hidden
+    assert "hijklmnop" not in hidden
+
+
+@pytest.mark.parametrize(
+    ("more", "environ", "said"),
+    [
+        (
+            "[channels.phone]\n",
+            {},
+            "keeper.toml:5: channels.phone: this channel has no URL",
+        ),
+        (
+            '[channels.phone]\napprise_url = "tgram://secretbot/1"\n',
+            {},
+            "keeper.toml:6: the secret `apprise_url` stands in plain sight",
+        ),
+        (
+            "",
+            {"KEEPER_CHANNELS__PHONE__APPRISE_URL": "nowhere://secretbot"},
+            "KEEPER_CHANNELS__PHONE__APPRISE_URL: apprise knows no service of this URL",
+        ),
+        (
+            '[channels.phone]\nseverity = "panic"\n',
+            PHONE,
+            'channels.phone.severity: "panic" is not known here',
+        ),
+        ('[alerts]\ndigest = "0 25 * * *"\n', {}, 'alerts.digest: "0 25 * * *" is no crontab'),
+        ('[alerts]\ndigest = "at eight"\n', {}, "alerts.digest"),
+        (
+            '[alerts]\ntime_zone = "Europe/Berln"\n',
+            {},
+            'write "Europe/Berlin"',
+        ),
+        ('[alerts]\ntime_zone = "../etc/passwd"\n', {}, "is no time zone"),
+        ('[alerts]\nescalate_every = "0s"\n', {}, "alerts.escalate_every"),
+        ("deadman_url = 1\n", {}, "the secret `deadman_url`"),
+    ],
+)
+def test_settings__alerts_that_cannot_be_meant__are_refused_without_showing_a_secret(
+    tmp_path: Path, more: str, environ: dict[str, str], said: str
+) -> None:
+    message = refused(tmp_path, VALID.replace("[fees]", f"{more}\n[fees]"), environ)
+    assert said in message
+    assert "secretbot" not in message

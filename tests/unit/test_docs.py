@@ -21,7 +21,7 @@ PAGES = [
     *sorted((ROOT / "contracts_abi").rglob("README.md")),
 ]
 EXAMPLE = ROOT / "config" / "keeper.example.toml"
-SECRETS = {"keystore_password", "private_key"}
+SECRETS = {"keystore_password", "private_key", "apprise_url"}
 """Come by the environment alone, so that no file may show them."""
 SOMEBODY = "0x52908400098527886E0F7030069857D2E4169EE7"
 
@@ -50,7 +50,7 @@ def given(section: Mapping[str, Any] | list[Mapping[str, Any]], table: str) -> s
     """The keys of a section that may stand once, under names or in a list."""
     if isinstance(section, list):
         return {key for one in section for key in one}
-    if table in {"endpoints", "policies", "markets", "signers", "mandates"}:
+    if table in {"endpoints", "policies", "markets", "signers", "mandates", "channels"}:
         return {key for one in section.values() for key in one}
     return set(section)
 
@@ -66,7 +66,14 @@ def test_example__everything_uncommented__loads(tmp_path: Path) -> None:
     text = re.sub(r"^market_feed = .*\n", "", uncommented(), flags=re.MULTILINE)
     path = tmp_path / "keeper.toml"
     path.write_text(text)
-    settings = load_settings(path, {"RPC_KEY": "k", "OTHER_KEY": "o"})
+    settings = load_settings(
+        path,
+        {
+            "RPC_KEY": "k",
+            "OTHER_KEY": "o",
+            "KEEPER_CHANNELS__PHONE__APPRISE_URL": "json://127.0.0.1",
+        },
+    )
     assert [each.name for each in settings.chain.endpoints] == [None, "second"]
     assert settings.mandates.keys() == {"main"}
 

@@ -11,6 +11,7 @@ import pytest
 from keeper.chain.kill_file import Confirmation, Order, confirmed, order, ordered
 from keeper.model.alerts import Severity
 from keeper.model.errors import ConfigurationError
+from keeper.service.acknowledging import Acknowledgements, acknowledgement_file
 from keeper.service.attendant import Attendant
 from keeper.service.metrics import Metrics
 from keeper.service.notifications import Notifications
@@ -57,6 +58,7 @@ class Ward:
             systemd=self.systemd,
             kill_file=self.kill_file,
             obedience=Obedience(self.kill_file, now=self.clock, end=lambda: self.ends.append(None)),
+            acknowledgements=Acknowledgements(acknowledgement_file(self.kill_file)),
             clock=self.clock,
         )
 
