@@ -6,15 +6,17 @@ order. Where one price faces another that is their ratio, and nothing needs to b
 """
 
 from dataclasses import dataclass
+from math import exp
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.model.book import Book, Floats, first_crossing
+from keeper.model.book import FURTHEST_LOG_MOVE, Book, Floats, first_crossing
 
 Ints = NDArray[np.intp]
 NO_PAIR: Final = -1
+FURTHEST: Final = exp(FURTHEST_LOG_MOVE)
 _BLOCK: Final = 16_384
 """Rows at a time: their arrays then fit a processor's cache."""
 
@@ -38,13 +40,22 @@ class Moves:
 
 def moves(book: Book, now: Floats, per_second: Floats) -> Moves:
     """`now` is the health of each row, `per_second` the covariance of the columns' log prices."""
-    collateral, has_one = _only_column(book.C)
-    debt, owes_one = _only_column(book.D)
-    simple = has_one & owes_one
+    collaterals, collateral = _columns_used(book.C)
+    debts, debt = _columns_used(book.D)
+    owes_one = debts == 1
+    simple = owes_one & (collaterals == 1)
     pair = np.where(simple, collateral * len(book.p) + debt, NO_PAIR)
-    x = np.log(np.where(now > 0.0, now, 1.0))
-    sigma, drift = np.zeros_like(x), np.zeros_like(x)
-    rest = np.flatnonzero(~simple & (now > 0.0))
+    reach = np.where(now > 0.0, now, 1.0)
+    sigma, drift = np.zeros_like(reach), np.zeros_like(reach)
+    # The quote and the price that is owed: the sum of their places is the latter's.
+    perp = owes_one & (collaterals == 2) & (collateral == debt) & (book.C[:, 0] != 0.0)
+    if perp.any():
+        rows = np.flatnonzero(perp & (now > 0.0))
+        column = debt.take(rows)
+        reach[rows], sigma[rows], drift[rows] = _perps(book, rows, column, per_second)
+        pair[rows] = column * len(book.p)
+    x = np.log(reach, out=reach)
+    rest = np.flatnonzero(~(simple | perp) & (now > 0.0))
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
         x[rows], sigma[rows], drift[rows] = _baskets(book, rows, per_second)
@@ -61,13 +72,35 @@ def _only_mover(book: Book, rows: Ints) -> Ints:
     return np.where(one, first * len(book.p), NO_PAIR)
 
 
-def _only_column(matrix: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The column of each row's only entry (else 0), and which rows have just one."""
+def _columns_used(matrix: Floats) -> tuple[NDArray[np.uint8], Ints]:
+    """Of each row, how many columns it uses and the sum of their places: that of the only one."""
     used = np.ascontiguousarray((matrix != 0.0).T).view(np.uint8)
-    width = np.min_scalar_type(len(used))
-    only = used.sum(axis=0, dtype=width) == 1
-    places = np.arange(len(used), dtype=width)
-    return np.einsum("k,kn->n", places, used) * only.astype(np.intp), only
+    places = np.arange(len(used), dtype=np.min_scalar_type(len(used) ** 2))
+    count = used.sum(axis=0, dtype=np.min_scalar_type(len(used)))
+    return count, np.einsum("k,kn->n", places, used).astype(np.intp)
+
+
+def _perps(
+    book: Book, rows: Ints, column: Ints, per_second: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Rows that have a constant and an amount of one price, against a share of the same price: what
+    `_baskets` finds for them, without a search.
+
+    slope × e^±x + constant = 0, where a long (constant below 0) is hurt by a fall and a short by a
+    rise: e^x is slope/−constant or its inverse, and out of reach where the two have the same sign.
+    """
+    width = book.C.shape[1]
+    at = rows * width
+    constant = book.C.take(at)
+    at += column
+    slope = (book.C.take(at) - book.D.take(at)) * book.p.take(column)
+    ratio = slope / -constant
+    reach = np.maximum(ratio, 1.0 / ratio)
+    reach[(ratio <= 0.0) | (reach > FURTHEST)] = np.inf
+    reach[slope + constant <= 0.0] = 1.0
+    variance = np.diag(per_second)
+    drift = (0.5 * variance).take(column) * np.sign(constant)
+    return reach, np.sqrt(variance).take(column), drift
 
 
 def _baskets(book: Book, rows: Ints, per_second: Floats) -> tuple[Floats, Floats, Floats]:

@@ -6,12 +6,23 @@ from math import inf, log
 import numpy as np
 import pytest
 
-from keeper.model.book import Book, Floats, distance, stack
+from keeper.forecast.moves import moves
+from keeper.model.book import QUOTE, Book, Column, Floats, distance, health, stack
 from keeper.model.units import WAD, Amount
 from keeper.model.values import AddMargin, Deleverage, ReducePosition, Repay
 from keeper.protocols import perp_v2
 from keeper.protocols.perp_v2_position import PerpPosition
-from tests.unit.perp_values import BITCOIN, ETHER, USDC, VENUE, account, leg, snapshot, weth
+from tests.unit.perp_values import (
+    BITCOIN,
+    ETHER,
+    ETHER_FEED,
+    USDC,
+    VENUE,
+    account,
+    leg,
+    snapshot,
+    weth,
+)
 
 
 def nearest(position: PerpPosition, **moves: float) -> float:
@@ -196,3 +207,24 @@ def test_decode_error__known_and_unknown__gives_words() -> None:
         perp_v2.decode_error(revert) == "the venue's cap on this margin token is reached (V_GTDC)"
     )
     assert perp_v2.decode_error(b"") == "reverted without a reason"
+
+
+def test_moves__perps_of_every_kind__are_where_the_search_finds_them() -> None:
+    """Longs and shorts, in profit, in loss, past their boundary, and with more margin than notional."""
+    rng = np.random.default_rng(3)
+    rows, price = 400, 2_000.0
+    size = rng.choice([-1.0, 1.0], rows) * rng.uniform(0.1, 5.0, rows)
+    C, D = np.zeros((rows, 2)), np.zeros((rows, 2))
+    C[:, 1], D[:, 1] = size, 0.0625 * np.abs(size)
+    C[:, 0] = np.abs(size) * price * rng.uniform(-0.02, 1.4, rows) - size * price
+    columns = (QUOTE, Column(source=ETHER_FEED, label="mark"))
+    perps = Book(C=C, D=D, p=np.array([1.0, price]), columns=columns)
+    now, variance = health(perps), np.diag([0.0, 0.8**2 / 31_536_000])
+    found = moves(perps, now, variance)
+    alive = now > 0
+    falls = np.where(C[:, :1] < 0, [[0.0, -1.0]], [[0.0, 1.0]])
+    assert found.distance[alive] == pytest.approx(distance(perps, falls)[alive], rel=1e-9)
+    assert (found.pair[alive] == 2).all()
+    assert np.isinf(found.distance[alive]).any()
+    assert (found.distance[alive] == 0.0).any()
+    assert found.sigma[alive] == pytest.approx(np.sqrt(variance[1, 1]))
