@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -28,8 +29,12 @@ from keeper.cli.output import (
 from keeper.cli.stopping import stop_on_sigterm
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.devnet.demo import Playable
     from keeper.devnet.report import Report
+    from keeper.devnet.scenario import Scenario
     from keeper.devnet.table import Moment
+    from keeper.devnet.toolchain import Toolchain
+    from keeper.devnet.twins import Guarding
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -45,6 +50,12 @@ def demo(
     ] = False,
     mode: ModeOption = "direct",
     reserve: ReserveOption = None,
+    market: Annotated[
+        Literal["lending", "perp"],
+        typer.Option(
+            help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin."
+        ),
+    ] = "lending",
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -62,19 +73,27 @@ def demo(
     from keeper.config import foreign_environment
     from keeper.devnet.demo import Demo
     from keeper.devnet.scenario import packaged_scenario
-    from keeper.devnet.stage import staged
     from keeper.devnet.toolchain import install
 
+    if market == "perp" and mode == "guardian":
+        raise typer.BadParameter(
+            "a perp account has no guardian here yet: leave it out, or take --market lending",
+            param_hint="'--mode'",
+        )
     stop_on_sigterm()
     script = packaged_scenario(scenario)
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
     _check_writable(image)
     toolchain = install(lambda line: print(line, file=sys.stderr))
-    with _folder() as folder, staged(script, toolchain, guarding(mode, reserve)) as stage:
+    with (
+        _folder() as folder,
+        _staged(market, script, toolchain, guarding(mode, reserve)) as (stage, write),
+    ):
         with _showing(Console(stderr=as_json, highlight=False)) as show:
             played = Demo(
                 scenario=script,
                 stage=stage,
+                write=write,
                 folder=folder,
                 environ=foreign_environment(),
                 show=show,
@@ -89,6 +108,24 @@ def demo(
         print(f"keeper: {problem}", file=sys.stderr)
     if problems:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _staged(
+    market: str, script: Scenario, toolchain: Toolchain, chosen: Guarding
+) -> Iterator[tuple[Playable, Callable[[Path, str, str], Path]]]:
+    """The twins in the market that was asked for, and what writes the keeper's files for them."""
+    if market == "lending":
+        from keeper.devnet.files import write_files
+        from keeper.devnet.stage import staged
+
+        with staged(script, toolchain, chosen) as stage:
+            yield stage, partial(write_files, stage)
+        return
+    from keeper.devnet.perp_stage import perp_staged, write_perp_files
+
+    with perp_staged(script, toolchain, chosen.reserve) as perps:
+        yield perps, partial(write_perp_files, perps)
 
 
 def _check_writable(image: Path) -> None:

@@ -81,7 +81,7 @@ def up(
             staged(script, toolchain, guarding(mode, reserve)) as stage,
         ):
             chain = stage.chain
-            config = write_files(folder, stage, rpc_url=chain.rpc_url, ws_url=chain.ws_url)
+            config = write_files(stage, folder, chain.rpc_url, chain.ws_url)
             details = _details(stage, config)
             with announced(details):
                 _tell(details, as_json=as_json)

@@ -2,24 +2,74 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
+from keeper.devnet.accounts import DevAccount
+from keeper.devnet.chain import LocalChain
 from keeper.devnet.daemon import RunningKeeper, Testimony, read_journal, running_keeper
-from keeper.devnet.files import JOURNAL, environment, write_files
+from keeper.devnet.files import JOURNAL, environment
+from keeper.devnet.market import Market
 from keeper.devnet.pace import Pace
+from keeper.devnet.path import Tick
 from keeper.devnet.picture import draw
 from keeper.devnet.proxy import RecordingProxy
-from keeper.devnet.report import TARGETS, Report
+from keeper.devnet.report import Report
 from keeper.devnet.scenario import Scenario
-from keeper.devnet.stage import Stage
-from keeper.devnet.story import AccountTold, Teller
+from keeper.devnet.story import AccountTold, Decided
 from keeper.devnet.table import Moment
 from keeper.devnet.views import BlockView
-from keeper.devnet.witness import Witness, key_told
+from keeper.devnet.witness import key_told
+from keeper.model.units import Address
 
 SHOWN_EVERY_S = 0.5
+
+
+class Eyes(Protocol):
+    """Looks at the chain after each block."""
+
+    def look(self, number: int) -> BlockView: ...
+
+
+class Stories(Protocol):
+    """Turns blocks into stories."""
+
+    @property
+    def weth(self) -> Address: ...
+    def tell(
+        self,
+        name: str,
+        account: Address,
+        blocks: Sequence[BlockView],
+        decided: Mapping[str, Decided],
+        guardian: Address | None = None,
+    ) -> AccountTold: ...
+
+
+class Playable(Protocol):
+    """A stage on which twins live through a scenario, whatever the market they are in."""
+
+    @property
+    def chain(self) -> LocalChain: ...
+    @property
+    def market(self) -> Market: ...
+    @property
+    def path(self) -> Sequence[Tick]: ...
+    @property
+    def twins(self) -> Mapping[str, DevAccount]: ...
+    @property
+    def keeper(self) -> DevAccount | None: ...
+    @property
+    def guardians(self) -> Mapping[str, Address]: ...
+    @property
+    def witness(self) -> Eyes: ...
+    @property
+    def teller(self) -> Stories: ...
+    @property
+    def targets(self) -> Mapping[str, Fraction]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +77,10 @@ class Demo:
     """One scenario on its stage, with the keeper guarding the twins that have a policy."""
 
     scenario: Scenario
-    stage: Stage
+    stage: Playable
+    write: Callable[[Path, str, str], Path]
+    """Puts the keeper's files into a folder, for endpoints by HTTP and by WebSocket; returns the
+    configuration's path."""
     folder: Path
     """For the keeper's configuration, journal and log."""
     environ: Mapping[str, str]
@@ -42,12 +95,10 @@ class Demo:
         Raises `KeeperFailedError` if the daemon does not come up or ends."""
         chain = self.stage.chain
         async with RecordingProxy(chain.rpc_url, chain.ws_url) as proxy:
-            config = write_files(
-                self.folder, self.stage, rpc_url=proxy.http_url, ws_url=proxy.ws_url
-            )
+            config = self.write(self.folder, proxy.http_url, proxy.ws_url)
             environ = {**self.environ, **environment()}
             async with running_keeper(config, self._journal, environ) as keeper:
-                await keeper.ready(TARGETS)
+                await keeper.ready(self.stage.targets)
                 late_beats = await self._crash(keeper)
             testimony = await asyncio.to_thread(read_journal, self._journal)
         decided_at = {sent: why.head_number for sent, why in testimony.decided.items()}
@@ -60,6 +111,7 @@ class Demo:
             broadcasts=proxy.recording.broadcasts(),
             head_to_broadcast_ms=tuple(proxy.recording.head_to_broadcast_ms(decided_at)),
             late_beats=late_beats,
+            targets=self.stage.targets,
             key=None
             if self.stage.keeper is None
             else key_told(chain, self.stage.keeper.address, tuple(self.stage.guardians.values())),
@@ -71,7 +123,7 @@ class Demo:
             path,
             self.scenario.title,
             self._blocks,
-            self._teller.weth,
+            self.stage.teller.weth,
             {name: account.address for name, account in self.stage.twins.items()},
             report.told,
         )
@@ -79,21 +131,6 @@ class Demo:
     @property
     def _journal(self) -> Path:
         return self.folder / JOURNAL
-
-    @property
-    def _witness(self) -> Witness:
-        return Witness(
-            market=self.stage.market,
-            accounts=tuple(twin.address for twin in self.stage.twins.values()),
-        )
-
-    @property
-    def _teller(self) -> Teller:
-        contracts = self.stage.chain.contracts
-        tokens = [contracts.token(symbol) for symbol in contracts.tokens]
-        return Teller(
-            tokens={token.address: token for token in tokens}, weth=contracts.token("WETH").address
-        )
 
     async def _crash(self, keeper: RunningKeeper) -> int:
         """Drive the path on a thread of its own while showing it; returns the late blocks."""
@@ -116,7 +153,7 @@ class Demo:
 
     def _drive(self, pace: Pace) -> None:
         market = self.stage.market
-        witness = self._witness
+        witness = self.stage.witness
         self._blocks.append(witness.look(int(self.stage.chain.rpc.call("eth_blockNumber"), 16)))
         for tick, _ in zip(self.stage.path, pace.beats(), strict=False):
             self._blocks.append(witness.look(market.step(tick)))
@@ -132,7 +169,7 @@ class Demo:
             blocks=len(self.stage.path),
             timestamp=newest.timestamp,
             market_price=newest.market_price,
-            oracle_price=newest.prices_usd8[self._teller.weth] / 1e8,
+            oracle_price=newest.prices_usd8[self.stage.teller.weth] / 1e8,
             gas_price_wei=newest.gas_price_wei,
             healths={
                 name: newest.accounts[twin.address].health
@@ -144,7 +181,7 @@ class Demo:
 
     def _told(self, blocks: list[BlockView], testimony: Testimony) -> tuple[AccountTold, ...]:
         return tuple(
-            self._teller.tell(
+            self.stage.teller.tell(
                 name, twin.address, blocks, testimony.decided, self.stage.guardians.get(name)
             )
             for name, twin in self.stage.twins.items()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from eth_account import Account
 
+from keeper.devnet.chain import LocalChain
 from keeper.devnet.market import REFERENCES
 from keeper.devnet.stage import Stage
-from keeper.devnet.twins import TWINS
+from keeper.devnet.twins import TWINS, Policy
 from keeper.mandate.owner import Intended
 from keeper.model.units import WAD, Address, Amount
 
@@ -34,7 +35,9 @@ path = "{journal}"
 
 [fees]
 max_fee_gwei = 3000
+"""
 
+_AAVE = """
 [markets.aave]
 protocol = "aave_v3"
 pool_addresses_provider = "{provider}"
@@ -53,7 +56,7 @@ _GUARDED = """
 
 [[positions]]
 label = "{name}"
-market = "aave"
+market = "{market}"
 account = "{account}"
 policy = "{name}"
 signer = "{signer}"
@@ -86,19 +89,11 @@ def environment() -> dict[str, str]:
     return {"KEEPER_KEYSTORE_PASSWORD": KEYSTORE_PASSWORD}
 
 
-def write_files(folder: Path, stage: Stage, *, rpc_url: str, ws_url: str) -> Path:
+def write_files(stage: Stage, folder: Path, rpc_url: str, ws_url: str) -> Path:
     """Write configuration and keystores into `folder`; returns the configuration's path."""
-    chain = stage.chain
-    text = _HEAD.format(
-        chain_id=chain.chain_id,
-        rpc_url=rpc_url,
-        ws_url=ws_url,
-        journal=JOURNAL,
-        provider=chain.contracts.aave.pool_addresses_provider.address,
-        quoter=chain.contracts.uniswap.quoter.address,
-        wrapped_native=chain.contracts.tokens["WETH"].address,
-    )
-    contracts = chain.contracts
+    chain, contracts = stage.chain, stage.chain.contracts
+    text = chain_section(chain, rpc_url, ws_url)
+    text += _AAVE.format(provider=contracts.aave.pool_addresses_provider.address)
     for symbol, pool in REFERENCES.items():
         text += _MARKET_PRICE.format(
             feed=contracts.feeds[symbol].address,
@@ -107,16 +102,12 @@ def write_files(folder: Path, stage: Stage, *, rpc_url: str, ws_url: str) -> Pat
         )
     signers = {"keeper": stage.keeper} if stage.keeper else stage.guarded
     for name, signer in signers.items():
-        write_keystore(folder / f"{name}.json", bytes.fromhex(signer.private_key[2:]))
-        text += _SIGNER.format(name=name)
+        text += signer_section(folder, name, signer.private_key)
     for twin in TWINS:
         if twin.policy is not None:
-            text += _GUARDED.format(
-                name=twin.name,
-                policy=twin.policy.toml(),
-                account=stage.twins[twin.name].address,
-                signer="keeper" if stage.keeper else twin.name,
-            )
+            named = "keeper" if stage.keeper else twin.name
+            account = stage.twins[twin.name].address
+            text += protected_section(twin.name, twin.policy, "aave", account, named)
         if twin.name in stage.guardians:
             text += f'guardian = "{stage.guardians[twin.name]}"\n'
     for name, intended in stage.mandates.items():
@@ -124,6 +115,31 @@ def write_files(folder: Path, stage: Stage, *, rpc_url: str, ws_url: str) -> Pat
     path = folder / "keeper.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def chain_section(chain: LocalChain, rpc_url: str, ws_url: str) -> str:
+    """What a configuration begins with, markets left out."""
+    return _HEAD.format(
+        chain_id=chain.chain_id,
+        rpc_url=rpc_url,
+        ws_url=ws_url,
+        journal=JOURNAL,
+        quoter=chain.contracts.uniswap.quoter.address,
+        wrapped_native=chain.contracts.tokens["WETH"].address,
+    )
+
+
+def signer_section(folder: Path, name: str, private_key: str) -> str:
+    """Writes a keystore beside the configuration; returns the section that names it."""
+    write_keystore(folder / f"{name}.json", bytes.fromhex(private_key[2:]))
+    return _SIGNER.format(name=name)
+
+
+def protected_section(name: str, policy: Policy, market: str, account: Address, signer: str) -> str:
+    """A policy and the position that it protects, both of that name."""
+    return _GUARDED.format(
+        name=name, policy=policy.toml(), market=market, account=account, signer=signer
+    )
 
 
 def write_keystore(path: Path, key: bytes) -> None:

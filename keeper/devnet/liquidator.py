@@ -15,11 +15,15 @@ ACCOUNTS_PER_STRIKE = 500
 
 @dataclass(slots=True, kw_only=True)
 class Liquidator:
-    """Knows every account that ever borrowed, from the pool's events alone."""
+    """Knows every account that ever borrowed, or traded, from a contract's events alone."""
 
     rpc: Rpc
     pool: Address
+    """Whose events they are."""
     contract: Contract
+    event: str = BORROW
+    account_topic: int = 2
+    """Where the event names the account."""
     borrowers: dict[Address, None] = field(default_factory=dict)
     _seen_block: int = -1
 
@@ -39,11 +43,11 @@ class Liquidator:
             return
         query = {
             "address": self.pool,
-            "topics": [BORROW],
+            "topics": [self.event],
             "fromBlock": hex(self._seen_block + 1),
             "toBlock": hex(newest),
         }
         logs: list[dict[str, Any]] = self.rpc.call("eth_getLogs", query)
         for log in logs:
-            self.borrowers[word_to_address(int(log["topics"][2], 16))] = None
+            self.borrowers[word_to_address(int(log["topics"][self.account_topic], 16))] = None
         self._seen_block = newest

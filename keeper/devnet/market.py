@@ -4,6 +4,7 @@ One block per tick. Within a block the feeds' rounds come first, the liquidator 
 everyone else after: so a keeper that waits for a price round is never ahead of the liquidator.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from keeper.devnet.chain import SECOND_IN_BLOCK, Fees, LocalChain
@@ -34,6 +35,8 @@ class Market:
 
     chain: LocalChain
     liquidator: Liquidator
+    others: Sequence[Callable[[Tick], None]] = ()
+    """Whoever else acts in each block, once feeds and pools have moved."""
     _pairs: dict[PoolKey, Pair] = field(init=False)
     _last_rounds: dict[str, Round] = field(init=False)
 
@@ -76,6 +79,8 @@ class Market:
         if self._publish(tick.timestamp):
             self._strike()
         self._trade(tick)
+        for act in self.others:
+            act(tick)
         return self.chain.mine(tick.timestamp, tick.gas_price_wei)
 
     def _publish(self, now: int) -> bool:

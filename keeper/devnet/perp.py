@@ -5,7 +5,8 @@ index follows the local chain's own feeds; the price that accounts are valued at
 pool's averages and the index, so that both have to move before anyone is liquidated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -39,8 +40,8 @@ _TICK_SPACING: Final = 10
 _MAX_TICK: Final = 887_272 // _TICK_SPACING * _TICK_SPACING
 _OBSERVATIONS: Final = 400
 _FEED_TIMEOUT_S: Final = 365 * 24 * 3600
-_DEPTH_USD: Final = 50_000_000
-_MAKER_USD: Final = 100_000_000
+_DEPTH_USD: Final = 500_000_000
+_MAKER_USD: Final = 1_000_000_000
 _INSURANCE_USD: Final = 10_000_000
 _ANY_SPREAD: Final = 1_000_000
 _DEPLOYMENT_GAS_LIMIT: Final = 10**11
@@ -98,26 +99,34 @@ class PerpContracts:
 def deploy_perp(chain: LocalChain, artifacts: Artifacts) -> PerpContracts:
     """The venue with the markets of `MARKETS` and a maker in each, ready to trade: `OBSERVED_S`
     later on the chain. Raises `DeploymentError`."""
+    with deploying(chain) as deployer:
+        perp = _deploy_core(deployer, artifacts, chain)
+        _add_collaterals(deployer, artifacts, perp, chain)
+        for symbol in MARKETS:
+            tokens = (perp.base_tokens[symbol].address, perp.quote_token.address)
+            deployer.call(chain.contracts.uniswap.factory, "createPool", *tokens, _FEE)
+        deployer.flush()
+        perp = replace(perp, pools=_pools(deployer, artifacts, perp, chain))
+        for symbol in MARKETS:
+            _open_market(deployer, perp, chain, symbol)
+        deployer.flush()
+        chain.mine(chain.timestamp() + OBSERVED_S)
+        _make_markets(deployer, perp, chain)
+    return perp
+
+
+@contextmanager
+def deploying(chain: LocalChain) -> Iterator[Deployer]:
+    """The chain's deployer once more, with room for many transactions in a block; what is queued at
+    the end is mined. Raises `DeploymentError`."""
     account = chain.account("deployer").address
     nonce = int(chain.rpc.call("eth_getTransactionCount", account, "latest"), 16)
     deployer = Deployer(rpc=chain.rpc, account=account, nonce=nonce)
     chain.rpc.call("evm_setBlockGasLimit", hex(_DEPLOYMENT_GAS_LIMIT))
-    perp = _deploy_core(deployer, artifacts, chain)
-    _add_collaterals(deployer, artifacts, perp, chain)
-    for symbol in MARKETS:
-        tokens = (perp.base_tokens[symbol].address, perp.quote_token.address)
-        deployer.call(chain.contracts.uniswap.factory, "createPool", *tokens, _FEE)
-    deployer.flush()
-    perp = replace(perp, pools=_pools(deployer, artifacts, perp, chain))
-    for symbol in MARKETS:
-        _open_market(deployer, perp, chain, symbol)
-    deployer.flush()
-    chain.mine(chain.timestamp() + OBSERVED_S)
-    _make_markets(deployer, perp, chain)
+    yield deployer
     deployer.flush()
     chain.rpc.call("evm_setBlockGasLimit", hex(BLOCK_GAS_LIMIT))
     chain.mine()
-    return perp
 
 
 def _deploy_core(deployer: Deployer, artifacts: Artifacts, chain: LocalChain) -> PerpContracts:

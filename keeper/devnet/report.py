@@ -1,14 +1,14 @@
 """What a demo ends with: the figures, and whether the keeper did what it is for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from keeper.devnet.story import AccountTold, ActionTold
-from keeper.devnet.twins import TWINS
+from keeper.devnet.twins import TWINS, Twin
 from keeper.model.units import WAD, Address, Wad
 
 OVERSHOOT = Fraction("1.01")
@@ -53,6 +53,8 @@ class Report:
     head_to_broadcast_ms: tuple[float, ...]
     late_beats: int
     """Blocks that were mined late because the machine was busy."""
+    targets: Mapping[str, Fraction] = field(default_factory=lambda: targets(TWINS))
+    """Health that an action restores, by guarded twin."""
     key: KeyTold | None = None
     """None in direct mode, where the keeper has the accounts' own keys."""
 
@@ -88,7 +90,7 @@ class Report:
             f"{action.kind} in block {action.block} took the forecast twin's health to "
             f"{_health(action.health_after)}, more than 1 % above its target"
             for action in forecast.actions
-            if _overshoots(action, TARGETS["forecast"])
+            if _overshoots(action, self.targets["forecast"])
         ]
         return found
 
@@ -108,9 +110,9 @@ class Report:
         }
 
 
-TARGETS: Mapping[str, Fraction] = {
-    twin.name: Fraction(twin.policy.target) for twin in TWINS if twin.policy is not None
-}
+def targets(twins: Sequence[Twin]) -> dict[str, Fraction]:
+    """Of the twins that are guarded, by name."""
+    return {twin.name: Fraction(twin.policy.target) for twin in twins if twin.policy is not None}
 
 
 def _overshoots(action: ActionTold, target: Fraction) -> bool:

@@ -12,7 +12,9 @@ from keeper.devnet.feeds import DECIMALS, random_walk_rounds
 from keeper.devnet.liquidator import Liquidator
 from keeper.devnet.market import DOLLARS, Market
 from keeper.devnet.path import Tick, past_rounds, ticks
+from keeper.devnet.report import targets
 from keeper.devnet.scenario import Scenario
+from keeper.devnet.story import Teller
 from keeper.devnet.toolchain import Toolchain
 from keeper.devnet.twins import (
     COLLATERAL_WETH,
@@ -23,6 +25,7 @@ from keeper.devnet.twins import (
     Guarding,
 )
 from keeper.devnet.wards import place_guardian
+from keeper.devnet.witness import Witness
 from keeper.mandate.owner import Intended
 from keeper.model.units import BPS, WAD, Address
 
@@ -57,16 +60,41 @@ class Stage:
         """The twins that the keeper watches."""
         return {twin.name: self.twins[twin.name] for twin in TWINS if twin.policy is not None}
 
+    @property
+    def witness(self) -> Witness:
+        """Sees the twins."""
+        accounts = tuple(twin.address for twin in self.twins.values())
+        return Witness(market=self.market, accounts=accounts)
+
+    @property
+    def teller(self) -> Teller:
+        """Tells their stories."""
+        contracts = self.chain.contracts
+        tokens = [contracts.token(symbol) for symbol in contracts.tokens]
+        return Teller(
+            tokens={token.address: token for token in tokens}, weth=contracts.token("WETH").address
+        )
+
+    @property
+    def targets(self) -> Mapping[str, Fraction]:
+        """Of the guarded twins."""
+        return targets(TWINS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A chain at the scenario's beginning, before anybody has a position."""
+
+    chain: LocalChain
+    market: Market
+    path: tuple[Tick, ...]
+
 
 @contextmanager
-def staged(
-    scenario: Scenario, toolchain: Toolchain, guarding: Guarding = DIRECT
-) -> Iterator[Stage]:
-    """Start the chain, open the twins' positions at the scenario's first price; stop on leaving.
-
-    Raises what `local_chain` raises."""
+def grounded(scenario: Scenario, toolchain: Toolchain, setup_s: int = SETUP_S) -> Iterator[Ground]:
+    """Start the chain `setup_s` before the scenario's start; stop on leaving."""
     path = ticks(scenario)
-    born = scenario.start - SETUP_S
+    born = scenario.start - setup_s
     histories = {symbol: past_rounds(scenario, symbol, born) for symbol in scenario.assets}
     for symbol in DOLLARS:
         histories[symbol] = random_walk_rounds(
@@ -87,13 +115,25 @@ def staged(
         )
         market = Market(chain=chain, liquidator=liquidator)
         market.fund_trader()
+        yield Ground(chain=chain, market=market, path=path)
+
+
+@contextmanager
+def staged(
+    scenario: Scenario, toolchain: Toolchain, guarding: Guarding = DIRECT
+) -> Iterator[Stage]:
+    """Start the chain, open the twins' positions at the scenario's first price; stop on leaving.
+
+    Raises what `local_chain` raises."""
+    with grounded(scenario, toolchain) as ground:
+        chain = ground.chain
         wallet = _wallet(chain, guarding)
         twins = _open_twins(chain, wallet)
         keeper = chain.account("keeper") if guarding.mode == "guardian" else None
         yield Stage(
             chain=chain,
-            market=market,
-            path=path,
+            market=ground.market,
+            path=ground.path,
             twins=twins,
             mandates={} if keeper is None else _mandates(chain, twins, keeper.address, wallet),
             keeper=keeper,

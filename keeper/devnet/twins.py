@@ -35,12 +35,14 @@ class Policy:
     floor: str
     target: str
     trigger_probability: str | None = None
+    most_usd: int = 100_000
+    """Per action; twice as much per day."""
 
     def toml(self) -> str:
         lines = [f"floor = {self.floor}", f"target = {self.target}"]
         if self.trigger_probability is not None:
             lines += [f"trigger_probability = {self.trigger_probability}", 'horizon = "24h"']
-        lines += ["max_per_action_usd = 100_000", "max_per_day_usd = 200_000"]
+        lines += [f"max_per_action_usd = {self.most_usd}", f"max_per_day_usd = {2 * self.most_usd}"]
         return "\n".join(lines)
 
 

@@ -69,12 +69,33 @@ class Sold:
     amount_raw: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposited:
+    """Margin came into the perp account of `account`."""
+
+    transaction: str
+    account: Address
+    asset: Address
+    amount_raw: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """A liquidator took a perp position of `account` over, who paid a penalty for it."""
+
+    transaction: str
+    account: Address
+    notional_usd8: int
+    penalty_usd8: int
+
+
 PoolEvent = Supplied | Repaid | Liquidated
+PerpEvent = Deposited | TakenOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """`Pool.getUserAccountData` of one account."""
+    """`Pool.getUserAccountData` of one account; of a perp account equity and notional."""
 
     collateral_usd8: int
     debt_usd8: int
@@ -106,7 +127,7 @@ class BlockView:
     prices_usd8: Mapping[Address, int]
     """The oracle's price of each reserve."""
     accounts: Mapping[Address, AccountView]
-    events: tuple[PoolEvent, ...]
+    events: tuple[PoolEvent | PerpEvent, ...]
     sales: tuple[Sold, ...]
     fees: tuple[Fee, ...]
 

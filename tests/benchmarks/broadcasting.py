@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ from eth_account import Account
 from keeper.abi.words import Function
 from keeper.devnet.chain import GWEI, LocalChain
 from keeper.devnet.demo import Demo
+from keeper.devnet.files import write_files
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.stage import staged
@@ -31,6 +33,7 @@ async def measure(toolchain: Toolchain) -> tuple[list[Row], str]:
         demo = Demo(
             scenario=scenario,
             stage=stage,
+            write=partial(write_files, stage),
             folder=Path(folder),
             environ=dict(os.environ),
             show=lambda _: None,

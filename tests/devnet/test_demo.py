@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from keeper.config import foreign_environment
 from keeper.devnet.daemon import KeeperFailedError, running_keeper
 from keeper.devnet.demo import Demo
-from keeper.devnet.files import JOURNAL, environment
+from keeper.devnet.files import JOURNAL, environment, write_files
 from keeper.devnet.report import Report
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.stage import Stage, staged
@@ -79,6 +80,7 @@ def played(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
         demo = Demo(
             scenario=scenario,
             stage=stage,
+            write=partial(write_files, stage),
             folder=folder,
             environ=foreign_environment(),
             show=moments.append,

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 import pytest
 
 from keeper.config import foreign_environment
 from keeper.devnet.demo import Demo
+from keeper.devnet.files import write_files
 from keeper.devnet.report import Report
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.stage import staged
@@ -27,6 +29,7 @@ def report(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
         demo = Demo(
             scenario=scenario,
             stage=stage,
+            write=partial(write_files, stage),
             folder=tmp_path_factory.mktemp("demo"),
             environ=foreign_environment(),
             show=lambda _: None,

@@ -1,10 +1,12 @@
 """The wick and the calm, shortened, on real contracts with the production daemon."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from keeper.config import foreign_environment
 from keeper.devnet.demo import Demo
+from keeper.devnet.files import write_files
 from keeper.devnet.report import Report
 from keeper.devnet.scenario import Scenario, packaged_scenario
 from keeper.devnet.stage import staged
@@ -26,6 +28,7 @@ def play(
         demo = Demo(
             scenario=scenario,
             stage=stage,
+            write=partial(write_files, stage),
             folder=folder,
             environ=foreign_environment(),
             show=moments.append,

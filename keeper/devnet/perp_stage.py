@@ -1,0 +1,208 @@
+"""Sets a scenario's stage on Perp v2: three twins who are long ether, and a keeper that adds margin."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from eth_utils.crypto import keccak
+
+from keeper.devnet.accounts import DevAccount
+from keeper.devnet.artifacts import Artifacts
+from keeper.devnet.chain import SECOND_IN_BLOCK, LocalChain
+from keeper.devnet.files import chain_section, protected_section, signer_section
+from keeper.devnet.liquidator import Liquidator
+from keeper.devnet.market import STRIKE_GAS, TRADE_FEES, Market
+from keeper.devnet.path import Tick
+from keeper.devnet.perp import MARKETS, SETTLEMENT, deploy_perp, deploying
+from keeper.devnet.perp_market import PerpMarket
+from keeper.devnet.perp_story import PerpTeller, PerpWitness
+from keeper.devnet.report import targets
+from keeper.devnet.scenario import Scenario
+from keeper.devnet.stage import SETUP_S, grounded
+from keeper.devnet.toolchain import Toolchain
+from keeper.devnet.twins import Policy, Twin
+from keeper.devnet.uniswap import MAX_UINT256
+from keeper.model.units import WAD, Address
+
+PERP_SETUP_S: Final = SETUP_S + 3_600
+"""The venue's pools must have been watched for half an hour before anybody trades."""
+SIZE_ETH: Final = 300
+LEVERAGE: Final = 3
+"""At the start: a fall of 29 % liquidates."""
+RESERVE: Final = Fraction(1, 2)
+"""In each wallet, as a share of the notional."""
+LIQUIDATOR_USD: Final = 1_000_000_000
+PERP_TRADE_GAS: Final = 3_000_000
+POSITION_CHANGED = (
+    "0x"
+    + keccak(
+        text="PositionChanged(address,address,int256,int256,uint256,int256,int256,uint256)"
+    ).hex()
+)
+"""interface/IClearingHouse.sol of @perp/curie-contract 2.8.4; the trader comes first."""
+
+PERP_TWINS: Final = (
+    Twin(name="unprotected", policy=None),
+    Twin(name="fixed", policy=Policy(floor="1.30", target="2.00", most_usd=500_000)),
+    Twin(
+        name="forecast",
+        policy=Policy(floor="2.20", target="4.00", trigger_probability="0.10", most_usd=500_000),
+    ),
+)
+"""A perp's health is the quotient of two small shares of its notional: at 2.2 a
+fall of 8 % is left, two or three of that day's worst minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerpStage:
+    """Everything is in place and the first tick is next."""
+
+    chain: LocalChain
+    market: Market
+    perp: PerpMarket
+    path: tuple[Tick, ...]
+    twins: Mapping[str, DevAccount]
+    """By name, in the order of `PERP_TWINS`."""
+    keeper: DevAccount | None = None
+    """None: the keeper has the twins' own keys."""
+
+    @property
+    def guardians(self) -> Mapping[str, Address]:
+        """None acts here."""
+        return {}
+
+    @property
+    def witness(self) -> PerpWitness:
+        """Sees the twins."""
+        accounts = tuple(twin.address for twin in self.twins.values())
+        return PerpWitness(market=self.market, perp=self.perp, accounts=accounts)
+
+    @property
+    def teller(self) -> PerpTeller:
+        """Tells their stories."""
+        contracts = self.chain.contracts
+        return PerpTeller(
+            weth=contracts.token("WETH").address, dollar_unit=contracts.token(SETTLEMENT).unit
+        )
+
+    @property
+    def targets(self) -> Mapping[str, Fraction]:
+        """Of the guarded twins."""
+        return targets(PERP_TWINS)
+
+
+@contextmanager
+def perp_staged(
+    scenario: Scenario,
+    toolchain: Toolchain,
+    reserve: Fraction | None = None,
+    *,
+    leverage: int = LEVERAGE,
+) -> Iterator[PerpStage]:
+    """Start the chain with the venue on it, and open the twins' positions at the scenario's first
+    price; stop on leaving. `reserve` is what lies in each wallet, as a share of the notional.
+
+    Raises what `local_chain` and `deploy_perp` raise."""
+    with grounded(scenario, toolchain, PERP_SETUP_S) as ground:
+        chain, market = ground.chain, ground.market
+        contracts = deploy_perp(chain, Artifacts(node_modules=toolchain.node_modules))
+        perp = PerpMarket(chain=chain, perp=contracts)
+        perp.fund_arbitrageur()
+        strikes = _liquidator(chain, perp, toolchain)
+        market.others = (strikes.act, _Arbitrage(perp=perp).act)
+        yield PerpStage(
+            chain=chain,
+            market=market,
+            perp=perp,
+            path=ground.path,
+            twins=_open_twins(chain, perp, RESERVE if reserve is None else reserve, leverage),
+        )
+
+
+def write_perp_files(stage: PerpStage, folder: Path, rpc_url: str, ws_url: str) -> Path:
+    """The keeper's configuration and keystores; returns the configuration's path."""
+    text = chain_section(stage.chain, rpc_url, ws_url) + stage.perp.toml()
+    for twin in PERP_TWINS:
+        if twin.policy is not None:
+            account = stage.twins[twin.name]
+            text += signer_section(folder, twin.name, account.private_key)
+            text += protected_section(twin.name, twin.policy, "perp", account.address, twin.name)
+    path = folder / "keeper.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Strikes:
+    """The liquidator's transaction of each block: the mark moves without any feed's round."""
+
+    chain: LocalChain
+    liquidator: Liquidator
+
+    def act(self, _: Tick) -> None:
+        sender = self.chain.account("liquidator").address
+        for calldata in self.liquidator.strikes():
+            target = self.liquidator.contract.address
+            self.chain.send(sender, target, calldata, fees=SECOND_IN_BLOCK, gas=STRIKE_GAS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arbitrage:
+    """Brings the venue's pools to each tick's prices."""
+
+    perp: PerpMarket
+
+    def act(self, tick: Tick) -> None:
+        chain, house = self.perp.chain, self.perp.perp.clearing_house.address
+        arbitrageur = chain.account("perp_arbitrageur").address
+        for symbol, asset in MARKETS.items():
+            if asset not in tick.prices:
+                continue
+            data = self.perp.steering(symbol, tick.prices[asset])
+            if data is not None:
+                chain.send(arbitrageur, house, data, fees=TRADE_FEES, gas=PERP_TRADE_GAS)
+
+
+def _liquidator(chain: LocalChain, perp: PerpMarket, toolchain: Toolchain) -> _Strikes:
+    """With margin for what it takes over, and dollars for the debts of margin tokens."""
+    contracts = perp.perp
+    artifact = Artifacts(node_modules=toolchain.node_modules).own("PerpLiquidator")
+    bases = [token.address for token in contracts.base_tokens.values()]
+    dollars, vault = chain.contracts.tokens[SETTLEMENT], contracts.vault
+    raw = LIQUIDATOR_USD * chain.contracts.token(SETTLEMENT).unit
+    with deploying(chain) as deployer:
+        house = contracts.clearing_house.address
+        created = deployer.create(artifact, house, vault.address, bases)
+        for account in (deployer.account, created.address):
+            deployer.call(dollars, "mint", account, raw)
+        deployer.call(dollars, "approve", vault.address, MAX_UINT256)
+        deployer.call(vault, "depositFor", created.address, dollars.address, raw)
+        deployer.call(created, "approve", dollars.address)
+    return _Strikes(
+        chain=chain,
+        liquidator=Liquidator(
+            rpc=chain.rpc,
+            pool=contracts.clearing_house.address,
+            contract=created,
+            event=POSITION_CHANGED,
+            account_topic=1,
+        ),
+    )
+
+
+def _open_twins(
+    chain: LocalChain, perp: PerpMarket, reserve: Fraction, leverage: int
+) -> dict[str, DevAccount]:
+    _, answer, *_ = chain.read(chain.contracts.feeds["WETH"], "latestRoundData")
+    unit = chain.contracts.token(SETTLEMENT).unit
+    notional = SIZE_ETH * int(answer) * unit // 10**8
+    twins = {twin.name: chain.account(twin.name) for twin in PERP_TWINS}
+    for account in twins.values():
+        perp.deposit(account.address, SETTLEMENT, notional // leverage)
+        perp.trade(account.address, "vETH", base=SIZE_ETH * WAD)
+        if reserve:
+            chain.mint(SETTLEMENT, account.address, int(notional * reserve))
+    return twins
