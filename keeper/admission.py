@@ -58,9 +58,14 @@ async def checked(rpc: JsonRpc, settings: Settings) -> bool:
     """Hold the settings against the chain. Whether the chain is local: its node is an Anvil."""
     check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
     head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
-    await _check_contracts(rpc, settings, head)
+    await check_contracts(rpc, settings, head)
     for doubt in doubts(settings, head):
         log.warning("settings.doubtful", where=doubt.where, what=doubt.what, fix=doubt.fix)
+    return await is_local(rpc)
+
+
+async def is_local(rpc: JsonRpc) -> bool:
+    """Whether the node is an Anvil."""
     try:
         await rpc.call("anvil_nodeInfo")
     except RpcError:
@@ -93,7 +98,7 @@ def doubts(settings: Settings, head: Head) -> Iterator[Problem]:
         )
 
 
-async def _check_contracts(rpc: JsonRpc, settings: Settings, head: Head) -> None:
+async def check_contracts(rpc: JsonRpc, settings: Settings, head: Head) -> None:
     """One POST: whether there is code at each configured address, and whether it answers."""
     at, found = {"blockHash": head.hash}, contracts(settings)
     seen = {path: SEEN_FROM[str(path[-1])][1] for path in found if path[-1] in SEEN_FROM}

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.admission import is_local
 from keeper.chain.heads import Heads
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import Rpc, RpcError
+from keeper.chain.rpc import Rpc
 from keeper.chain.settings import MULTICALL3
 from keeper.config.networks import Network, network
 from keeper.model.reading import ReadingError
@@ -69,7 +70,7 @@ async def scout(
         return Scouted(
             chain_id=chain_id,
             known=known,
-            local=await _is_local(rpc),
+            local=await is_local(rpc),
             head=head,
             positions=tuple(found),
             passed_over=passed_over,
@@ -113,14 +114,6 @@ async def _read(reader: Reader, head: Head, reading: Any) -> Any:
     if isinstance(value, ReadingError):
         raise value
     return value
-
-
-async def _is_local(rpc: Rpc) -> bool:
-    try:
-        await rpc.call("anvil_nodeInfo")
-    except RpcError:
-        return False
-    return True
 
 
 async def _has_code(rpc: Rpc, account: Address, head: Head) -> bool:

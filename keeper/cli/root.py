@@ -12,6 +12,7 @@ from keeper import __version__
 
 COMMANDS = {
     "init": "Find an account's positions and write a configuration for them.",
+    "check": "Tell whether everything is as it has to be, and what mends it where not.",
     "run": "Watch every configured position and protect it.",
     "status": "Show each position's health, forecast and last action.",
     "pause": "Have nothing more signed; watching and alerts go on.",

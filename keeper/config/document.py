@@ -131,7 +131,10 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        what, fix = "there is no such file", "name one with --config, or copy the example: "
+        what, fix = (
+            "there is no such file",
+            "name one with --config, write one with `keeper init`, or copy ",
+        )
         fix += "config/keeper.example.toml in the source, `keeper devnet up` prints a ready one"
     except UnicodeDecodeError:
         what, fix = "this is not UTF-8 text", "save the file as UTF-8"

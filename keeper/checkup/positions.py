@@ -1,0 +1,113 @@
+"""Positions, what their reserves can bear, and the history that their forecasts come from."""
+
+from collections.abc import Iterator
+from math import inf
+
+from keeper.backtest.shipped import shipped
+from keeper.chain.rpc import EndpointUnavailableError
+from keeper.checkup.line import Line, of_error
+from keeper.config.settings import Settings
+from keeper.engine.runway import fall_of, runway
+from keeper.inquiry import Seen, look
+from keeper.model.errors import ConfigurationError, TemporaryError
+from keeper.model.reading import ReadingError
+from keeper.model.units import SECONDS_PER_DAY
+from keeper.model.values import PositionState
+from keeper.watching import watched_markets
+
+DEVIATIONS = 3.0
+OLD_TABLE_S = 365 * SECONDS_PER_DAY
+
+
+async def position_lines(settings: Settings) -> list[Line]:
+    """Every position as a pass would see it now."""
+    try:
+        seen = await look(settings)
+    except (ConfigurationError, TemporaryError, ReadingError, EndpointUnavailableError) as error:
+        return [of_error("positions", "fail", error)]
+    adapters = {market.name: market.adapter for market in watched_markets(settings)}
+    lines: list[Line] = []
+    for row, watched in enumerate(seen.watched):
+        position = seen.snapshot.positions[row]
+        if isinstance(position, ReadingError):
+            lines.append(of_error(f"position {watched.label}", "fail", position))
+            continue
+        lines.append(_health(seen, row, position))
+        volatility = float(seen.outlook.forecast.volatility_per_year[row])
+        found = runway(
+            position, watched, adapters[watched.id.market], volatility_per_year=volatility
+        )
+        if found is not None:
+            topic = f"reserve {watched.label}"
+            held = f"the reserve of {found.reserve_usd:,.0f} USD"
+            bears = (
+                "pays the whole debt"
+                if found.in_deviations == inf
+                else f"holds the floor until collateral is worth {100 * (1 - found.held_down_to):.1f} % "
+                "less against debt"
+            )
+            lasts = found.holds(DEVIATIONS)
+            day = f"a day of three standard deviations takes {100 * fall_of(DEVIATIONS, volatility):.1f} %"
+            lines.append(
+                Line(topic=topic, verdict="ok", what=f"{held} {bears}; {day}")
+                if lasts
+                else Line(
+                    topic=topic,
+                    verdict="warn",
+                    what=f"{held} {bears}; {day if lasts is not None else 'no volatility is known yet'}"
+                    + ("; then collateral is sold through pools" if found.unwinds else ""),
+                    fix="put more into the reserve, repay by hand, or set a guardian that may sell "
+                    "collateral (docs/UNWINDING.md)",
+                )
+            )
+    return [*lines, *_history(seen)]
+
+
+def _health(seen: Seen, row: int, position: PositionState) -> Line:
+    watched = seen.watched[row]
+    topic = f"position {watched.label}"
+    if position.health is None:
+        return Line(topic=topic, verdict="ok", what="it has no debt: nothing can be liquidated")
+    health, floor = position.health / 1e18, watched.policy.floor / 1e18
+    return Line(
+        topic=topic,
+        verdict="ok" if health >= floor else "warn",
+        what=f"health {health:.3f}, floor {floor:.3f}",
+        fix=""
+        if health >= floor
+        else "keeper run --live acts at once; keeper act repay --simulate",
+    )
+
+
+def _history(seen: Seen) -> Iterator[Line]:
+    """Of each feed that a position depends on: whether the forecast has enough of it, and of when."""
+    now = seen.snapshot.head.timestamp
+    cold = {
+        seen.outlook.columns[k].label: why
+        for row in range(len(seen.watched))
+        for k in seen.outlook.columns_of(row)
+        if (why := seen.outlook.why_cold[k]) is not None
+    }
+    for name, why in cold.items():
+        yield Line(
+            topic="history",
+            verdict="warn",
+            what=f"{name}: {why}",
+            fix="keeper prices fetch",
+        )
+    if not cold:
+        what = "every price that a position depends on has rounds enough for its forecast"
+        yield Line(topic="history", verdict="ok", what=what)
+    table = shipped()
+    fits = seen.outlook.calibration
+    own = fits is not None and fits is not table and fits != table
+    if now - table.until > OLD_TABLE_S and not own:
+        yield Line(
+            topic="table",
+            verdict="warn",
+            what=f"the probabilities are of the table that ships, {(now - table.until) // SECONDS_PER_DAY} "
+            "days old; this chain's own prices are not fitted yet",
+            fix="keeper run fits them within the day; keeper prices fetch gives it more",
+        )
+    else:
+        yield Line(topic="table", verdict="ok", what="the forecast's tables are of the last year")
