@@ -59,6 +59,7 @@ REFRESH_S = 600.0
 REFIT_S = 3_600.0
 RECONCILE_S = 60.0
 ACCOUNTS_S = 15.0
+FORESEE_S = 15.0
 FINISH_S = 15.0
 """A stop waits so long for the pass under way …"""
 RECEIPTS_S = 24.0
@@ -295,6 +296,7 @@ class Daemon:
             store=store,
             fees=settings.fees,
             live=live,
+            now=time.time,
             quarantine=self._breakers.quarantine if live else none_quarantined,
         )
         self._settings = settings
@@ -346,6 +348,7 @@ class Daemon:
                 Job(name="refresh", every_s=REFRESH_S, run=self._refresh),
                 Job(name="refit", every_s=REFIT_S, run=self._refit),
                 Job(name="reconcile", every_s=RECONCILE_S, run=self._reconcile),
+                Job(name="foresee", every_s=FORESEE_S, run=self._engine.foresee),
                 Job(name="accounts", every_s=ACCOUNTS_S, run=self._tending.look),
             ],
             self._attendance.notifications,
@@ -380,6 +383,8 @@ class Daemon:
                         "heads.reorg", blocks=change.reorged_blocks, block=change.head.number
                     )
                 passed = await self._pass(change.head, once=once)
+                if passed and self._engine.passes == 1:
+                    await self._engine.foresee()
                 if once and passed and (self._transactions.idle or not self._live):
                     return
 
@@ -391,7 +396,11 @@ class Daemon:
             pulse.head(head.number)
             self._now = head.timestamp
             try:
-                report = await self._engine.run_pass(head, planning=not self._turn.stopping)
+                report = await self._engine.run_pass(
+                    head,
+                    # One block's plans are all that `once` asks for; later ones settle them.
+                    planning=not (self._turn.stopping or (once and self._engine.passes)),
+                )
             except (EndpointUnavailableError, SQLAlchemyError) as error:
                 # Nothing is sent without the journal, so both mend themselves at a later head.
                 if once:

@@ -89,15 +89,15 @@ async def _agreement(pool: Pool, heads: Sequence[Head]) -> Line:
             what=f"they are {highest - lowest} blocks apart",
             fix="wait until the slower one is in sync, or take it out",
         )
-    (tally,) = await pool.tally(
-        [Request(method="eth_getBlockByNumber", params=(hex(lowest), False))],
-        of=lambda block: block and block["hash"],
-    )
-    agree = tally.votes == tally.answered
+    told = await pool.ask_all(Request(method="eth_getBlockByNumber", params=(hex(lowest), False)))
+    hashes = [block["hash"] for block in told if isinstance(block, dict)]
+    agree = len(set(hashes)) == 1
     return Line(
         topic="endpoints",
         verdict="ok" if agree else "fail",
-        what=f"{tally.votes} of {tally.answered} have the same block {lowest}",
+        what=f"{len(hashes)} have the same block {lowest}"
+        if agree
+        else f"they have {len(set(hashes))} different blocks {lowest}",
         fix="" if agree else "take the endpoint of another chain or fork out",
     )
 

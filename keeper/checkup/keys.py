@@ -68,7 +68,7 @@ async def mandate_lines(settings: Settings, pool: Pool, head: Head) -> AsyncIter
             what = "none is needed: the account's own key acts, and allows the pool what it pays"
             yield Line(topic=topic, verdict="ok", what=what)
             continue
-        market = settings.markets[position.market].pool_addresses_provider
+        market = settings.markets[position.market].entry
         (charter,), _ = await reader.read([read_charter(position.guardian, market)], at=head.hash)
         code = await pool.read("eth_getCode", position.guardian, {"blockHash": head.hash})
         yield _mandate(settings, topic, position, charter, bytes.fromhex(code[2:]), head)

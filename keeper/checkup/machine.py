@@ -27,7 +27,7 @@ def machine_lines(settings: Settings) -> Iterator[Line]:
 
 
 def _notifier(settings: Settings) -> Line:
-    if settings.service.heard:
+    if settings.service.alerts.heard:
         return Line(
             topic="notifier", verdict="ok", what="alerts are sent to where you hear of them"
         )

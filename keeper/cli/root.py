@@ -18,6 +18,7 @@ COMMANDS = {
     "pause": "Have nothing more signed; watching and alerts go on.",
     "resume": "End a pause or a kill.",
     "kill": "Have nothing more signed, and end the keeper.",
+    "act": "Act by hand, through the keeper and within its limits.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",

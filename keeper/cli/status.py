@@ -35,6 +35,10 @@ if TYPE_CHECKING:  # the database takes its second when the command runs, not in
     LastActions = Mapping[tuple[str, str], DecisionView]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+FEW = 3
+"""So many are shown one below the other, with all that is known of each."""
+NEAR_A_DOLLAR = 0.05
+"""What is so near to it is pegged: its own fall or rise is not what people watch."""
 NOTHING = "Nothing recorded yet: start [bold]keeper run[/bold]."
 RUNNING = {
     True: "[green]a keeper is running[/green]",
@@ -57,7 +61,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     elif not seen:
         show(NOTHING)
     else:
-        shown = _stack(seen, last) if narrow() else _table(seen, last)
+        shown = _stack(seen, last) if narrow() or len(seen) <= FEW else _table(seen, last)
         show(Group(shown, _caption(seen), RUNNING[running]))
 
 
@@ -91,11 +95,11 @@ def _stack(seen: Sequence[PositionView], last: LastActions) -> RenderableType:
                 (f", floor {view.floor:.3f}, target {view.target:.3f}", "dim"),
             ),
         )
-        facts.add_row("breach probability", percent(view.breach_probability))
-        if fall(view.distance):
-            facts.add_row("", fall(view.distance))
+        facts.add_row("boundary", _liquidated(view) or "–")
+        facts.add_row("probability", _by_horizon(view))
         facts.add_row("debt", f"{usd(view.debt_usd)} USD")
         facts.add_row("collateral", f"{usd(view.collateral_usd)} USD")
+        facts.add_row("reserve", _reserve(view))
         facts.add_row("last action", _last_action(last.get((view.market, view.account))))
         facts.add_row("now", Text(view.note))
         parts += [Text.assemble((view.label, "bold"), f" · {view.policy}"), Padding(facts, (0, 2))]
@@ -107,7 +111,7 @@ def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
     table.add_column("position", no_wrap=True)
     table.add_column("health", justify="right", no_wrap=True)
     table.add_column("breach probability", justify="right", no_wrap=True)
-    table.add_column("debt\ncollateral", justify="right", no_wrap=True)
+    table.add_column("debt\ncollateral\nreserve", justify="right", no_wrap=True)
     table.add_column("last action")
     table.add_column("now", max_width=40)
     for view in seen:
@@ -119,12 +123,63 @@ def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
                 health_text(view.health, view.floor, view.target),
                 (f"\nfloor {view.floor:.3f}\ntarget {view.target:.3f}", "dim"),
             ),
-            Text.assemble(percent(view.breach_probability), (f"\n{fall(view.distance)}", "dim")),
-            f"{usd(view.debt_usd)} USD\n{usd(view.collateral_usd)} USD",
+            Text.assemble(
+                percent(view.breach_probability),
+                (f"\n{fall(view.distance)}", "dim"),
+                (f"\n{_prices(view)}", "dim"),
+            ),
+            f"{usd(view.debt_usd)} USD\n{usd(view.collateral_usd)} USD\n{_reserve_usd(view)}",
             _last_action(last.get((view.market, view.account))),
             Text(view.note),
         )
     return table
+
+
+def _liquidated(view: PositionView) -> str:
+    """By which fall, and at which prices of each asset alone."""
+    return ", ".join(filter(None, (fall(view.distance), _prices(view))))
+
+
+def _prices(view: PositionView) -> str:
+    return ", ".join(
+        f"{each['asset'].rpartition(' ')[2]} {each['liquidation_price']:,.6g}"
+        for each in (view.ahead or {}).get("assets", ())
+        if each["liquidation_price"] is not None and abs(each["price"] - 1.0) > NEAR_A_DOLLAR
+    )
+
+
+def _by_horizon(view: PositionView) -> str:
+    horizons = (view.ahead or {}).get("horizons")
+    if not horizons:
+        return percent(view.breach_probability)
+    from keeper.backtest.models import hours
+
+    return " · ".join(
+        f"{hours(each['horizon_s'])} {percent(each['breach_probability'])}" for each in horizons
+    )
+
+
+def _reserve_usd(view: PositionView) -> str:
+    reserve = (view.ahead or {}).get("reserve")
+    return "–" if reserve is None else f"{usd(reserve['reserve_usd'])} USD"
+
+
+def _reserve(view: PositionView) -> str:
+    """What there is, and how far it goes."""
+    reserve = (view.ahead or {}).get("reserve")
+    if reserve is None:
+        return "–"
+    goes = (
+        "pays the whole debt"
+        if reserve["pays_all"]
+        else f"holds the floor down to −{100 * (1 - reserve['held_down_to']):.1f} %"
+        if reserve["held_down_to"] < 1
+        else "does not bring health to the floor"
+    )
+    days = reserve["in_deviations"]
+    more = f", {days:.1f} σ of a day" if days is not None and days > 0 else ""
+    pools = "; then collateral is sold" if reserve["unwinds"] else ""
+    return f"{_reserve_usd(view)} {goes}{more}{pools}"
 
 
 def _last_action(decision: DecisionView | None) -> Text:

@@ -8,15 +8,21 @@ from keeper.chain.transactions.seams import Stake
 from keeper.engine.guarding import Guarding
 from keeper.engine.reserves import Drawn, holder_of
 from keeper.engine.watch import Adapter, Watched
+from keeper.engine.wishing import wished_options, wished_policy
 from keeper.mandate import guardian
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Wad
 from keeper.model.values import Cause, Head, Option, PositionState, Unwind
+from keeper.model.wishes import Wish
 from keeper.policy.costs import GasPrice
 from keeper.policy.plan import Plan, Refused, plan
 from keeper.policy.threat import Threat
 
 NO_UNWIND = "Deleverage: only a guardian may sell collateral for debt (`guardian`)"
+
+
+NO_SUCH = "the position has neither such a debt nor such a collateral"
+AT_TARGET = "health is at its target: say how much is to be moved (--usd)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class Case:
     surviving: Wad
     swaps_blocked: str | None
     quarantined: str | None
+    wish: Wish | None = None
+    """The owner's, where it is one that acts."""
 
 
 def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
@@ -68,6 +76,15 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
             target=min(policy.target, charter.mandate.target),
             max_per_action_usd8=min(policy.max_per_action_usd8, charter.available),
         )
+    if case.wish is not None:
+        options, policy = (
+            wished_options(case.wish, options),
+            wished_policy(case.wish, policy, guarded=watched.guard is not None),
+        )
+        if not options:
+            return _refused(case, NO_UNWIND if case.wish.verb == "deleverage" else NO_SUCH)
+        if position.health is not None and position.health >= policy.target:
+            return _refused(case, AT_TARGET)
     holder = holder_of(watched)
     chosen = plan(
         position=position,

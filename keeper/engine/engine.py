@@ -6,7 +6,8 @@
 `Engine.run_pass` tells it line by line and knows no protocol by name.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -22,9 +23,11 @@ from keeper.engine.approval import Approval
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
+from keeper.engine.foresight import foresee
 from keeper.engine.guarding import Guarding
 from keeper.engine.margin_calls import MarginCalls
 from keeper.engine.outcome import Outcomes
+from keeper.engine.outlook import Outlook
 from keeper.engine.planning import Planner, Quarantine, none_quarantined
 from keeper.engine.reporting import PassReport, pass_report
 from keeper.engine.scribe import Scribe
@@ -32,7 +35,8 @@ from keeper.engine.settling import Settling
 from keeper.engine.sight import Sight
 from keeper.engine.thrift import Thrift
 from keeper.engine.triggering import Triggering
-from keeper.engine.watch import Watched, WatchedMarket
+from keeper.engine.watch import Snapshot, Watched, WatchedMarket
+from keeper.engine.wishing import Wishing
 from keeper.engine.witness import Witnesses
 from keeper.model.alerts import Notifier
 from keeper.model.units import Address
@@ -65,10 +69,11 @@ class Engine:
         store: Store,
         fees: FeeSettings,
         live: bool,
+        now: Callable[[], float],
         quarantine: Quarantine = none_quarantined,
         wrapped_native: Address | None = None,
     ) -> None:
-        """`wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
+        """`now`: this machine's clock, by which owners' wishes grow old. `wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
         self._watched = tuple(watched)
         rows = {row.id: place for place, row in enumerate(self._watched)}
         by_name = {market.name: market for market in markets}
@@ -136,6 +141,11 @@ class Engine:
             store=store,
             live=live,
         )
+        self._wishing = Wishing(
+            rows=rows, store=store, chain_id=self._watched[0].id.chain_id, now=now
+        )
+        self._markets = by_name
+        self._seen: tuple[Snapshot, Outlook] | None = None
         self.passes = 0
 
     @property
@@ -153,6 +163,7 @@ class Engine:
         await self._settling.begin(chain_id)
         await self._planner.begin(chain_id)
         await self._transactions.recover()
+        await self._wishing.look()
 
     async def refresh(self, head: Head) -> None:
         """Read anew what changes seldom."""
@@ -161,6 +172,14 @@ class Engine:
     async def refit(self, head: Head) -> None:
         """Fit anew what the forecast knows of each pair, where that is due."""
         await self._sight.refit(head)
+
+    async def foresee(self) -> None:
+        """Write down what lies ahead of the positions as last seen. A thread's work, not a pass's."""
+        if self._seen is None:
+            return
+        snapshot, outlook = self._seen
+        found = await asyncio.to_thread(foresee, snapshot, outlook, self._watched, self._markets)
+        await self._store.run(self._store.prospects.keep, found)
 
     async def run_pass(self, head: Head, *, planning: bool = True) -> PassReport:
         """The story; without `planning` only what is open goes on.
@@ -174,7 +193,10 @@ class Engine:
         await self._settling.settle(snapshot, answers)
         outlook = self._sight.look_ahead(snapshot)
         decisions = self._triggering.decide(snapshot, outlook)
-        decided = await self._planner.plan_all(snapshot, outlook, decisions) if planning else []
+        wishes = self._wishing.by_row if planning else {}
+        decided = (
+            await self._planner.plan_all(snapshot, outlook, decisions, wishes) if planning else []
+        )
         approved = await self._approval.approve(snapshot, outlook, decided)
         await self._acting.act_all(snapshot, outlook, approved)
         await self._settling.conclude(snapshot)
@@ -192,6 +214,8 @@ class Engine:
             decided=decided,
             approved=approved,
         )
+        await self._wishing.settle(self._scribe.written)
+        self._seen = snapshot, outlook
         await self._sight.store()
         await self._crosscheck.look(snapshot)
         self.passes += 1

@@ -15,8 +15,9 @@ from keeper.engine.stakes import stake_of
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket
 from keeper.model.lifecycle import Urgency
 from keeper.model.reading import ReadingError
-from keeper.model.units import Address, Amount, Wei
+from keeper.model.units import WAD, Address, Amount, Wad, Wei
 from keeper.model.values import Cause, Deleverage, Head, PositionId
+from keeper.model.wishes import Wish
 from keeper.policy.costs import GasPrice
 from keeper.policy.decide import Decisions
 from keeper.policy.plan import DAY_S, Plan, Refused, surviving_health
@@ -32,6 +33,7 @@ leave it short of its target. At 10 % a year it costs 2 millionths of the debt."
 RESPONSE_S = MARGIN_S
 """Within it an action must have had its effect, or another one have followed."""
 
+OWNER: Cause = "owner"
 Quarantine = Callable[[PositionId], Awaitable[str | None]]
 """Why a position is to be left alone for now; None if it may be acted for."""
 
@@ -82,16 +84,21 @@ class Planner:
         self._reserves.promise(plan.action)
 
     async def plan_all(
-        self, snapshot: Snapshot, outlook: Outlook, decisions: Decisions
+        self,
+        snapshot: Snapshot,
+        outlook: Outlook,
+        decisions: Decisions,
+        wishes: Mapping[int, Wish],
     ) -> list[Decided]:
         """A plan or a refusal for each row that acts, the most endangered first; one plan for each
-        account, whose wallet serves one at a time."""
+        account, whose wallet serves one at a time. `wishes`: of owners, by row."""
         cases: list[Case] = []
         planned: dict[int, Plan | Refused] = {}
         drawn = self._reserves.drawn()
-        for row, cause in sorted(decisions.acting(), key=lambda act: _danger(snapshot, act[0])):
+        acting: dict[int, Cause] = {**dict(decisions.acting()), **dict.fromkeys(wishes, OWNER)}
+        for row, cause in sorted(acting.items(), key=lambda act: _danger(snapshot, act[0])):
             with self._scribe.alone(row):
-                case = await self._case(snapshot, outlook, row, cause)
+                case = await self._case(snapshot, outlook, row, cause, wishes.get(row))
                 if case is not None:
                     planned[row] = plan_for(case, self._guarding, drawn)
                     cases.append(case)
@@ -123,7 +130,12 @@ class Planner:
         )
 
     async def _case(
-        self, snapshot: Snapshot, outlook: Outlook, row: int, cause: Cause
+        self,
+        snapshot: Snapshot,
+        outlook: Outlook,
+        row: int,
+        cause: Cause,
+        wish: Wish | None,
     ) -> Case | None:
         """None where nothing is to be planned now."""
         watched, head = self._watched[row], snapshot.head
@@ -132,7 +144,8 @@ class Planner:
             return None
         if self._transactions.busy(watched.id, stake.urgency):
             return None
-        if stake.urgency is Urgency.ROUTINE and (left_s := self._cooling_s(watched, head)) > 0:
+        routine = stake.urgency is Urgency.ROUTINE and wish is None
+        if routine and (left_s := self._cooling_s(watched, head)) > 0:
             self._scribe.note(row, f"cooling down for {left_s} s after the last action (cooldown)")
             return None
         adapter = self._markets[watched.id.market].adapter
@@ -146,7 +159,8 @@ class Planner:
             head=head,
             stake=stake,
             threat=Threat(
-                urgency=stake.urgency,
+                # What is wished is done at once, not in slices.
+                urgency=stake.urgency if wish is None else Urgency.URGENT,
                 terms=adapter.liquidation_terms,
                 chances=lambda healths: outlook.chances(row, healths, horizon_s),
             ),
@@ -157,9 +171,10 @@ class Planner:
             moved_today_usd8=await self._store.run(
                 self._store.journal.moved_usd8_since, watched.id, head.timestamp - DAY_S
             ),
-            surviving=surviving_health(
-                float(outlook.forecast.volatility_per_year[row]), RESPONSE_S
-            ),
+            surviving=surviving_health(float(outlook.forecast.volatility_per_year[row]), RESPONSE_S)
+            if wish is None
+            else Wad(WAD),
+            wish=wish,
             swaps_blocked=snapshot.swaps_blocked.get(watched.id),
             quarantined=await self._quarantine(watched.id),
         )

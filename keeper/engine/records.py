@@ -233,6 +233,8 @@ def _transactions(prepared: Prepared | None) -> list[dict[str, Any]]:
         {
             "purpose": transaction.purpose,
             "to": transaction.to,
+            "data": "0x" + transaction.data.hex(),
+            "value_wei": str(transaction.value_wei),
             "gas_simulated": gas_used,
             "max_fee_gwei": prepared.fees.max_fee_wei / 1e9,
             "priority_fee_gwei": prepared.fees.priority_fee_wei / 1e9,

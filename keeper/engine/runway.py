@@ -47,8 +47,11 @@ def runway(
     *,
     volatility_per_year: float,
 ) -> Runway | None:
-    """None without debt. Volatility as the forecast has it, nan where it knows none."""
+    """None without debt, and for a perp account, whose health is not of this shape. Volatility as
+    the forecast has it, nan where it knows none."""
     if position.health is None or position.debt_usd8 <= 0:
+        return None
+    if any(each.kind == "AddMargin" for each in adapter.options(position)):
         return None
     debt = position.debt_usd8 / 1e8
     counted = float_from_wad(position.health) * debt

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,15 @@ from keeper.storage.store import Store
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A decision that was written down."""
+
+    decision_id: int
+    approved: bool
+    reason: str
+
+
 class Scribe:
     """Keeps the notes of one pass and remembers what the last ones said."""
 
@@ -26,6 +36,8 @@ class Scribe:
         self._store = store
         self.notes: dict[int, str] = {}
         """Of this pass, by row."""
+        self.written: dict[int, Written] = {}
+        """By row, what this pass has decided."""
         # What was last said of a row, so that the same words are not written at every block.
         self._said: dict[int, str] = {}
         self._unreadable: dict[int, str] = {}
@@ -34,6 +46,7 @@ class Scribe:
         """A new pass. A row of which the last one had nothing to note may be spoken of again."""
         self._said = {row: said for row, said in self._said.items() if row in self.notes}
         self.notes = {}
+        self.written = {}
 
     def note(self, row: int, words: str) -> None:
         """Why nothing is done about a row, or what is; shown by `keeper status`."""
@@ -56,6 +69,8 @@ class Scribe:
 
     def repeats(self, each: Decided, words: str) -> bool:
         """Whether these words were the last about this row and cause; figures may differ."""
+        if each.plan.cause == "owner":
+            return False
         said = f"{each.plan.cause}: " + "".join(c for c in words if not c.isdigit())
         again = self._said.get(each.row) == said
         self._said[each.row] = said
@@ -104,7 +119,9 @@ class Scribe:
             approved=approved,
             reason=reason,
         )
-        return await self._store.run(self._store.journal.record_decision, record)
+        decision_id = await self._store.run(self._store.journal.record_decision, record)
+        self.written[each.row] = Written(decision_id=decision_id, approved=approved, reason=reason)
+        return decision_id
 
     async def observe(
         self, snapshot: Snapshot, outlook: Outlook, *, armed: Sequence[bool], busy: Sequence[bool]
@@ -127,7 +144,7 @@ class Scribe:
                     position=position,
                     outlook=outlook,
                     armed=armed[row],
-                    note=self._note(row, position, cold=cold, busy=busy[row]),
+                    note=self._note(row, position, cold=cold, busy=busy[row], armed=armed[row]),
                 )
             )
         await self._store.run(self._store.journal.observe, seen)
@@ -142,7 +159,9 @@ class Scribe:
                 )
         self._unreadable = unreadable
 
-    def _note(self, row: int, position: PositionState, *, cold: bool, busy: bool) -> str:
+    def _note(
+        self, row: int, position: PositionState, *, cold: bool, busy: bool, armed: bool
+    ) -> str:
         if row in self.notes:
             return self.notes[row]
         if busy:
@@ -151,4 +170,11 @@ class Scribe:
             return "idle: no debt"
         if cold:
             return "watched; no forecast for lack of price history: only the floor acts"
-        return "watched"
+        if self._watched[row].policy.trigger_probability is None:
+            return "watched: health is above its floor"
+        if not armed:
+            return (
+                "watched: acted on this danger; the forecast acts anew once the probability has "
+                "been at or below its trigger"
+            )
+        return "watched: health is above its floor, a breach no likelier than its trigger"

@@ -114,7 +114,8 @@ Payment = AddCollateral | Repay | AddMargin
 Action = Payment | Deleverage | ReducePosition
 PaymentKind = Literal["AddCollateral", "Repay", "AddMargin"]
 ActionKind = Literal["AddCollateral", "Repay", "Deleverage", "AddMargin", "ReducePosition"]
-Cause = Literal["floor", "forecast"]
+Cause = Literal["floor", "forecast", "owner"]
+"""`owner`: wished by hand."""
 Source = Literal["wallet", "vault", "pool"]
 """Where the means come from: the account's own wallet, a reserve that consented to pay for the
 account, or the position's collateral through a liquidity pool."""

@@ -35,7 +35,7 @@ class BigInteger(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration's, which leads to these tables."""
 
 metadata = MetaData()
@@ -180,6 +180,49 @@ observations = Table(
     Column("debt_usd8", BigInteger, nullable=False),
     Column("armed", Boolean, nullable=False),
     Column("note", String, nullable=False),
+)
+
+prospects = Table(
+    "prospects",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("market", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("head_number", Integer, nullable=False),
+    Column("timestamp", Integer, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+# What was seen of a position on one day (Unix days, the chain's time), a few times a minute.
+days = Table(
+    "days",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("market", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("label", String, nullable=False),
+    Column("lowest_health", Float),
+    Column("highest_probability", Float),
+    # Sums over the samples, so that the day's means can be told.
+    Column("reserve_usd", Float, nullable=False),
+    Column("debt_usd", Float, nullable=False),
+    Column("collateral_usd", Float, nullable=False),
+    Column("samples", Integer, nullable=False),
+)
+
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *_position_columns(),
+    Column("verb", String, nullable=False),
+    Column("token", String),
+    Column("usd8", BigInteger),
+    Column("made_at", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("reason", String, nullable=False, server_default=""),
+    Column("decision_id", ForeignKey("decisions.id")),
 )
 
 feed_rounds = Table(

@@ -12,7 +12,9 @@ from keeper.storage.database import DatabaseUnusableError, open_database
 from keeper.storage.journal import Journal
 from keeper.storage.pair_fits import PairFits
 from keeper.storage.prices import PriceHistory
+from keeper.storage.prospects import Prospects
 from keeper.storage.tallies import Tallies
+from keeper.storage.wishes import Wishes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +37,8 @@ class Store:
         self.prices = PriceHistory(self._engine)
         self.tallies = Tallies(self._engine)
         self.pair_fits = PairFits(self._engine)
+        self.prospects = Prospects(self._engine)
+        self.wishes = Wishes(self._engine)
 
     async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a synchronous method on the store's thread and wait for it.

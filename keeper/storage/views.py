@@ -12,7 +12,7 @@ from keeper.model.lifecycle import Purpose, State
 from keeper.model.records import DRY_RUN
 from keeper.model.units import WAD, Amount, Token
 from keeper.storage.database import open_for_reading
-from keeper.storage.schema import attempts, decisions, intents, observations, results
+from keeper.storage.schema import attempts, decisions, intents, observations, prospects, results
 
 _FAILED = (
     State.EXPIRED,
@@ -49,6 +49,8 @@ class PositionView:
     collateral_usd: float
     debt_usd: float
     note: str
+    ahead: dict[str, Any] | None
+    """The newest of `horizons`, `assets` (prices that liquidate) and `reserve`, with its `block`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,10 @@ def positions(path: Path) -> list[PositionView]:
     """Every position that was ever watched, by label."""
     with _reading(path) as connection:
         rows = connection.execute(select(observations).order_by(observations.c.label)).all()
+        ahead = {
+            (row.chain_id, row.market, row.account): row.document
+            for row in connection.execute(select(prospects))
+        }
     return [
         PositionView(
             label=row.label,
@@ -130,6 +136,7 @@ def positions(path: Path) -> list[PositionView]:
             collateral_usd=row.collateral_usd8 / 1e8,
             debt_usd=row.debt_usd8 / 1e8,
             note=row.note,
+            ahead=ahead.get((row.chain_id, row.market, row.account)),
         )
         for row in rows
     ]

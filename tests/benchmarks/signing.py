@@ -159,6 +159,7 @@ class Ours:
             store=store,
             fees=FEES,
             live=True,
+            now=time.time,
         )
 
 

@@ -29,7 +29,8 @@ async def test_pass__healthy_and_no_forecast_rule__does_nothing(ground: Ground) 
     assert (ground.decisions(), ground.sent()) == ([], [])
     seen = ground.position()
     assert seen.health == pytest.approx(16 / 13)
-    assert (seen.note, seen.policy, seen.block) == ("watched", "fixed", 100)
+    assert (seen.policy, seen.block) == ("fixed", 100)
+    assert seen.note == "watched: health is above its floor"
     assert seen.breach_probability is not None
     assert ground.engine.passes == 1
 
@@ -54,7 +55,7 @@ async def test_pass__health_below_the_floor__repays_to_the_target(ground: Ground
     assert 1.4 < decided.health_after < 1.4000005
     assert account.allowance == 0
     assert ground.engine.worsened_positions == 0
-    assert ground.position().note == "watched"
+    assert ground.position().note.startswith("watched: ")
 
 
 async def test_pass__forecast_above_the_trigger__acts_above_the_floor(ground: Ground) -> None:
@@ -228,7 +229,7 @@ async def test_pass__refused__is_written_once_and_not_at_each_block(ground: Grou
     assert [line["event"] for line in logs].count("plan.refused") == 1
     ground.price(2_000)
     await ground.block()
-    assert ground.position().note == "watched"
+    assert ground.position().note.startswith("watched: ")
     ground.price(1_850)
     await ground.block()
     assert len(ground.decisions()) == 2  # the danger came anew

@@ -347,6 +347,7 @@ class Ground:
             store=self.store,
             fees=fees,
             live=self.live,
+            now=time.time,
         )
         await self.engine.resume(self.chain.head)
         return self.engine
