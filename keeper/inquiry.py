@@ -1,6 +1,6 @@
 """What a command asks of the configured chain once, beside the daemon or without it."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,7 @@ class Seen:
     watched: Sequence[Watched]
     snapshot: Snapshot
     outlook: Outlook
+    markets: Mapping[str, WatchedMarket]
 
 
 async def look(settings: Settings) -> Seen:
@@ -127,15 +128,16 @@ async def _look(
         [*(market.reading(head) for market in markets), pools.latest()], at=head.hash
     )
     snapshot = assemble(head, watched, markets, values)
+    by_name = {market.name: market for market in markets}
     outlook = look_ahead(
         snapshot,
         watched,
-        {market.name: market for market in markets},
+        by_name,
         prices.series,
         await store.calibration(settings.chain.chain_id, head.timestamp),
         None if isinstance(known, ReadingError) else known,
     )
-    return Seen(watched=watched, snapshot=snapshot, outlook=outlook)
+    return Seen(watched=watched, snapshot=snapshot, outlook=outlook, markets=by_name)
 
 
 class _Known:

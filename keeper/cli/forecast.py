@@ -21,6 +21,7 @@ from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import float_from_wad
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.engine.together import Together
     from keeper.inquiry import Seen
 
 app = typer.Typer(
@@ -72,18 +73,21 @@ def forecast(
             raise _wrong(
                 "--position", f"no position is called {label}", f"there are {', '.join(labels)}"
             )
+    from keeper.engine.together import together
     from keeper.inquiry import look
 
     seen = asyncio.run(look(settings))
     rows = [n for n, each in enumerate(seen.watched) if not position or each.label in position]
     told = _told(seen, rows)
+    joint = together(rows, seen.watched, seen.snapshot, seen.outlook, seen.markets)
     if picture is not None:
         _draw(picture, seen, rows)
     if as_json:
         head = seen.snapshot.head
-        print_json({"block": head.number, "timestamp": head.timestamp, "positions": told})
+        document = {"block": head.number, "timestamp": head.timestamp, "positions": told}
+        print_json(document | {"together": joint})
     else:
-        show(_shown(seen, told))
+        show(Group(_shown(seen, told), *_joint(joint)))
 
 
 def _wrong(where: str, what: str, fix: str) -> ConfigurationError:
@@ -158,6 +162,48 @@ def _shown(seen: Seen, told: Sequence[dict[str, Any]]) -> RenderableType:
                 for name, why in one["cold"].items()
             ]
     return Group(*parts)
+
+
+def _joint(joint: Together | None) -> list[RenderableType]:
+    """All legs as one exposure, and each under a shock of one price."""
+    if joint is None:
+        return []
+    shocks = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    shocks.add_column("if alone")
+    for name in (*joint.legs, "as one"):
+        shocks.add_column(name, justify="right")
+    for shock in joint.shocks:
+        values = (*shock.healths.values(), shock.joint)
+        shocks.add_row(
+            f"{_named(shock.asset)} {100 * shock.move:+.0f} %",
+            *("–" if each is None else Text(f"{each:.3f}", _danger(each)) for each in values),
+        )
+    deltas = ", ".join(
+        f"{each.tokens:+,.4g} {_named(each.asset)} ({each.worth_usd:+,.0f} USD)"
+        for each in joint.deltas
+    )
+    parts: list[RenderableType] = [
+        "",
+        Text.assemble(("together", "bold"), f" · {', '.join(joint.legs)}"),
+        Padding(Text("as far as what is spare on one side can help the other", "dim"), (0, 2)),
+        Padding(_horizons({"horizons": joint.chances}), (0, 2)),
+        Padding(Text(f"delta: {deltas}"), (0, 2)),
+        Padding(shocks, (0, 2)),
+    ]
+    return parts + [
+        Padding(
+            Text(
+                f"to take {_named(each.asset)} out: {each.side} {each.tokens:,.4g} in {each.where}; "
+                "keeper never does so by itself"
+            ),
+            (0, 2),
+        )
+        for each in joint.hedges
+    ]
+
+
+def _danger(value: float) -> str:
+    return "bold red" if value < 1.0 else ""
 
 
 def _heading(one: dict[str, Any]) -> Text:

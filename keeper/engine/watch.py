@@ -75,6 +75,14 @@ class Adapter(Protocol):
     ) -> Reading[Any]: ...
     def price_sources(self, market: Any) -> tuple[Address, ...]: ...
     def contracts(self, market: Any) -> tuple[Address, ...]: ...
+    def deltas(self, position: Any) -> Mapping[Address, float]:
+        """By feed, of how many whole tokens the position's worth follows the price; for people."""
+        ...
+
+    def hedges(self, market: Any) -> Mapping[Address, str]:
+        """By feed, the name of a market in which exposure to its price can be bought and sold."""
+        ...
+
     def derived_tokens(self, market: Any) -> Mapping[Address, str]: ...
     def exposure(self, position: Any) -> frozenset[Address]: ...
     def snapshot(
@@ -182,6 +190,12 @@ class WatchedMarket:
     def market(self) -> Any:
         """As the adapter knows it; None before it has been read."""
         return self._market
+
+    @property
+    def hedges(self) -> Mapping[Address, str]:
+        """Where exposure to a feed's price can be traded; nowhere before it has been discovered."""
+        market = self._discovered or self._market
+        return {} if market is None else self.adapter.hedges(market)
 
     def reading(self, head: Head) -> Reading[Any]:
         """All its accounts at a block, in the market as last discovered: a pass that is under way

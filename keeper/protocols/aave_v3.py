@@ -23,10 +23,12 @@ from keeper.protocols.aave_v3_market import (
     contracts,
     derived_tokens,
     discover,
+    hedges,
     price_sources,
 )
 from keeper.protocols.aave_v3_position import (
     AavePosition,
+    deltas,
     exposure,
     matches,
 )
@@ -52,10 +54,12 @@ __all__ = [
     "book_rows",
     "contracts",
     "decode_error",
+    "deltas",
     "derived_tokens",
     "discover",
     "encode",
     "exposure",
+    "hedges",
     "liquidation_terms",
     "matches",
     "options",

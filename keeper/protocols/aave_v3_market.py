@@ -82,6 +82,11 @@ def contracts(market: AaveMarket) -> tuple[Address, ...]:
     )
 
 
+def hedges(market: AaveMarket) -> dict[Address, str]:  # noqa: ARG001 - every adapter says
+    """None: a loan is no trade."""
+    return {}
+
+
 def derived_tokens(market: AaveMarket) -> dict[Address, str]:
     """What counts deposits and debts, each with what it is: easily taken for the token itself."""
     return {

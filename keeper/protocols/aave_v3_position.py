@@ -200,6 +200,26 @@ def exposure(position: AavePosition) -> frozenset[Address]:
     return frozenset(found | {market.pool, market.oracle} | {each for each in sources if each})
 
 
+def deltas(position: AavePosition) -> dict[Address, float]:
+    """By feed, collateral less debt in whole tokens."""
+    at, found = position.timestamp, dict[Address, float]()
+    for leg in position.legs:
+        reserve, mode = leg.state.reserve, position.in_e_mode(leg)
+        held = leg.collateral(at) if leg.is_collateral else 0
+        owed = leg.debt(at) if leg.is_borrowed else 0
+        own_price = mode is not None and mode.price != 0
+        source = _mode_source(position, leg) if own_price else reserve.price_source
+        found[source] = found.get(source, 0.0) + (held - owed) / reserve.token.unit
+    return found
+
+
+def _mode_source(position: AavePosition, leg: Leg) -> Address:
+    """The feed of the efficiency mode's own price."""
+    index = leg.state.configuration.e_mode_category
+    sources = (each.price_source for each in position.market.categories if each.index == index)
+    return next((each for each in sources if each), leg.state.reserve.price_source)
+
+
 def matches(predicted: AavePosition, reread: AavePosition) -> tuple[str, ...]:
     """Where a prediction and the state read at the same block differ; empty if they agree.
 

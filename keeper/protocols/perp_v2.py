@@ -10,6 +10,7 @@ from keeper.protocols.errors import (
 )
 from keeper.protocols.perp_v2_actions import (
     decode_error,
+    deltas,
     encode,
     exposure,
     liquidation_terms,
@@ -28,6 +29,7 @@ from keeper.protocols.perp_v2_market import (
     contracts,
     derived_tokens,
     discover,
+    hedges,
     price_sources,
 )
 from keeper.protocols.perp_v2_position import PerpPosition
@@ -46,10 +48,12 @@ __all__ = [
     "book_rows",
     "contracts",
     "decode_error",
+    "deltas",
     "derived_tokens",
     "discover",
     "encode",
     "exposure",
+    "hedges",
     "liquidation_terms",
     "matches",
     "options",

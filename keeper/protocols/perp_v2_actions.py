@@ -233,6 +233,20 @@ def liquidation_terms(position: PerpPosition) -> LiquidationTerms:
     )
 
 
+def deltas(position: PerpPosition) -> dict[Address, float]:
+    """By feed, sizes and margin tokens, whole ones; before haircuts, which are not lost."""
+    found: dict[Address, float] = {}
+    for leg in position.legs:
+        feed = leg.state.perp.aggregator
+        found[feed] = found.get(feed, 0.0) + leg.counted / WAD
+    for holding in position.holdings:
+        feed = holding.state.margin.aggregator or holding.state.margin.price_feed
+        if holding.balance:
+            unit = holding.state.margin.token.unit
+            found[feed] = found.get(feed, 0.0) + holding.balance / unit
+    return found
+
+
 def exposure(position: PerpPosition) -> frozenset[Address]:
     """What the account stands or falls with: its markets and margin tokens, their feeds, and the
     venue's contracts."""

@@ -99,6 +99,11 @@ def contracts(market: PerpVenue) -> tuple[Address, ...]:
     )
 
 
+def hedges(market: PerpVenue) -> dict[Address, str]:
+    """By the feed behind its index, each market's symbol."""
+    return {perp.aggregator: perp.token.symbol for perp in market.perps}
+
+
 def derived_tokens(market: PerpVenue) -> dict[Address, str]:
     """The venue's virtual tokens, each with what it is: nobody holds or pays with one."""
     virtual = (*(perp.token for perp in market.perps), market.quote)

@@ -193,6 +193,12 @@ class Toy:
     def contracts(self, market: ToyMarket) -> tuple[Address, ...]:
         return (market.address,)
 
+    def deltas(self, position: ToyPosition) -> dict[Address, float]:
+        return {position.feed: position.ether / ETHER.unit} if position.feed else {}
+
+    def hedges(self, market: ToyMarket) -> dict[Address, str]:
+        return {market.feed: "ETHER-PERP"}
+
     def derived_tokens(self, market: ToyMarket) -> Mapping[Address, str]:
         return {address("a7"): f"the aToken of {market.address}"}
 
