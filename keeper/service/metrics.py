@@ -13,7 +13,7 @@ class Metrics:
     """One registry of its own for each daemon."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._block = Gauge("keeper_block_number", "The head last acted upon", registry=registry)
         self._lag = Gauge(
             "keeper_block_lag_seconds",
@@ -166,4 +166,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -15,6 +16,7 @@ from aiohttp import web
 from keeper.devnet.proxy import RecordingProxy
 from tests.devnet.keeping.gates import Outage
 from tests.devnet.keeping.ground import Ground
+from tests.unit.test_grafana import told
 
 CONFIGURATION = 78
 WITHIN_S = 20.0
@@ -175,6 +177,10 @@ async def test_run__metrics__tell_of_positions_blocks_and_passes(ground: Ground,
         assert float(figures['keeper_passes_total{outcome="done"}']) >= 1
         assert float(figures["keeper_pass_round_trips"]) >= 1
         assert float(figures["keeper_pass_duration_seconds_count"]) >= 1
+        # Whatever the dashboard and the alarms refer to is told from the start.
+        served = set(re.findall(r"^# TYPE (\S+) ", text, flags=re.MULTILINE))
+        for name in told():
+            assert {name, re.sub("_(bucket|sum|count)$", "", name)} & served, name
 
 
 async def test_run__port_is_taken__is_refused_with_the_fix(ground: Ground) -> None:
