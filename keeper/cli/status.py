@@ -97,8 +97,8 @@ def _stack(seen: Sequence[PositionView], last: LastActions) -> RenderableType:
         )
         facts.add_row("boundary", _liquidated(view) or "–")
         facts.add_row("probability", _by_horizon(view))
-        facts.add_row("debt", f"{usd(view.debt_usd)} USD")
-        facts.add_row("collateral", f"{usd(view.collateral_usd)} USD")
+        for name, figure in _owed_and_held(view):
+            facts.add_row(name, figure)
         facts.add_row("reserve", _reserve(view))
         facts.add_row("last action", _last_action(last.get((view.market, view.account))))
         facts.add_row("now", Text(view.note))
@@ -111,7 +111,7 @@ def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
     table.add_column("position", no_wrap=True)
     table.add_column("health", justify="right", no_wrap=True)
     table.add_column("breach probability", justify="right", no_wrap=True)
-    table.add_column("debt\ncollateral\nreserve", justify="right", no_wrap=True)
+    table.add_column("debt, notional\ncollateral, equity\nreserve", justify="right", no_wrap=True)
     table.add_column("last action")
     table.add_column("now", max_width=40)
     for view in seen:
@@ -128,11 +128,34 @@ def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
                 (f"\n{fall(view.distance)}", "dim"),
                 (f"\n{_prices(view)}", "dim"),
             ),
-            f"{usd(view.debt_usd)} USD\n{usd(view.collateral_usd)} USD\n{_reserve_usd(view)}",
+            _in_short(view),
             _last_action(last.get((view.market, view.account))),
             Text(view.note),
         )
     return table
+
+
+def _owed_and_held(view: PositionView) -> list[tuple[str, str]]:
+    """Debt and collateral, or the margin terms of a perp account."""
+    margin = (view.ahead or {}).get("margin")
+    if not margin:
+        return [
+            ("debt", f"{usd(view.debt_usd)} USD"),
+            ("collateral", f"{usd(view.collateral_usd)} USD"),
+        ]
+    dollars = [
+        (name.removesuffix("_usd").replace("_", " "), f"{usd(value)} USD")
+        for name, value in margin.items()
+        if name.endswith("_usd") and value is not None
+    ]
+    leverage = margin.get("leverage")
+    return [*dollars, ("leverage", "–" if leverage is None else f"{leverage:.2f}×")]
+
+
+def _in_short(view: PositionView) -> str:
+    leverage = ((view.ahead or {}).get("margin") or {}).get("leverage")
+    times = "" if leverage is None else f", {leverage:.1f}×"
+    return f"{usd(view.debt_usd)} USD{times}\n{usd(view.collateral_usd)} USD\n{_reserve_usd(view)}"
 
 
 def _liquidated(view: PositionView) -> str:

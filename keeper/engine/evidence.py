@@ -24,6 +24,7 @@ def inputs(head: Head, position: PositionState, outlook: Outlook) -> dict[str, A
         "base_fee_gwei": head.base_fee_wei / 1e9,
         "collateral_usd": position.collateral_usd8 / 1e8,
         "debt_usd": position.debt_usd8 / 1e8,
+        **position.terms_shown,
         "oracle_prices_usd": {
             column.label: price
             for column, price in zip(outlook.columns, outlook.prices, strict=True)

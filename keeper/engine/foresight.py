@@ -75,6 +75,7 @@ def _prospect(
                 for each in (exposures(outlook, row) if ahead else ())
             ],
             "reserve": None if left is None else _reserve(left),
+            "margin": dict(position.terms_shown) or None,
         },
     )
 

@@ -56,6 +56,11 @@ class PositionState(Protocol):
         """Unix seconds; interest has accrued until then."""
         ...
 
+    @property
+    def terms_shown(self) -> Mapping[str, float | None]:
+        """What else people are told of it, by name with the unit; for JSON."""
+        ...
+
     def accrued(self, timestamp: int) -> "PositionState":
         """The same position with interest until `timestamp`, at unchanged prices."""
         ...

@@ -123,6 +123,11 @@ class AavePosition:
             if leg.is_borrowed
         )
 
+    @property
+    def terms_shown(self) -> dict[str, float | None]:
+        """Nothing beside its collateral and debt."""
+        return {}
+
     def accrued(self, timestamp: int) -> Self:
         """The same position with interest until `timestamp`, at unchanged prices and rates.
 

@@ -69,7 +69,9 @@ def _columns(snapshot: PerpSnapshot) -> tuple[list[Column], list[float], dict[Ad
             token = margin.margin.token
             at[token.address] = len(columns)
             source = margin.margin.aggregator or margin.margin.price_feed
-            columns.append(Column(source=source, label=f"{venue.name} {token.symbol} margin"))
+            columns.append(
+                Column(source=source, label=f"{venue.name} margin {token.address} {token.symbol}")
+            )
             prices.append(margin.price / 10**margin.margin.price_decimals)
     return columns, prices, at
 

@@ -193,6 +193,24 @@ class PerpPosition:
         equity = self.account.account_value
         return Wad(-(-self.account.notional * WAD // equity)) if equity > 0 else None
 
+    @property
+    def terms_shown(self) -> dict[str, float | None]:
+        """Margin terms, as the field uses them."""
+        data, leverage = self.account, self.leverage
+        unit = self.venue.settlement.unit
+        return {
+            "notional_usd": data.notional / WAD18,
+            "equity_usd": data.account_value / WAD18,
+            "maintenance_margin_usd": data.margin_requirement / WAD18,
+            "leverage": None if leverage is None else leverage / WAD18,
+            "funding_owed_usd": data.funding / WAD18,
+            "free_collateral_usd": data.free_collateral / unit,
+            "margin_health": None if data.health is None else data.health / WAD18,
+            "collateral_health": None
+            if data.collateral_health is None
+            else data.collateral_health / WAD18,
+        }
+
     def accrued(self, timestamp: int) -> "PerpPosition":
         """The same account with funding until `timestamp`, at today's premium and prices. What it
         owes is rounded up, and what it would be paid is left out."""

@@ -382,4 +382,4 @@ def _revalued_leg(leg: Leg, states: Mapping[Address, PerpState], after: PerpPosi
 
 def mark_label(venue: PerpVenue, state: PerpState) -> str:
     """Names a market's mark among all readings of the chain."""
-    return f"{venue.name} {state.perp.token.symbol} {state.perp.token.address} mark"
+    return f"{venue.name} mark {state.perp.token.address} {state.perp.token.symbol}"

@@ -82,6 +82,12 @@ async def test_daemon__long_below_its_floor__adds_margin_exactly(made: PerpGroun
     assert made.health() == pytest.approx(2.0, rel=0.01)
     assert ground.flaws() == []
     (one,) = status["positions"]
+    decision = next(each for each in ground.decisions() if each.approved)
+    explained = json.loads((await ground.ask("explain", str(decision.id), "--json")).output)
+    inputs = explained["document"]["inputs"]
+    assert 1.2 < inputs["margin_health"] < 1.6
+    assert inputs["equity_usd"] * inputs["leverage"] == pytest.approx(inputs["notional_usd"])
+    assert inputs["maintenance_margin_usd"] == pytest.approx(inputs["notional_usd"] / 16)
     assert one["label"] == "long"
     assert one["breach_probability"] is not None
 

@@ -98,6 +98,10 @@ class ToyPosition:
         covered = mul_div_down(self.collateral_usd8, LIQUIDATION_THRESHOLD_BPS, 10_000)
         return Wad(mul_div_down(covered, WAD, self.debt_usd8))
 
+    @property
+    def terms_shown(self) -> dict[str, float | None]:
+        return {}
+
     def accrued(self, timestamp: int) -> "ToyPosition":
         return replace(self, timestamp=timestamp)
 
