@@ -20,6 +20,7 @@ COMMANDS = {
     "kill": "Have nothing more signed, and end the keeper.",
     "act": "Act by hand, through the keeper and within its limits.",
     "history": "Show every decision, oldest first; `keeper explain ID` tells why.",
+    "report": "Tell what was done, what it cost, which losses it avoided and what capital lay idle.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",

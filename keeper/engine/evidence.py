@@ -1,11 +1,15 @@
 """What a decision was made on, for `keeper explain`: the block, the position, the forecast."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import expm1, isfinite, sqrt
 from typing import Any, Final
 
+import numpy as np
+
 from keeper.engine.outlook import Outlook
 from keeper.engine.watch import Watched
+from keeper.model.book import health
 from keeper.model.units import SECONDS_PER_YEAR
 from keeper.model.values import Head, PositionState
 
@@ -31,6 +35,27 @@ def inputs(head: Head, position: PositionState, outlook: Outlook) -> dict[str, A
             if column.source is not None
         },
     }
+
+
+def terms(row: int, outlook: Outlook) -> list[dict[str, Any]]:
+    """What health is made of: of each oracle, in USD, what counts for the position and what it must
+    cover. Each moves with its price; their sums divided are the health. Of a position of several
+    boundaries, the nearest's; nothing where there is no forecast."""
+    places, book = np.flatnonzero(outlook.rows == row), outlook.book
+    if not len(places):
+        return []
+    nearest = np.argmin(health(replace(book, C=book.C[places], D=book.D[places])))
+    place = places[nearest]
+    return [
+        {
+            "asset": book.columns[k].label,
+            "feed": book.columns[k].source,
+            "price": float(book.p[k]),
+            "covers_usd": float(book.C[place, k] * book.p[k]),
+            "owes_usd": float(book.D[place, k] * book.p[k]),
+        }
+        for k in (0, *outlook.columns_of(row))
+    ]
 
 
 def forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:

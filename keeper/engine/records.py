@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from keeper.chain.prepare import Prepared
 from keeper.engine.decided import Decided
-from keeper.engine.evidence import finite, forecast, inputs
+from keeper.engine.evidence import finite, forecast, inputs, terms
 from keeper.engine.outlook import Outlook
 from keeper.engine.reserves import Turn
 from keeper.engine.watch import Watched
@@ -15,7 +15,7 @@ from keeper.model.records import DecisionRecord, Observation
 from keeper.model.units import Wad, float_from_wad
 from keeper.model.values import Action, Deleverage, Head, PositionState
 from keeper.policy.consider import Considered
-from keeper.policy.costs import Costs
+from keeper.policy.costs import Costs, GasPrice
 from keeper.policy.plan import Plan
 
 FAR_FUTURE_S: Final = 253_370_764_800
@@ -86,7 +86,11 @@ def decision_record(
         health_before=position.health,
         predicted_health=chosen.predicted.health if chosen else None,
         document={
-            "inputs": inputs(head, position, outlook),
+            "inputs": {
+                **inputs(head, position, outlook),
+                "health_terms": terms(row, outlook),
+                "native_usd": _native_usd(decided.gas_price),
+            },
             "forecast": forecast(row, watched, outlook),
             "policy": _policy(watched),
             "limits": {
@@ -103,6 +107,12 @@ def decision_record(
             "transactions": _transactions(prepared),
         },
     )
+
+
+def _native_usd(gas_price: GasPrice) -> float | None:
+    """The chain's coin, where its price is known."""
+    native = gas_price.native
+    return None if native is None else native.value / 10**native.decimals
 
 
 def _kind(chosen: Plan | None) -> Any:
