@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -51,9 +52,11 @@ def demo(
     mode: ModeOption = "direct",
     reserve: ReserveOption = None,
     market: Annotated[
-        Literal["lending", "perp"],
+        Literal["lending", "perp", "both"],
         typer.Option(
-            help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin."
+            help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin. "
+            "both: a loan and a short that hedge each other, twice: each leg with a wallet of its "
+            "own, and both with one."
         ),
     ] = "lending",
     picture: Annotated[
@@ -75,13 +78,16 @@ def demo(
     from keeper.devnet.scenario import packaged_scenario
     from keeper.devnet.toolchain import install
 
-    if market == "perp" and mode == "guardian":
+    if market != "lending" and mode == "guardian":
         raise typer.BadParameter(
             "a perp account has no guardian here yet: leave it out, or take --market lending",
             param_hint="'--mode'",
         )
     stop_on_sigterm()
     script = packaged_scenario(scenario)
+    if market == "both":
+        _play_pair(script, guarding(mode, reserve).reserve, as_json=as_json)
+        return
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
     _check_writable(image)
     toolchain = install(lambda line: print(line, file=sys.stderr))
@@ -103,6 +109,42 @@ def demo(
         _tell(report, image, as_json=as_json)
         if keep:
             _leave_up(stage.chain.rpc_url, stage.chain.ws_url)
+    problems = report.problems()
+    for problem in problems:
+        print(f"keeper: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _play_pair(script: Scenario, reserve: Fraction | None, *, as_json: bool) -> None:
+    """The hedged pair, whose report is its own."""
+    from keeper.config import foreign_environment
+    from keeper.devnet.pair import paired
+    from keeper.devnet.toolchain import install
+
+    toolchain = install(lambda line: print(line, file=sys.stderr))
+    with (
+        _folder() as folder,
+        paired(
+            script,
+            toolchain,
+            folder,
+            environ=foreign_environment(),
+            show=lambda line: print(line, file=sys.stderr, flush=True),
+            reserve=reserve,
+        ) as played,
+    ):
+        report = asyncio.run(played.play())
+    if as_json:
+        print_json(report.document())
+    else:
+        for pair in report.pairs:
+            done = ", ".join(f"{count} {kind}" for kind, count in pair.actions.items()) or "nothing"
+            print(
+                f"{pair.name}: {done}; {pair.paid_in_usd:,.0f} of {pair.reserve_usd:,.0f} USD paid "
+                f"in; gas {pair.gas_usd:,.2f}, {pair.liquidations} liquidations that took "
+                f"{pair.loss_usd:,.2f}: cost {pair.cost_usd:,.2f} USD"
+            )
     problems = report.problems()
     for problem in problems:
         print(f"keeper: {problem}", file=sys.stderr)

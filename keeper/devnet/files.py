@@ -92,8 +92,7 @@ def environment() -> dict[str, str]:
 def write_files(stage: Stage, folder: Path, rpc_url: str, ws_url: str) -> Path:
     """Write configuration and keystores into `folder`; returns the configuration's path."""
     chain, contracts = stage.chain, stage.chain.contracts
-    text = chain_section(chain, rpc_url, ws_url)
-    text += _AAVE.format(provider=contracts.aave.pool_addresses_provider.address)
+    text = chain_section(chain, rpc_url, ws_url) + aave_section(chain)
     for symbol, pool in REFERENCES.items():
         text += _MARKET_PRICE.format(
             feed=contracts.feeds[symbol].address,
@@ -127,6 +126,11 @@ def chain_section(chain: LocalChain, rpc_url: str, ws_url: str) -> str:
         quoter=chain.contracts.uniswap.quoter.address,
         wrapped_native=chain.contracts.tokens["WETH"].address,
     )
+
+
+def aave_section(chain: LocalChain) -> str:
+    """The lending market, named aave."""
+    return _AAVE.format(provider=chain.contracts.aave.pool_addresses_provider.address)
 
 
 def signer_section(folder: Path, name: str, private_key: str) -> str:

@@ -94,6 +94,29 @@ class PerpStage:
         return targets(PERP_TWINS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerpGround:
+    """The scenario's beginning with the venue on its chain, before anybody has a position."""
+
+    chain: LocalChain
+    market: Market
+    perp: PerpMarket
+    path: tuple[Tick, ...]
+
+
+@contextmanager
+def perp_grounded(scenario: Scenario, toolchain: Toolchain) -> Iterator[PerpGround]:
+    """Start the chain with the venue on it, and those who move its prices and liquidate."""
+    with grounded(scenario, toolchain, PERP_SETUP_S) as ground:
+        chain, market = ground.chain, ground.market
+        contracts = deploy_perp(chain, Artifacts(node_modules=toolchain.node_modules))
+        perp = PerpMarket(chain=chain, perp=contracts)
+        perp.fund_arbitrageur()
+        strikes = _liquidator(chain, perp, toolchain)
+        market.others = (strikes.act, _Arbitrage(perp=perp).act)
+        yield PerpGround(chain=chain, market=market, perp=perp, path=ground.path)
+
+
 @contextmanager
 def perp_staged(
     scenario: Scenario,
@@ -106,19 +129,14 @@ def perp_staged(
     price; stop on leaving. `reserve` is what lies in each wallet, as a share of the notional.
 
     Raises what `local_chain` and `deploy_perp` raise."""
-    with grounded(scenario, toolchain, PERP_SETUP_S) as ground:
-        chain, market = ground.chain, ground.market
-        contracts = deploy_perp(chain, Artifacts(node_modules=toolchain.node_modules))
-        perp = PerpMarket(chain=chain, perp=contracts)
-        perp.fund_arbitrageur()
-        strikes = _liquidator(chain, perp, toolchain)
-        market.others = (strikes.act, _Arbitrage(perp=perp).act)
+    with perp_grounded(scenario, toolchain) as ground:
+        share = RESERVE if reserve is None else reserve
         yield PerpStage(
-            chain=chain,
-            market=market,
-            perp=perp,
+            chain=ground.chain,
+            market=ground.market,
+            perp=ground.perp,
             path=ground.path,
-            twins=_open_twins(chain, perp, RESERVE if reserve is None else reserve, leverage),
+            twins=_open_twins(ground.chain, ground.perp, share, leverage),
         )
 
 
