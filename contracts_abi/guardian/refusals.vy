@@ -92,6 +92,15 @@ COLLATERAL_FELL: constant(bytes4) = method_id("CollateralFell(uint256,uint256)",
 # error DebtRose(uint256 debt, uint256 bound)
 DEBT_ROSE: constant(bytes4) = method_id("DebtRose(uint256,uint256)", output_type=bytes4)
 
+# -- what an order may do
+
+# error NoPosition(address base_token, uint256 size)
+NO_POSITION: constant(bytes4) = method_id("NoPosition(address,uint256)", output_type=bytes4)
+# error MakerPosition(address base_token, uint256 size)
+MAKER_POSITION: constant(bytes4) = method_id("MakerPosition(address,uint256)", output_type=bytes4)
+# error SizeUnexpected(uint256 size, uint256 expected)
+SIZE_UNEXPECTED: constant(bytes4) = method_id("SizeUnexpected(uint256,uint256)", output_type=bytes4)
+
 # -- what a swap may do
 
 # error CollateralNotAllowed(address collateral, address market)

@@ -1,4 +1,4 @@
-"""Compiles the guardian: `make guardian` rewrites the committed JSON beside its sources.
+"""Compiles the guardians: `make guardian` rewrites the committed JSON beside their sources.
 
 The compiler is pinned with its hash in requirements-dev.lock, so anyone gets the same bytes.
 """
@@ -17,6 +17,9 @@ from vyper.compiler.input_bundle import FilesystemInputBundle  # type: ignore[im
 SOURCES: Final = Path(__file__).parents[2] / "contracts_abi" / "guardian"
 SOURCE: Final = SOURCES / "aave_guardian.vy"
 ARTIFACT: Final = SOURCES / "aave_guardian.json"
+PERP_SOURCE: Final = SOURCES / "perp_guardian.vy"
+PERP_ARTIFACT: Final = SOURCES / "perp_guardian.json"
+NAMES: Final = {SOURCE.stem: "AaveGuardian", PERP_SOURCE.stem: "PerpGuardian"}
 
 OTHER_ARTIFACT: Final = "GUARDIAN_ARTIFACT"
 """Environment variable: the path of another artifact that the tests deploy, one with a defect."""
@@ -54,16 +57,22 @@ def selector(entry: dict[str, Any]) -> bytes:
     return keccak(text=f"{entry['name']}({types})")[:4]
 
 
-def deployed_here() -> dict[str, Any]:
-    """The artifact that the tests deploy: the committed one, unless the environment names another."""
-    content: dict[str, Any] = json.loads(Path(os.environ.get(OTHER_ARTIFACT, ARTIFACT)).read_text())
+def deployed_here(committed: Path = ARTIFACT) -> dict[str, Any]:
+    """The artifact that the tests deploy: the committed one, unless the environment names another
+    of the same contract."""
+    named = os.environ.get(OTHER_ARTIFACT)
+    if named is not None:
+        other: dict[str, Any] = json.loads(Path(named).read_text())
+        if other["contractName"] == NAMES[committed.stem]:
+            return other
+    content: dict[str, Any] = json.loads(committed.read_text())
     return content
 
 
-def compiled(sources: Path = SOURCES) -> dict[str, Any]:
+def compiled(sources: Path = SOURCES, source: Path = SOURCE) -> dict[str, Any]:
     """Every output of the compiler that is used here, for the sources in a directory."""
     bundle = FilesystemInputBundle([sources])
-    file = bundle.load_file(sources / SOURCE.name)
+    file = bundle.load_file(sources / source.name)
     formats = ["abi", "bytecode", "bytecode_runtime", "source_map_runtime"]
     output: dict[str, Any] = compile_from_file_input(
         file, input_bundle=bundle, output_formats=formats
@@ -71,16 +80,18 @@ def compiled(sources: Path = SOURCES) -> dict[str, Any]:
     return output
 
 
-def artifact(sources: Path = SOURCES) -> str:
+def artifact(sources: Path = SOURCES, source: Path = SOURCE) -> str:
     """The JSON that belongs beside the sources."""
-    output = compiled(sources)
+    output = compiled(sources, source)
     size = len(output["bytecode_runtime"]) // 2 - 1
     if size > MAX_CODE_BYTES:
-        raise ValueError(f"the guardian has {size} bytes of code, the limit is {MAX_CODE_BYTES}")
+        raise ValueError(f"{source.stem} has {size} bytes of code, the limit is {MAX_CODE_BYTES}")
+    declared = errors((sources / "refusals.vy").read_text())
+    used = [entry for entry in declared if selector(entry).hex() in output["bytecode"]]
     content = {
-        "contractName": "AaveGuardian",
+        "contractName": NAMES[source.stem],
         "compiler": f"vyper {vyper.__version__}",
-        "abi": output["abi"] + errors((sources / "refusals.vy").read_text()),
+        "abi": output["abi"] + used,
         "bytecode": output["bytecode"],
         "deployedBytecode": output["bytecode_runtime"],
     }
@@ -89,3 +100,4 @@ def artifact(sources: Path = SOURCES) -> str:
 
 if __name__ == "__main__":
     ARTIFACT.write_text(artifact())
+    PERP_ARTIFACT.write_text(artifact(source=PERP_SOURCE))

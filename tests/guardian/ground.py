@@ -291,16 +291,18 @@ def _event(log: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": entry["name"]} | {part["name"]: value for part, value in values}
 
 
-def deploy(chain: LocalChain, owner: Address) -> Contract:
-    """The owner's guardian, by the deployment proxy."""
-    code = artifact().creation_code({}, owner)
+def deploy(chain: LocalChain, owner: Address, guardian: Artifact | None = None) -> Contract:
+    """The owner's guardian, by the deployment proxy; of the artifact under test unless another is
+    named."""
+    named = guardian or artifact()
+    code = named.creation_code({}, owner)
     digest = keccak(b"\xff" + bytes.fromhex(DEPLOYMENT_PROXY[2:]) + bytes(32) + keccak(code))
     address = Address(to_checksum_address(digest[12:]))
     sender = chain.account("anyone").address
     sent = chain.send(sender, DEPLOYMENT_PROXY, bytes(32) + code, gas=10_000_000)
     chain.mine()
     assert chain.rpc.call("eth_getTransactionReceipt", sent)["status"] == "0x1"
-    return Contract(address=address, interface=INTERFACE)
+    return Contract(address=address, interface=named.interface)
 
 
 def ground(

@@ -1,12 +1,26 @@
-"""The guardian's committed artifact is what its sources compile to."""
+"""A guardian's committed artifact is what its sources compile to."""
+
+from pathlib import Path
 
 import pytest
 
-from tests.guardian.build import ARTIFACT, artifact, errors
+from tests.guardian.build import (
+    ARTIFACT,
+    PERP_ARTIFACT,
+    PERP_SOURCE,
+    SOURCE,
+    SOURCES,
+    artifact,
+    errors,
+)
 
 
-def test_artifact__compiled_again__is_the_same() -> None:
-    assert ARTIFACT.read_text() == artifact(), "run `make guardian` and commit the result"
+@pytest.mark.parametrize(
+    ("committed", "source"), [(ARTIFACT, SOURCE), (PERP_ARTIFACT, PERP_SOURCE)]
+)
+def test_artifact__compiled_again__is_the_same(committed: Path, source: Path) -> None:
+    again = artifact(SOURCES, source)
+    assert committed.read_text() == again, "run `make guardian` and commit the result"
 
 
 def test_errors__declaration_that_differs_from_its_selector__is_refused() -> None:
