@@ -6,9 +6,9 @@ import numpy as np
 
 from keeper.backtest.candles import HistoryError
 from keeper.backtest.episodes import Episodes
-from keeper.forecast.calibration import Calibration
+from keeper.forecast.calibration import HEALTHS, Calibration
 from keeper.forecast.realised import HORIZONS_S, LogHar, Past
-from keeper.forecast.tables import Tables
+from keeper.forecast.tables import POOLED, Tables
 from keeper.model.book import Floats
 
 Known = Mapping[str, Mapping[int, Episodes]]
@@ -52,13 +52,36 @@ def fit(known: Known, until: float, inputs: Mapping[str, str]) -> Calibration:
         )
         for pair in sorted({name for name, _ in used})
     }
-    return Calibration(har=har, tables=_tables(asked, sigma), spans=spans, inputs=inputs)
+    return Calibration(
+        har=har,
+        tables=_tables(asked, sigma),
+        climatology=_climatology(known, until),
+        spans=spans,
+        inputs=inputs,
+    )
 
 
 def fit_tables(known: Known, until: float, sigma: Sigma) -> Tables | None:
     """The tables alone, for another volatility; None where there is too little history."""
     used = _used(known, until)
     return _tables(_asked(used), sigma) if used else None
+
+
+def _climatology(known: Known, until: float) -> dict[str, Floats]:
+    """How often the episodes that had ended by then breached, by pair and over all of them."""
+    made = {pair: np.full((len(HORIZONS_S), len(HEALTHS)), np.nan) for pair in (*known, POOLED)}
+    distances = np.log(HEALTHS)
+    for h, horizon in enumerate(HORIZONS_S):
+        lows = {
+            pair: of[horizon].before(until, horizon).low
+            for pair, of in known.items()
+            if horizon in of
+        }
+        everyone = np.concatenate([*lows.values(), np.empty(0)])
+        for pair, low in (*lows.items(), (POOLED, everyone)):
+            if len(low):
+                made[pair][h] = (low[:, None] <= -distances).mean(axis=0)
+    return made
 
 
 def _used(known: Known, until: float) -> Mapping[tuple[str, int], Episodes]:

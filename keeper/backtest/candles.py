@@ -46,6 +46,10 @@ class HistoryError(ConfigurationError):
         self.line, self.reason = line, reason
 
 
+class NoPricesError(HistoryError):
+    """There are none of a pair, which is no fault of any file."""
+
+
 def read(path: Path, step_s: int) -> Candles:
     """The candles of a CSV file, gzipped if its name ends in `.gz`, with unfollowed wicks clipped.
 
@@ -80,7 +84,14 @@ def parsed(path: Path, step_s: int) -> Candles:
     if not rows:
         raise HistoryError(path, "holds no prices")
     table = np.array(rows)
-    return checked(path, _scaled(path, table) if raw else table, step_s)
+    candles = checked(path, _scaled(path, table) if raw else table, step_s)
+    if step_s and len(candles) > 1 and (nearest := int(np.diff(candles.starts).min())) > step_s:
+        raise HistoryError(
+            path,
+            f"no two rows are {step_s} s apart, but {nearest} s at least: of another step",
+            fix="give the file's name, or --step, the step that its rows have",
+        )
+    return candles
 
 
 def _opened(path: Path) -> TextIO:
@@ -100,9 +111,10 @@ def _scaled(path: Path, raw: Floats) -> Floats:
 
 def checked(place: Path | str, table: Floats, step_s: int, *, first_line: int = 2) -> Candles:
     """Candles from rows of `HEADER`. Raises `HistoryError` with the line of the first row that is a
-    duplicate, unsorted, not positive, impossible, or of other decimals or another step than the rest.
+    duplicate, unsorted, not positive, impossible, or of other decimals or another step than the rest,
+    or that begins within a step of its kind: no exchange counts hours from half past.
     """
-    starts = table[:, 0]
+    starts, begins = table[:, 0], min(max(step_s, 1), 3_600)
     open_, high, low, close = table[:, 1:].T.copy()
     lowest, highest = table[:, 1:].min(axis=1), table[:, 1:].max(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -129,6 +141,10 @@ def checked(place: Path | str, table: Floats, step_s: int, *, first_line: int = 
             (
                 "the candle before has not ended: mixed steps in one file",
                 np.diff(starts, prepend=starts[0] - step_s) < step_s,
+            ),
+            (
+                f"a candle of {step_s} s begins at a full {begins} s",
+                starts % begins != 0,
             ),
         ],
     )

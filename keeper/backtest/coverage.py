@@ -55,8 +55,13 @@ def coverage(
 
 def rarity(own: Episodes, calibration: Calibration, pair: str, horizon: int) -> Floats:
     """The probability that the table gave to each fall at least as far as the one that came: uniform
-    if it is right, save that all prices that never fell share its upper end (probability integral
-    transform). Of origins one horizon apart, so that no two episodes overlap."""
+    if it is right (probability integral transform). What fell by less than the table's first step,
+    or never, is spread over the span that they share. Of origins one horizon apart, so that no two
+    episodes overlap."""
     alone = own.where(own.origins % max(horizon, HOUR_S) == 0)
     sigma = calibration.sigma(alone.log_rates, alone.origins, horizon, pair)
-    return calibration.probability(np.maximum(-alone.low, 0.0), sigma, horizon, pair)
+    chance = calibration.probability(np.maximum(-alone.low, 0.0), sigma, horizon, pair)
+    least = float(calibration.tables.curve(horizon, calibration.table_of(pair))[1])
+    small = chance > least
+    chance[small] = least + (1.0 - least) * (np.arange(small.sum()) + 0.5) / max(small.sum(), 1)
+    return chance

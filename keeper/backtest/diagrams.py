@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from keeper.backtest.models import DEFAULT, hours
 from keeper.backtest.score import Pool
@@ -53,7 +54,9 @@ def _panels(
                     _diagram(axes, pools[horizon], models)
                 axes.set_title(f"{name} within {hours(horizon)}".strip())
             line[0].set_ylabel("how often it happened")
-        panels[0][0].legend(loc="upper left", frameon=False, fontsize=8)
+        drawn = next((axes for axes in panels.flat if axes.has_data()), None)
+        if drawn is not None:
+            drawn.legend(loc="upper left", frameon=False, fontsize=8)
         for axes in panels[-1]:
             axes.set_xlabel("forecast breach probability")
         file = BytesIO()
@@ -91,6 +94,8 @@ def _diagram(axes: Axes, pool: Pool, models: Sequence[str]) -> None:
             label=label,
         )
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
 def pit_picture(chances: Mapping[str, Floats]) -> bytes:

@@ -1,12 +1,13 @@
 """Episodes: an origin every hour, what was known there, and how far the oracle ran afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.backtest.candles import NoPricesError
 from keeper.backtest.history import Series
 from keeper.forecast.oracle_path import LogPath, extremes, oracle_path
 from keeper.forecast.realised import (
@@ -19,7 +20,7 @@ from keeper.forecast.realised import (
     garman_klass,
 )
 from keeper.model.book import Floats
-from keeper.model.candles import Candles
+from keeper.model.candles import OBSERVED, Candles
 
 FINE_S: Final = 300
 WALK: Final = 12
@@ -28,8 +29,12 @@ DRAWN_IN: Final = 1.0
 does not see. Its extremes are drawn in by σ√(5 min), σ its own Garman-Klass volatility: then the
 hourly files of 2023 breach as often as the five-minute files of the same hours (Brownian motion
 alone would ask for 0.58 of it, `keeper.forecast.first_passage.MONITORING_SHIFT`)."""
-MAX_GAP_S: Final = {"COINGECKO": 3 * HOUR_S, "CHAINLINK": 25 * HOUR_S}
-"""The longest silence that an episode may hold: a feed's own heartbeat, three hours of candles."""
+MAX_SILENCE_S: Final = {"CHAINLINK": 25 * HOUR_S}
+"""How long observations may be silent within an episode: a feed by its own heartbeat, samples of an
+index three hours. Candles may not: at most one of five minutes is missing from an episode."""
+SAMPLED_S: Final = 3 * HOUR_S
+BREAK_S: Final = 25 * HOUR_S
+"""After a longer silence a history begins anew: what happened meanwhile is no move of one hour."""
 MIN_HISTORY_S: Final = 7 * DAY_S
 
 
@@ -119,8 +124,9 @@ def ranges(candles: Candles) -> Variation:
 
 def episodes(venues: Sequence[Series]) -> dict[int, Episodes]:
     """By horizon: at each full hour the first venue that has the whole episode without a gap, seven
-    days of history before it and, below an hour, candles no longer than the horizon."""
-    parts = [_of_venue(venue) for venue in venues]
+    days of history before it and, below an hour, candles no longer than the horizon. Raises
+    `NoPricesError` if there is none at all."""
+    parts = [_of_stretch(s.venue, stretch) for s in venues for stretch in unbroken(s.candles)]
     chosen = {}
     for horizon in HORIZONS_S:
         found = [part[horizon] for part in parts if len(part[horizon])]
@@ -134,20 +140,32 @@ def episodes(venues: Sequence[Series]) -> dict[int, Episodes]:
                 for f in fields(Episodes)
             }
         )
+    if not chosen:
+        raise NoPricesError(
+            f"pair {venues[0].pair}",
+            "its prices hold no episode, which is some time without a gap after seven days of history",
+            fix="give longer histories, or leave the pair out by --pairs",
+        )
     return chosen
 
 
-def _of_venue(series: Series) -> dict[int, Episodes]:
-    candles = series.candles
+def unbroken(candles: Candles) -> Iterator[Candles]:
+    """The stretches between silences longer than `BREAK_S`."""
+    breaks = np.flatnonzero(candles.starts[1:] - candles.ends[:-1] > BREAK_S) + 1
+    stretch = np.searchsorted(breaks, np.arange(len(candles)), side="right")
+    for n in range(len(breaks) + 1):
+        yield candles.where(stretch == n)
+
+
+def _of_stretch(venue: str, candles: Candles) -> dict[int, Episodes]:
     market = market_path(candles)
     oracle = oracle_path(market)
     spent = variation(candles)
     begin = np.ceil((candles.starts[0] + MIN_HISTORY_S) / HOUR_S) * HOUR_S
     origins = np.arange(begin, candles.ends[-1], HOUR_S, dtype=np.float64)
-    silent = candles.starts[1:] - candles.ends[:-1] > MAX_GAP_S.get(series.venue, 3 * HOUR_S)
-    stops, resumes = candles.ends[:-1][silent], candles.starts[1:][silent]
     at = np.minimum(np.searchsorted(candles.starts, origins, side="right") - 1, len(candles) - 1)
     span = (candles.ends - candles.starts)[at]
+    inside = (span > FINE_S) & (candles.starts[at] < origins) & (origins < candles.ends[at])
     everything = {
         "origins": origins,
         "gap": market.at(origins) - oracle.at(origins),
@@ -160,12 +178,9 @@ def _of_venue(series: Series) -> dict[int, Episodes]:
     for horizon in HORIZONS_S:
         low, high = extremes(oracle, origins, horizon)
         end = origins + horizon
-        # The silences that began before the end have all ended before the origin.
-        whole = np.searchsorted(stops, end, side="left") == np.searchsorted(
-            resumes, origins, side="right"
-        )
-        whole &= (end <= candles.ends[-1]) & (span <= horizon)
-        if series.venue == "COINGECKO":  # sampled about once an hour
+        whole = _unsilenced(venue, candles, origins, horizon)
+        whole &= ~inside & (end <= candles.ends[-1]) & (span <= horizon)
+        if venue == "COINGECKO":  # sampled about once an hour
             whole &= horizon >= HOUR_S
         found[horizon] = Episodes(
             low=low,
@@ -173,4 +188,19 @@ def _of_venue(series: Series) -> dict[int, Episodes]:
             log_rate_after=spent.log_rate_after(origins, max(horizon, MIN_TARGET_S)),
             **everything,
         ).where(whole)
+    return found
+
+
+def _unsilenced(venue: str, candles: Candles, origins: Floats, horizon_s: int) -> NDArray[np.bool_]:
+    """Whether no silence that is too long lies in the episodes, in part or whole."""
+    silence = candles.starts[1:] - candles.ends[:-1]
+    if venue in OBSERVED:
+        long = silence > MAX_SILENCE_S.get(venue, SAMPLED_S)
+    else:
+        long = silence >= min(2 * FINE_S, horizon_s)
+    stops, resumes = candles.ends[:-1][long], candles.starts[1:][long]
+    # The silences that began before the end have all ended before the origin.
+    found: NDArray[np.bool_] = np.searchsorted(
+        stops, origins + horizon_s, side="left"
+    ) == np.searchsorted(resumes, origins, side="right")
     return found

@@ -2,7 +2,8 @@
 
 SYMBOL is a base and a quote (`ETHUSDT`, `STETHETH`); dollars of any kind are written USD. Without
 VENUE the file is a spot market. STEP is `1m`, `5m`, `1h` …, or `rounds` for a feed's own updates.
-Prices of one venue are spliced, the finest candle for every moment. Venues are never mixed: each
+Prices of one venue are spliced, the finest candle for every moment, none longer than an hour: a
+feed speaks every hour, and longer ones do not say when. Venues are never mixed: each
 episode is of one venue alone, the best by `KINDS` that has it without a gap.
 """
 
@@ -15,19 +16,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
 
-from keeper.backtest.candles import HistoryError, joined, ratio, read, spliced
+from keeper.backtest.candles import HistoryError, NoPricesError, joined, ratio, read, spliced
 from keeper.model.candles import OBSERVED, ROUNDS, Candles, PriceSource
 
 KINDS: Final = ("SPOT", "COINGECKO", "CHAINLINK", "IMPLIED", "PERP")
 """Best first: spot before perpetuals, since what an oracle reports follows spot. A venue is one of
 these or one of these and a name, such as PERP_OKX."""
 _NAME: Final = re.compile(
-    r"(?P<base>[A-Z0-9]+?)(?P<quote>USDT|USD|BTC|ETH)(?:_(?P<venue>[A-Z_]+))?"
+    r"(?P<base>[A-Z0-9]+?)(?P<quote>USDT|USDC|USD|BTC|ETH)(?:_(?P<venue>[A-Z_]+))?"
     r"-(?P<step>[1-9]\d*[mhd]|rounds)-[\w-]+\.csv(?:\.gz)?"
 )
 _STEP: Final = re.compile(r"(?P<count>[1-9]\d*)(?P<unit>[mhd])")
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _WRITTEN: Final = {"STETH": "stETH", "WSTETH": "wstETH"}
+LONGEST_S: Final = 3_600
 _DOLLARS: Final = frozenset({"USDT", "USDC"})
 
 
@@ -150,8 +152,8 @@ def step_seconds(written: str) -> int | None:
 
 def series(files: Iterable[Prices], pair: str) -> tuple[Series, ...]:
     """Every venue's prices of a pair, best venue first. A pair of two assets that has no file of
-    its own is the ratio of their dollar prices on one venue. Raises `HistoryError` if neither is there.
-    """
+    its own is the ratio of their dollar prices on one venue. Raises `NoPricesError` if neither is
+    there, and `HistoryError` for a file that cannot be used."""
     known = tuple(files)
     base, _, quote = pair.partition("/")
     legs_of: dict[str, tuple[Leg, ...]] = {
@@ -163,9 +165,9 @@ def series(files: Iterable[Prices], pair: str) -> tuple[Series, ...]:
         legs_of = {venue: (tops[venue], bottoms[venue]) for venue in shared}
     if not legs_of:
         there = ", ".join(sorted({each.source.pair for each in known}))
-        raise HistoryError(
+        raise NoPricesError(
             f"pair {pair}",
-            "no price file has this pair, nor both its dollar prices",
+            "no price file has this pair, nor both its dollar prices, by the hour or finer",
             fix=f"write pairs like ETH/USD; there are {there}",
         )
     return tuple(
@@ -181,13 +183,14 @@ def _series(pair: str, venue: str, legs: tuple[Leg, ...]) -> Series:
         steps = [{step: ratio(top[step], bottom[step]) for step in top.keys() & bottom.keys()}]
     by_step = [steps[0][step] for step in sorted(steps[0], reverse=True) if len(steps[0][step])]
     if not by_step:
-        raise HistoryError(pair, f"its two prices on {venue} have no time in common")
+        raise NoPricesError(pair, f"its two prices on {venue} have no time in common")
     files = tuple(f for leg in legs for of in leg.values() for f in of)
     return Series(pair=pair, venue=venue, candles=reduce(spliced, by_step), files=files)
 
 
 def _by_venue(files: tuple[Prices, ...], pair: str) -> dict[str, Leg]:
-    chosen = sorted((f for f in files if f.source.pair == pair), key=lambda f: (f.source, f.name))
+    usable = (f for f in files if f.source.pair == pair and f.source.interval_s <= LONGEST_S)
+    chosen = sorted(usable, key=lambda f: (f.source, f.name))
     return {
         venue: {step: list(of) for step, of in groupby(list(group), key=lambda f: f.source.step_s)}
         for venue, group in groupby(chosen, key=lambda f: f.source.venue)

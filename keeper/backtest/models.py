@@ -1,13 +1,14 @@
 """The forecasts that are compared: the daemon's, its challengers and the baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import log
 from typing import Final
 
 import numpy as np
 
-from keeper.backtest.calibrate import Known, fit_tables
+from keeper.backtest.calibrate import MIN_EPISODES, Known, fit_tables
 from keeper.backtest.episodes import Episodes
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.first_passage import first_passage
@@ -25,22 +26,31 @@ SEEN_EVERY_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
-    """Episodes of one pair and horizon, of which it is asked whether ln health = `distance` is lost;
-    and the pair's episodes that had ended when the models were fitted."""
+    """Episodes of one pair and horizon, of which it is asked whether this health is lost; and all
+    of the pair's."""
 
     pair: str
     horizon_s: int
-    distance: float
+    health: float
     asked: Episodes
-    past: Episodes
     whole: Episodes
+
+    @property
+    def distance(self) -> float:
+        """The log of the health: how far the price may fall."""
+        return log(self.health)
 
 
 Model = Callable[[Question], Floats]
 
 
 def models(calibration: Calibration, known: Known, until: float) -> dict[str, Model]:
-    """By name, the default first. GJR-GARCH-t only where the package `arch` is installed."""
+    """By name, the default first. Those that are themselves fitted only where `known` goes back
+    far enough before `until`, GJR-GARCH-t only where the package `arch` is installed."""
+
+    def climatology(q: Question) -> float:
+        return calibration.frequency(q.pair, q.horizon_s, q.health)
+
     chosen: dict[str, Model] = {
         DEFAULT: lambda q: calibration.probability(
             np.full(len(q.asked), q.distance), _sigma(calibration, q), q.horizon_s, q.pair
@@ -48,8 +58,8 @@ def models(calibration: Calibration, known: Known, until: float) -> dict[str, Mo
         "table_log_har_gap": lambda q: calibration.probability(
             q.distance + q.asked.gap, _sigma(calibration, q), q.horizon_s, q.pair
         ),
-        CLIMATOLOGY: lambda q: np.full(len(q.asked), _frequency(known, until, q)),
-        "climatology_running": _running,
+        CLIMATOLOGY: lambda q: np.full(len(q.asked), climatology(q)),
+        "climatology_running": lambda q: _running(q, climatology(q)),
         "brownian_30d": lambda q: _brownian(q, np.exp(0.5 * q.asked.log_rates[:, -1])),
         "riskmetrics": lambda q: _brownian(q, np.sqrt(q.asked.ewma)),
         "brownian_log_har": lambda q: _brownian(q, _sigma(calibration, q)),
@@ -58,12 +68,28 @@ def models(calibration: Calibration, known: Known, until: float) -> dict[str, Mo
         tables = fit_tables(known, until, _fixed(variance))
         if tables is not None:
             chosen[name] = _tabled(tables, variance)
-    if find_spec("arch") is not None:
+    if find_spec("arch") is not None and all(_long_enough(of, until) for of in known.values()):
         from keeper.backtest.garch import daily_variances
 
         variances = {pair: daily_variances(of, until) for pair, of in known.items()}
         chosen[GARCH] = lambda q: _brownian(q, _garch(variances, q))
     return chosen
+
+
+def left_out(chosen: Mapping[str, Model]) -> Iterator[str]:
+    """Which of the models are not among the chosen, and why."""
+    for name in (*ALTERNATIVES, GARCH):
+        if name not in chosen:
+            missing = name == GARCH and find_spec("arch") is None
+            yield f"{name}, " + (
+                "for which keeper is to be installed with its extra `research`"
+                if missing
+                else "for which the prices do not go back far enough before the fit's end"
+            )
+
+
+def _long_enough(of: Mapping[int, Episodes], until: float) -> bool:
+    return HOUR_S in of and len(of[HOUR_S].before(until, HOUR_S)) >= MIN_EPISODES
 
 
 Variance = Callable[[Episodes], Floats]
@@ -98,26 +124,12 @@ def _brownian(q: Question, sigma: Floats) -> Floats:
     )
 
 
-def _frequency(known: Known, until: float, q: Question) -> float:
-    """The pair's past frequency, all pairs' where it has no past; a half where none has."""
-    pasts = (
-        [q.past.low]
-        if len(q.past)
-        else [
-            of[q.horizon_s].before(until, q.horizon_s).low
-            for of in known.values()
-            if q.horizon_s in of
-        ]
-    )
-    low = np.concatenate(pasts)
-    return float(np.mean(low <= -q.distance)) if len(low) else 0.5
-
-
-def _running(q: Question) -> Floats:
-    """The frequency among all episodes of the pair that had ended by each origin."""
+def _running(q: Question, before: float) -> Floats:
+    """The frequency among all episodes of the pair that had ended by each origin; `before` until one
+    has."""
     happened = np.cumsum(q.whole.low <= -q.distance)
     ended = np.searchsorted(q.whole.origins + q.horizon_s, q.asked.origins, side="right")
-    frequency = np.full(len(ended), 0.5)
+    frequency = np.full(len(ended), before)
     np.divide(happened[ended - 1], ended, out=frequency, where=ended > 0)
     return frequency
 

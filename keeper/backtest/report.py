@@ -68,12 +68,12 @@ def write(
         verdict,
         f"<p>{escape(against(pooled))}</p>",
         "<h2>Reliability</h2>",
-        image(reliability_picture(pools[POOLED]), "Observed frequency against forecast"),
+        image(reliability_picture(pools.get(POOLED, {})), "Observed frequency against forecast"),
         "<h2>All pairs together</h2>",
         _table(pooled),
         "<h2>Each pair, the daemon's forecast</h2>",
         "<p>Red: short of what is asked of all pairs together.</p>",
-        _table([row for row in rows if row.pair != POOLED and row.default]),
+        _table([row for row in rows if row.pair != POOLED and row.default], alone=True),
         "<h2>Reliability of each pair</h2>",
         image(
             pairs_picture({pair: of for pair, of in pools.items() if pair != POOLED}),
@@ -122,7 +122,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.pair == POOLED and row.horizon_s in FIGURES:
             model = f"**{row.model}**" if row.default else row.model
-            tested = ("", "") if row.default else (_number(row.dm_t, 1), f"{row.dm_p:.1g}")
+            tested = ("", "") if row.default else (_number(row.dm_t, 1), _chance(row.dm_p))
             lines.append(_line(hours(row.horizon_s), model, *_scores(row), *tested))
     heads = "horizon,pair,scored,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %"
     lines += ["", against(row for row in rows if row.pair == POOLED), "", *_heads(heads.split(","))]
@@ -152,9 +152,14 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _table(rows: Iterable[Row]) -> str:
-    heads = "model,pair,horizon,from,to,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %,loses to the daemon's: t,p"
-    lines = [f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads.split(','))}</tr>"]
+_HEADS: Final = "model,pair,horizon,from,to,n,base rate,Brier skill,log skill,calibration error,observed / predicted 1–5 %,loses to the daemon's: t,p"
+
+
+def _table(rows: Iterable[Row], *, alone: bool = False) -> str:
+    """`alone`: of one model, which then is compared with none."""
+    heads = _HEADS.split(",")
+    shown = slice(1, -2) if alone else slice(None)
+    lines = [f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads[shown])}</tr>"]
     for row in rows:
         cells = {
             "model": escape(row.model),
@@ -169,13 +174,14 @@ def _table(rows: Iterable[Row]) -> str:
             "calibration_error": _number(row.calibration_error, 4),
             "observed_over_predicted_1_5": _number(row.observed_over_predicted_1_5, 2),
             "dm_t": "" if row.default else _number(row.dm_t, 1),
-            "dm_p": "" if row.default else f"{row.dm_p:.2g}",
+            "dm_p": "" if row.default else _chance(row.dm_p),
         }
         missed = falls_short(row)
-        shown = (
+        written = [
             f"<td{' class=short' * (field in missed)}>{cell}</td>" for field, cell in cells.items()
-        )
-        lines.append(f"<tr{' class=default' * row.default}>{''.join(shown)}</tr>")
+        ]
+        marked = " class=default" * (row.default and not alone)
+        lines.append(f"<tr{marked}>{''.join(written[shown])}</tr>")
     return "".join([*lines, "</table>"])
 
 
@@ -199,3 +205,7 @@ def _coverage(covered: Iterable[Coverage]) -> str:
 
 def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if isfinite(value) else "–"
+
+
+def _chance(p: float) -> str:
+    return f"{p:.1g}" if isfinite(p) else "–"

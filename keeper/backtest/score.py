@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, log
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 
 from keeper.backtest.calibrate import Known
 from keeper.backtest.models import CLIMATOLOGY, DEFAULT, Model, Question
+from keeper.forecast.calibration import HEALTHS
 from keeper.forecast.realised import HORIZONS_S, HOUR_S
 from keeper.forecast.scores import (
     brier,
@@ -20,7 +21,6 @@ from keeper.forecast.scores import (
 )
 from keeper.model.book import Floats
 
-HEALTHS: Final = (1.01, 1.03, 1.05, 1.10, 1.20)
 POOLED: Final = "pooled"
 
 
@@ -65,7 +65,7 @@ class Row:
 
 
 def answers(
-    known: Known, models: Mapping[str, Model], *, fitted_until: float, start: float, end: float
+    known: Known, models: Mapping[str, Model], *, start: float, end: float
 ) -> Iterator[Answers]:
     """Ask every model about every episode that begins at or after `start` and ends by `end`."""
     for pair, by_horizon in known.items():
@@ -73,15 +73,9 @@ def answers(
             asked = whole.within(start, end, horizon)
             if not len(asked):
                 continue
-            past = whole.before(fitted_until, horizon)
             for health in HEALTHS:
                 question = Question(
-                    pair=pair,
-                    horizon_s=horizon,
-                    distance=log(health),
-                    asked=asked,
-                    past=past,
-                    whole=whole,
+                    pair=pair, horizon_s=horizon, health=health, asked=asked, whole=whole
                 )
                 yield Answers(
                     pair=pair,

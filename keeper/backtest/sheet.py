@@ -10,7 +10,7 @@ from typing import Final
 STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}tr.default{background:#e8f6f1}
-td.short{color:#b00020;font-weight:bold}img{max-width:100%}"""
+td.short{color:#b00020;font-weight:bold}td{white-space:nowrap}img{max-width:100%}"""
 
 
 def write_page(path: Path, title: str, sections: Iterable[str]) -> None:

@@ -88,7 +88,7 @@ def score(
     from keeper.backtest import report as reported
     from keeper.backtest.calibrate import fit
     from keeper.backtest.coverage import coverage, rarity
-    from keeper.backtest.models import GARCH, models
+    from keeper.backtest.models import left_out, models
     from keeper.backtest.score import POOLED, answers
     from keeper.backtest.shipped import shipped
     from keeper.forecast.realised import DAY_S
@@ -103,9 +103,9 @@ def score(
     begin, stop = _span(start, end, fitted_until)
     chosen = models(calibration, known, fitted_until)
     _say(f"scoring {', '.join(chosen)}")
-    if GARCH not in chosen:
-        _say(f"left out: {GARCH}, for which keeper is to be installed with its extra `research`")
-    given = list(answers(known, chosen, fitted_until=fitted_until, start=begin, end=stop))
+    for said in left_out(chosen):
+        _say(f"left out: {said}")
+    given = list(answers(known, chosen, start=begin, end=stop))
     if not given:
         raise ConfigurationError(
             Problem(
@@ -126,6 +126,7 @@ def score(
         chances = {
             pair: rarity(of[DAY_S].within(begin, stop, DAY_S), calibration, pair, DAY_S)
             for pair, of in known.items()
+            if DAY_S in of
         }
         covered = coverage(known, calibration, start=begin, end=stop, horizons=diagrams.SHOWN_S)
         reported.write(report, scored, shown, covered, chances, calibration)
@@ -222,7 +223,12 @@ def _prices(data: Path | None, config: Path | None) -> Iterator[Sequence[Prices]
     from keeper.backtest.history import price_files
 
     if data is not None:
-        yield price_files(data)
+        files = price_files(data)
+        taken = {file.name for file in files}
+        others = sorted(path.name for path in data.glob("*.csv*") if path.name not in taken)
+        if others:
+            _say(f"left alone, not being named SYMBOL[_VENUE]-STEP-SPAN: {', '.join(others)}")
+        yield files
         return
     from keeper.cli.status import journal_path
     from keeper.storage.price_store import PriceStore
@@ -247,8 +253,9 @@ def _prices(data: Path | None, config: Path | None) -> Iterator[Sequence[Prices]
 
 
 def _histories(files: Sequence[Prices], pairs: str | None) -> tuple[Known, dict[str, str]]:
-    """Episodes by pair and horizon, and the SHA-256 of every file they come from."""
-    from keeper.backtest.candles import HistoryError
+    """Episodes by pair and horizon, and the SHA-256 of every file they come from. Pairs that nobody
+    asked for by name are left out where there are no prices, or too few."""
+    from keeper.backtest.candles import NoPricesError
     from keeper.backtest.episodes import episodes
     from keeper.backtest.history import series
 
@@ -258,13 +265,20 @@ def _histories(files: Sequence[Prices], pairs: str | None) -> tuple[Known, dict[
         _say(f"reading {pair}")
         try:
             venues = series(files, pair)
-        except HistoryError as error:
-            if pairs or error.line is not None:
+            known[pair] = episodes(venues)
+        except NoPricesError as error:
+            if pairs is not None:
                 raise
-            _say(f"left out: {error.reason} ({pair})")
+            _say(f"left out: {pair}, {error.reason}")
             continue
-        known[pair] = episodes(venues)
         hashes |= {f.name: f.sha256() for venue in venues for f in venue.files}
+    if not known:
+        raise NoPricesError(
+            "the price files",
+            f"they hold no episode of {', '.join(PAIRS)}",
+            fix="give longer ones, or name pairs by --pairs; there are "
+            + ", ".join(sorted({f.source.pair for f in files})),
+        )
     return known, dict(sorted(hashes.items()))
 
 

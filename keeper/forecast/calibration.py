@@ -6,11 +6,13 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from keeper.forecast.realised import HORIZONS_S, WINDOWS_S, LogHar
-from keeper.forecast.tables import GRID, Tables
+from keeper.forecast.realised import HORIZONS_S, WINDOWS_S, LogHar, rounded
+from keeper.forecast.tables import GRID, POOLED, Tables
 from keeper.model.book import Floats
 
 VERSION: Final = 1
+HEALTHS: Final = (1.01, 1.03, 1.05, 1.10, 1.20)
+"""At which forecasts are scored, and climatology is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,10 +21,13 @@ class Calibration:
 
     `spans` says of each pair from when to when (Unix seconds) it was fitted; `inputs` the SHA-256 of
     each file by name. Where nothing of a pair was fitted, the pooled table and level serve.
+    `climatology`: by pair and for all of them, (horizons, `HEALTHS`), how often breaches happened in
+    the data of the fit; nan where it held no episode. A reference for scores, no forecast.
     """
 
     har: LogHar
     tables: Tables
+    climatology: Mapping[str, Floats]
     spans: Mapping[str, tuple[int, int]]
     inputs: Mapping[str, str]
 
@@ -48,6 +53,13 @@ class Calibration:
         """That a boundary `distance` (log price) away is reached within the horizon."""
         return self.tables.probability(distance, sigma, horizon_s, self.table_of(pair))
 
+    def frequency(self, pair: str, horizon_s: int, health: float) -> float:
+        """How often a breach from one of `HEALTHS` happened in the data of the fit: the pair's own,
+        where that had episodes of the horizon, else all pairs'; nan if there were none at all."""
+        at = HORIZONS_S.index(horizon_s), HEALTHS.index(health)
+        found = [self.climatology[name][at] for name in (pair, POOLED) if name in self.climatology]
+        return next((float(share) for share in found if not np.isnan(share)), float("nan"))
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
@@ -58,18 +70,24 @@ class Calibration:
             "inputs": dict(self.inputs),
             "har": self.har.to_json(),
             "tables": self.tables.to_json(),
+            "healths": list(HEALTHS),
+            "climatology": {pair: rounded(share) for pair, share in self.climatology.items()},
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. Raises `ValueError` for what another version has fitted."""
-        made = (document.get("version"), document.get("horizons_s"), document.get("windows_s"))
-        if made != (VERSION, list(HORIZONS_S), list(WINDOWS_S)):
+        made = [document.get(name) for name in ("version", "horizons_s", "windows_s", "healths")]
+        if made != [VERSION, list(HORIZONS_S), list(WINDOWS_S), list(HEALTHS)]:
             raise ValueError("the calibration is of another version: fit it again")
         try:
             found = cls(
                 har=LogHar.from_json(document["har"]),
                 tables=Tables.from_json(document["tables"]),
+                climatology={
+                    pair: np.array(rows, dtype=np.float64)
+                    for pair, rows in document["climatology"].items()
+                },
                 spans={pair: (int(a), int(b)) for pair, (a, b) in document["spans"].items()},
                 inputs=document["inputs"],
             )

@@ -86,11 +86,12 @@ def garman_klass(open_: Floats, high: Floats, low: Floats, close: Floats) -> Flo
 
 def ewma_rates(variation: Variation, moments: Floats, *, daily_decay: float = 0.94) -> Floats:
     """Variance per second by exponential weights, 0.94 a day (J.P. Morgan and Reuters, RiskMetrics
-    Technical Document, 4th ed. 1996), over variation by the hour. `moments` are one hour apart."""
+    Technical Document, 4th ed. 1996), over variation by the hour. `moments` are one hour apart; what
+    came in the month before the first one is where it starts from."""
     hourly = np.diff(variation.up_to(np.concatenate([moments[:1] - HOUR_S, moments])))
     decay = daily_decay ** (HOUR_S / DAY_S)
     rates = np.empty(len(moments))
-    level = float(np.mean(hourly[: 30 * 24]))
+    level = HOUR_S * float(variation.rates(moments[:1], WINDOWS_S[-1:])[0, 0])
     for n, value in enumerate(hourly.tolist()):
         level = decay * level + (1.0 - decay) * value
         rates[n] = level / HOUR_S
@@ -185,9 +186,9 @@ class LogHar:
     def to_json(self) -> dict[str, Any]:
         """As plain values; levels that are not known are null."""
         return {
-            "weights": _rounded(self.weights),
-            "levels": {pair: _rounded(level) for pair, level in self.levels.items()},
-            "anchor": _rounded(self.anchor),
+            "weights": rounded(self.weights),
+            "levels": {pair: rounded(level) for pair, level in self.levels.items()},
+            "anchor": rounded(self.anchor),
         }
 
     @classmethod
@@ -208,7 +209,8 @@ def between(horizon_s: float) -> tuple[int, int, float]:
     return low, low + 1, place - low
 
 
-def _rounded(values: Floats) -> list[Any]:
+def rounded(values: Floats) -> list[Any]:
+    """As plain values of six digits, for JSON; nan is null."""
     rows = [
         [None if np.isnan(v) else float(f"{v:.6g}") for v in row] for row in np.atleast_2d(values)
     ]

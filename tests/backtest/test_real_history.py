@@ -11,9 +11,9 @@ from keeper.backtest.episodes import episodes
 from keeper.backtest.history import PriceFile, price_files, series
 from keeper.backtest.models import models
 from keeper.backtest.report import FIGURES, falls_short
-from keeper.backtest.score import HEALTHS, POOLED, Row, answers, pools, rows
+from keeper.backtest.score import POOLED, Row, answers, pools, rows
 from keeper.cli.scoring import PAIRS
-from keeper.forecast.calibration import Calibration
+from keeper.forecast.calibration import HEALTHS, Calibration
 from keeper.forecast.oracle_path import LogPath, extremes
 from keeper.forecast.realised import DAY_S, HOUR_S, Variation
 
@@ -44,7 +44,7 @@ def calibration(known: Known) -> Calibration:
 def scored(known: Known, calibration: Calibration) -> list[Row]:
     """Scored on 2022 and 2023, all pairs together."""
     chosen = models(calibration, known, UNTIL)
-    given = list(answers(known, chosen, fitted_until=UNTIL, start=UNTIL, end=END))
+    given = list(answers(known, chosen, start=UNTIL, end=END))
     return [row for pool in pools(given) if pool.pair == POOLED for row in rows(pool)]
 
 

@@ -12,10 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper.backtest.calibrate import Known, fit
+from keeper.backtest.candles import NoPricesError
+from keeper.backtest.coverage import rarity
 from keeper.backtest.episodes import episodes
 from keeper.backtest.history import Series
-from keeper.backtest.models import DEFAULT, Model, models
+from keeper.backtest.models import DEFAULT, Model, left_out, models
 from keeper.backtest.score import POOLED, Answers, answers, pools, rows
+from keeper.forecast.calibration import Calibration
 from keeper.forecast.realised import DAY_S, HOUR_S
 from keeper.forecast.scores import reliability
 from keeper.model.candles import Candles
@@ -73,7 +76,7 @@ def history(law: Law, seed: int = 1) -> Series:
 def asked(known: Known) -> list[Answers]:
     calibration = fit(known, FITTED_UNTIL, {})
     chosen = models(calibration, known, FITTED_UNTIL)
-    return list(answers(known, chosen, fitted_until=FITTED_UNTIL, start=FITTED_UNTIL, end=np.inf))
+    return list(answers(known, chosen, start=FITTED_UNTIL, end=np.inf))
 
 
 @pytest.mark.parametrize("law", [brownian, garch, jumping])
@@ -108,6 +111,57 @@ def test_scores__clustered_variance__is_forecast_better_than_by_climatology() ->
             assert best.log_skill > 0.02
 
 
+def changed_by(series: Series, moment: int, factor: float) -> Series:
+    """The same history, but from `moment` on every price is so many times as high."""
+    known = series.candles
+    times = np.where(known.starts >= moment, factor, 1.0)
+    prices = {name: getattr(known, name) * times for name in ("open", "high", "low", "close")}
+    return replace(series, candles=replace(known, **prices))
+
+
+def by_the_hour(fine: Candles) -> Candles:
+    return Candles(
+        starts=fine.starts[::12],
+        ends=fine.ends[11::12],
+        open=fine.open[::12],
+        high=fine.high.reshape(-1, 12).max(axis=1),
+        low=fine.low.reshape(-1, 12).min(axis=1),
+        close=fine.close[11::12],
+    )
+
+
+def test_climatology__prices_of_later_years_alone__is_that_of_the_fit() -> None:
+    whole = history(garch)
+    starts = whole.candles.starts
+    earlier = replace(whole, candles=whole.candles.where(starts < FITTED_UNTIL))
+    later = replace(whole, candles=whole.candles.where(starts >= FITTED_UNTIL))
+    past = {"ETH/USD": episodes([earlier])}
+    document = json.loads(json.dumps(fit(past, FITTED_UNTIL, {}).to_json()))
+    known = {"ETH/USD": episodes([later])}
+    chosen = models(Calibration.from_json(document), known, FITTED_UNTIL)
+    assert "table_ewma" not in chosen
+    assert any(said.startswith("table_ewma, for which the prices") for said in left_out(chosen))
+    for part in answers(known, chosen, start=FITTED_UNTIL, end=np.inf):
+        frequency = np.mean(past["ETH/USD"][part.horizon_s].low <= -np.log(part.health))
+        for name in ("climatology", "climatology_running"):
+            assert part.probabilities[name][0] == pytest.approx(frequency, rel=1e-5)
+
+
+def test_climatology__pair_without_a_past__has_that_of_all_pairs_and_none_is_unknown() -> None:
+    hours = replace(history(garch), candles=by_the_hour(history(garch).candles))
+    made = fit({"ETH/USD": episodes([hours])}, FITTED_UNTIL, {})
+    assert made.frequency("SOL/USD", DAY_S, 1.05) == made.frequency("ETH/USD", DAY_S, 1.05)
+    assert np.isnan(made.frequency("ETH/USD", 300, 1.05))
+
+
+def test_rarity__the_law_that_was_fitted__is_spread_evenly() -> None:
+    known = {"ETH/USD": episodes([history(garch)])}
+    own = known["ETH/USD"][HOUR_S].within(FITTED_UNTIL, np.inf, HOUR_S)
+    chance = rarity(own, fit(known, FITTED_UNTIL, {}), "ETH/USD", HOUR_S)
+    shares = np.histogram(chance, bins=10, range=(0.0, 1.0))[0] / len(chance)
+    assert np.abs(shares - 0.1).max() < 0.03
+
+
 def changed_after(series: Series, moment: int) -> Series:
     """The same history, but from `moment` on every price is another."""
     known = series.candles
@@ -136,9 +190,7 @@ def seen_ahead(made: Callable[[Known], Mapping[str, Model]]) -> set[str]:
         versions.append(
             {
                 (part.horizon_s, part.health, name, origin): chance
-                for part in answers(
-                    known, chosen, fitted_until=FITTED_UNTIL, start=FITTED_UNTIL, end=np.inf
-                )
+                for part in answers(known, chosen, start=FITTED_UNTIL, end=np.inf)
                 for name, chances in part.probabilities.items()
                 for origin, chance in zip(part.origins, chances, strict=True)
                 if origin <= cut - HOUR_S
@@ -174,17 +226,47 @@ def test_a_planted_leak__of_volatility_or_of_the_fit__is_caught() -> None:
     assert seen_ahead(leaky) == {"volatility that follows", "fitted on what follows"}
 
 
-def test_episodes__a_silence__belongs_to_no_episode() -> None:
-    whole = history(brownian).candles
-    silent = (whole.starts >= 100 * DAY_S) & (whole.starts < 100 * DAY_S + 5 * HOUR_S)
-    gapped = Series(pair="ETH/USD", venue="SPOT", candles=whole.where(~silent), files=())
-    by_horizon = episodes([gapped])
+def silenced(series: Series, begin_s: int, length_s: int) -> Series:
+    """Without the candles of a while."""
+    starts = series.candles.starts
+    silent = (starts >= begin_s) & (starts < begin_s + length_s)
+    return replace(series, candles=series.candles.where(~silent))
+
+
+@pytest.mark.parametrize("silence_s", [600, HOUR_S, 5 * HOUR_S])
+def test_episodes__a_silence__belongs_to_no_episode(silence_s: int) -> None:
+    by_horizon = episodes([silenced(history(brownian), 100 * DAY_S, silence_s)])
     for horizon, own in by_horizon.items():
         end = own.origins + horizon
-        across = (own.origins < 100 * DAY_S + 5 * HOUR_S) & (end > 100 * DAY_S)
+        across = (own.origins < 100 * DAY_S + silence_s) & (end > 100 * DAY_S)
         assert not across.any()
     lost = len(episodes([history(brownian)])[DAY_S]) - len(by_horizon[DAY_S])
-    assert lost == 24 + 5 - 1
+    assert lost == 24 + -(-silence_s // HOUR_S) - 1
+
+
+def test_episodes__one_candle_of_five_minutes_is_missing__only_its_five_minutes_are_lost() -> None:
+    whole, lacking = history(brownian), silenced(history(brownian), 100 * DAY_S, STEP_S)
+    before, after = episodes([whole]), episodes([lacking])
+    lost = {horizon: len(own) - len(after[horizon]) for horizon, own in before.items()}
+    assert lost == {horizon: int(horizon == STEP_S) for horizon in before}
+
+
+def test_episodes__after_a_month_of_silence__history_begins_anew() -> None:
+    gapped = silenced(history(brownian), 100 * DAY_S, 30 * DAY_S)
+    own = episodes([changed_by(gapped, 100 * DAY_S, 3.0)])[HOUR_S]
+    resumed = own.where(own.origins > 100 * DAY_S)
+    assert resumed.origins[0] == 137 * DAY_S
+    # Neither the move that nobody saw nor the month before it counts as recent variance.
+    usual = 2.0 * np.log(2.0 * CALM / np.sqrt(STEP_S))
+    week_and_month = resumed.log_rates[:, 2:]
+    assert np.abs(week_and_month - usual).max() < 0.2
+
+
+def test_episodes__hours_that_begin_at_half_past__have_none() -> None:
+    hours = by_the_hour(history(brownian).candles)
+    late = replace(hours, starts=hours.starts + 1_800, ends=hours.ends + 1_800)
+    with pytest.raises(NoPricesError, match="hold no episode"):
+        episodes([Series(pair="ETH/USD", venue="SPOT", candles=late, files=())])
 
 
 def test_episodes__two_venues__are_never_mixed() -> None:
@@ -199,15 +281,7 @@ def test_episodes__two_venues__are_never_mixed() -> None:
 
 
 def test_fit__hourly_prices_alone__serve_without_horizons_below_an_hour() -> None:
-    fine = history(garch).candles
-    hourly = Candles(
-        starts=fine.starts[::12],
-        ends=fine.ends[11::12],
-        open=fine.open[::12],
-        high=fine.high.reshape(-1, 12).max(axis=1),
-        low=fine.low.reshape(-1, 12).min(axis=1),
-        close=fine.close[11::12],
-    )
+    hourly = by_the_hour(history(garch).candles)
     known = {"ETH/USD": episodes([Series(pair="ETH/USD", venue="SPOT", candles=hourly, files=())])}
     assert min(horizon for horizon, own in known["ETH/USD"].items() if len(own)) == HOUR_S
     pooled = [pool for pool in pools(asked(known)) if pool.pair == POOLED]

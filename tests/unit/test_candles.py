@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keeper.backtest.candles import HistoryError, ratio, read, spliced
+from keeper.backtest.candles import HistoryError, NoPricesError, ratio, read, spliced
 from keeper.backtest.history import price_files, series
 from keeper.model.candles import Candles
 
@@ -41,6 +41,7 @@ def flat(start: int, step: int, count: int, price: float = 100.0) -> Candles:
         (("0,1,1,1,1,0", "3600,1e8,1e8,1e8,1e8,0"), 3, "mixed decimals"),
         (("0,1,1,1,1,0", "1700000000000,1,1,1,1,0"), 3, "not milliseconds"),
         (("0.5,1,1,1,1,0",), 2, "whole Unix seconds"),
+        (("0,1,1,1,1,0", "5400,1,1,1,1,0"), 3, "begins at a full 3600 s"),
     ],
 )
 def test_read__a_row_that_cannot_be__is_refused_with_its_line(
@@ -51,6 +52,12 @@ def test_read__a_row_that_cannot_be__is_refused_with_its_line(
         read(path, 3600)
     assert refused.value.line == line
     assert str(path) in str(refused.value)
+
+
+def test_read__a_name_of_another_step__is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "ETHUSDT-5m-x.csv.gz", *(f"{3600 * n},1,1,1,1,0" for n in range(9)))
+    with pytest.raises(HistoryError, match="no two rows are 300 s apart, but 3600 s"):
+        read(path, 300)
 
 
 def test_read__answers_of_a_feed__are_scaled_and_of_one_number_of_decimals(tmp_path: Path) -> None:
@@ -138,8 +145,24 @@ def test_series__spot_perpetual_and_other_quote__each_is_its_own_and_spot_is_fir
     assert rounds.candles.ends.tolist() == [17]
     (cross,) = series(files, "ETH/BTC")
     assert (cross.venue, cross.candles.close.tolist()) == ("SPOT", [0.05])
-    with pytest.raises(HistoryError, match="no price file has this pair"):
+    with pytest.raises(NoPricesError, match="no price file has this pair"):
         series(files, "SOL/USD")
+
+
+def test_series__candles_longer_than_an_hour__are_left_aside(tmp_path: Path) -> None:
+    written(tmp_path / "ETHUSDT-1d-2020.csv.gz", "0,2,2,2,2,0", "86400,2,2,2,2,0")
+    with pytest.raises(NoPricesError, match="by the hour or finer"):
+        series(price_files(tmp_path), "ETH/USD")
+    written(tmp_path / "ETHUSDC-1h-2020.csv.gz", "0,3,3,3,3,0")
+    (found,) = series(price_files(tmp_path), "ETH/USD")
+    assert found.candles.close.tolist() == [3.0]
+
+
+def test_series__a_file_that_cannot_be_read__is_no_missing_pair(tmp_path: Path) -> None:
+    (tmp_path / "ETHUSDT-1h-2020.csv.gz").write_bytes(b"cut")
+    with pytest.raises(HistoryError, match="cannot be read") as refused:
+        series(price_files(tmp_path), "ETH/USD")
+    assert not isinstance(refused.value, NoPricesError)
 
 
 def test_price_files__a_venue_nobody_ranked__is_refused(tmp_path: Path) -> None:

@@ -65,9 +65,16 @@ def test_ewma_rates__variance_doubles__half_the_way_in_eleven_days() -> None:
     # 0.94^11.2 = 0.5
     hours = np.arange(1.0, 24 * 71 + 1)
     spent = Variation.of(hours * HOUR_S, np.where(hours <= 24 * 60, 1.0, 2.0) * HOUR_S)
-    rates = ewma_rates(spent, hours * HOUR_S)
-    assert rates[24 * 60 - 1] == pytest.approx(1.0)
+    rates = ewma_rates(spent, hours[24 * 7 :] * HOUR_S)
+    assert rates[24 * 53 - 1] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(2.0 - 0.94**11, rel=1e-6)
+
+
+def test_ewma_rates__what_comes_later__changes_nothing_before() -> None:
+    hours = np.arange(1.0, 24 * 60 + 1)
+    spent = Variation.of(hours * HOUR_S, np.random.default_rng(2).uniform(0.0, 1.0, len(hours)))
+    moments = hours[24 * 7 :] * HOUR_S
+    assert ewma_rates(spent, moments[:9]).tolist() == ewma_rates(spent, moments)[:9].tolist()
 
 
 def past(level: float, seed: int) -> Past:

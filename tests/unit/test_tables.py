@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from keeper.backtest.shipped import load, save, shipped
-from keeper.forecast.calibration import Calibration
+from keeper.forecast.calibration import HEALTHS, Calibration
 from keeper.forecast.realised import HORIZONS_S, HOUR_S, WINDOWS_S, LogHar
 from keeper.forecast.tables import GRID, POOLED, Tables
 from keeper.model.errors import ConfigurationError
@@ -107,7 +107,7 @@ def test_calibration__of_another_version__is_refused() -> None:
         ("", "Expecting value"),
         ("{}", "of another version"),
         (None, "No such file"),
-        ('{"version": 1, "horizons_s": H, "windows_s": W}', "lacks something"),
+        ('{"version": 1, "horizons_s": H, "windows_s": W, "healths": E}', "lacks something"),
     ],
 )
 def test_shipped__file_that_is_none__is_refused_with_the_fix(
@@ -115,8 +115,9 @@ def test_shipped__file_that_is_none__is_refused_with_the_fix(
 ) -> None:
     path = tmp_path / "calibration.json"
     if text is not None:
-        horizons, windows = (str(list(each)) for each in (HORIZONS_S, WINDOWS_S))
-        path.write_text(text.replace("H", horizons).replace("W", windows))
+        for letter, values in (("H", HORIZONS_S), ("W", WINDOWS_S), ("E", HEALTHS)):
+            text = text.replace(letter, str(list(values)))
+        path.write_text(text)
     with pytest.raises(ConfigurationError, match=what) as caught:
         shipped(path)
     assert "keeper forecast fit" in str(caught.value)
