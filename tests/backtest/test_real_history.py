@@ -53,7 +53,9 @@ def test_pooled_forecast__two_unseen_years__reaches_its_figures(scored: list[Row
 
 
 def test_pooled_forecast__two_unseen_years__beats_every_baseline(scored: list[Row]) -> None:
-    baselines = ("climatology", "climatology_running", "brownian_30d", "riskmetrics")
+    baselines = {"climatology", "climatology_running", "brownian_30d", "riskmetrics"}
+    baselines |= {"brownian_log_har", "gjr_garch_t"}
+    assert baselines <= {row.model for row in scored}
     for row in scored:
         if row.model in baselines and row.horizon_s in FIGURES:
             assert row.dm_t > 3.0, row
