@@ -59,7 +59,7 @@ def chances(outlook: Outlook) -> dict[int, tuple[Chance, ...]]:
     for horizon_s in HORIZONS_S:
         ahead = forecast(outlook.book, outlook.asked, horizon_s=float(horizon_s))
         spread = ahead.volatility_per_year * sqrt(horizon_s / SECONDS_PER_YEAR)
-        left = ahead.distance + ahead.gap
+        left = ahead.distance + ahead.gap + ahead.carry
         for place, row in enumerate(found):
             moves = spread[place] > 0.0 and np.isfinite(left[place])
             found[row].append(
@@ -109,12 +109,12 @@ def fan(outlook: Outlook, row: int) -> Floats | None:
     places = np.flatnonzero(outlook.rows == row)
     if outlook.asked is None or not len(places):
         return None
-    one = replace(outlook.book, C=outlook.book.C[places], D=outlook.book.D[places])
+    one = outlook.book.take(places)
     now = float(health(one)[0])
     if not now > 0.0 or outlook.forecast.cold[row]:
         return None
     levels = now * np.exp(-_FALLS)
-    book = replace(one, C=np.repeat(one.C, len(levels), axis=0), D=levels[:, None] * one.D)
+    book = replace(one.take(np.zeros(len(levels), dtype=np.intp)), D=levels[:, None] * one.D)
     lowest = np.empty((len(QUANTILES), len(TIMES_S)))
     for n, time_s in enumerate(TIMES_S.tolist()):
         reached = forecast(book, outlook.asked, horizon_s=time_s).probability

@@ -63,7 +63,7 @@ def forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
     ahead, horizon_s = outlook.forecast, watched.policy.horizon_s
     used = outlook.columns_of(row)
     spread = ahead.volatility_per_year[row] * sqrt(horizon_s / SECONDS_PER_YEAR)
-    left = ahead.distance[row] + ahead.gap[row]
+    left = ahead.distance[row] + ahead.gap[row] + ahead.carry[row]
     return {
         "breach_probability": finite(ahead.probability[row]),
         "horizon_s": horizon_s,
@@ -71,6 +71,7 @@ def forecast(row: int, watched: Watched, outlook: Outlook) -> dict[str, Any]:
         "calibration": _calibration(outlook, row),
         "distance": finite(ahead.distance[row]),
         "oracle_gap": float(ahead.gap[row]),
+        "carry": float(ahead.carry[row]),
         "distance_in_sigma": finite(left / spread) if spread > 0.0 else None,
         "volatility_per_year": finite(ahead.volatility_per_year[row]),
         "closed_form": {

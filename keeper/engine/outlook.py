@@ -95,7 +95,7 @@ class Outlook:
         """What Brownian motion of the same volatility would make of the same distance."""
         ahead = self.forecast
         sigma = ahead.volatility_per_year[[row]] / sqrt(SECONDS_PER_YEAR)
-        near = ahead.distance[[row]] + ahead.gap[[row]]
+        near = ahead.distance[[row]] + ahead.gap[[row]] + ahead.carry[[row]]
         found = first_passage(
             near, sigma, -0.5 * sigma**2, horizon_s=horizon_s, monitored_every_s=0.0
         )
@@ -220,6 +220,7 @@ def _blank(count: int, sources: tuple[str, ...]) -> Forecast:
     return Forecast(
         distance=distance,
         gap=np.zeros(count),
+        carry=np.zeros(count),
         volatility_per_year=volatility,
         probability=probability,
         source=np.zeros(count, dtype=np.intp),

@@ -4,7 +4,8 @@
 
 with the pair's own table and volatility where one price faces another, and for baskets the pooled
 table and σ² = dᵀΣd of the move towards their boundary. A pegged pair adds the jump of its peg
-(`keeper.forecast.depeg`). Rows with a feed that is known for too short a time take the closed form.
+(`keeper.forecast.depeg`). What interest and funding will take from the distance until the horizon
+counts as gone at once. Rows with a feed that is known for too short a time take the closed form.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from keeper.model.units import SECONDS_PER_YEAR
 SIMULATED: Final = "simulation of the last month"
 BAND: Final = 3.0
 _FIXED: Final = (COLD, CLOSED_FORM, SIMULATED)
-_ENTRIES: Final = ("distance", "gap", "volatility_per_year", "probability")
+_ENTRIES: Final = ("distance", "gap", "carry", "volatility_per_year", "probability")
 _TINY: Final = 1e-300
 
 
@@ -59,7 +60,7 @@ def forecast(book: Book, asked: Asked, *, horizon_s: float | Floats) -> Forecast
     for horizon in horizons:
         rows = np.flatnonzero(np.asarray(horizon_s) == horizon)
         trigger = None if asked.trigger is None else asked.trigger[rows]
-        parts.append((rows, _at(_rows(book, rows), replace(asked, trigger=trigger), horizon)))
+        parts.append((rows, _at(book.take(rows), replace(asked, trigger=trigger), horizon)))
     return _joined(parts, len(book.C))
 
 
@@ -67,9 +68,13 @@ def _at(book: Book, asked: Asked, horizon_s: float) -> Forecast:
     scales = asked.scales
     scale = scales.at(horizon_s)
     now = health(book)
-    x, sigma, pair = _moves(book, now, scale)
+    x, sigma, pair, gearing = _moves(book, now, scale)
     gap = _gap(book, now, x, asked.market_prices, scale)
-    near = x + gap if gap.any() else x
+    carry = np.minimum(book.carry / gearing, 0.0) * horizon_s
+    near = x
+    for taken in (gap, carry):
+        if taken.any():
+            near = near + taken
     z = near / np.maximum(sigma * sqrt(horizon_s), _TINY)
     table = np.where(pair == NO_PAIR, 0, scale.table.take(pair))
     probability = look_up(scale.curves, table, z)
@@ -83,6 +88,7 @@ def _at(book: Book, asked: Asked, horizon_s: float) -> Forecast:
     found = Forecast(
         distance=x,
         gap=gap,
+        carry=carry,
         volatility_per_year=sigma * sqrt(SECONDS_PER_YEAR),
         probability=probability,
         source=np.where(cold, 0, table + len(_FIXED)),
@@ -95,12 +101,14 @@ def _at(book: Book, asked: Asked, horizon_s: float) -> Forecast:
     return _with_short(found, book, young, asked.short, horizon_s) if len(young) else found
 
 
-def _moves(book: Book, now: Floats, scale: Scale) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Distance, volatility per √second, and pair of every row."""
+def _moves(
+    book: Book, now: Floats, scale: Scale
+) -> tuple[Floats, Floats, NDArray[np.intp], Floats]:
+    """Distance, volatility per √second, pair and gearing of every row."""
     found = moves(book, now, scale.per_second)
     sigma = np.where(found.pair == NO_PAIR, found.sigma, scale.sigma.take(found.pair))
     sigma, x = bounded(found.distance, now, sigma)
-    return x, sigma, found.pair
+    return x, sigma, found.pair, found.gearing
 
 
 def _gap(book: Book, now: Floats, x: Floats, market_prices: Floats, scale: Scale) -> Floats:
@@ -110,7 +118,7 @@ def _gap(book: Book, now: Floats, x: Floats, market_prices: Floats, scale: Scale
     if not moved.any():
         return gap
     rows = np.flatnonzero((now > 1.0) & uses(book, moved) & (x < np.inf))
-    there = replace(_rows(book, rows), p=market_prices)
+    there = replace(book.take(rows), p=market_prices)
     gap[rows] = np.minimum(_moves(there, health(there), scale)[0] - x[rows], 0.0)
     return gap
 
@@ -132,7 +140,7 @@ def _simulate(
         return
     rows = rows[np.argsort(-close[rows], kind="stable")][:MOST_ROWS]
     prices = asked.market_prices if found.gap[rows].any() else book.p
-    simulated = breach_frequency(_rows(book, rows), asked.scales, scale, prices)
+    simulated = breach_frequency(book.take(rows), asked.scales, scale, prices)
     greater = simulated > probability[rows]
     probability[rows[greater]] = simulated[greater]
     found.source[rows[greater]] = _FIXED.index(SIMULATED)
@@ -143,15 +151,11 @@ def _with_short(
 ) -> Forecast:
     """With the closed form, from a short history, in some rows."""
     by_form = first_passage.forecast(
-        _rows(book, rows), short, horizon_s=horizon_s, monitored_every_s=0.0
+        book.take(rows), short, horizon_s=horizon_s, monitored_every_s=0.0
     )
     for name in (*_ENTRIES, "source"):
         getattr(found, name)[rows] = getattr(by_form, name)
     return found
-
-
-def _rows(book: Book, rows: NDArray[np.intp]) -> Book:
-    return replace(book, C=book.C.take(rows, axis=0), D=book.D.take(rows, axis=0))
 
 
 def _joined(parts: Sequence[tuple[NDArray[np.intp], Forecast]], count: int) -> Forecast:

@@ -3,6 +3,7 @@
 The log prices of the columns are taken as Brownian motions with covariance Σ and prices without
 expected return (a log price drifts by −½ its variance). The move towards the boundary
 (`keeper.forecast.moves`) is then a Brownian motion on a line, whose first passage has a closed form.
+Interest and funding add their drift.
 
 Real prices have fatter tails: measured on crypto pairs, events that this puts at 1-5 % happen
 1.2 to 2.8 times as often. Hence it is the forecast of a cold start only.
@@ -39,7 +40,9 @@ class Forecast:
     `distance`: log price move to the boundary along the likeliest direction, the exposed prices
     moving against the others (one collateral against one debt: the log of their price ratio).
     0 at or past the boundary, inf without debt or without anything that moves. `gap`: what a market
-    ahead of its oracle takes from it, never positive; the probability is about distance + gap.
+    ahead of its oracle takes from it, never positive; `carry`: what interest and funding take from it
+    until the horizon, never positive. The probability is about distance + gap + carry; the closed
+    form's about distance, with interest and funding, gained or lost, as a drift.
     `volatility_per_year`: of that move; 0 without debt or equity. `probability` that health touches
     1 before the horizon.
     `source`: which of `sources` gave it. Where that is `COLD`, a feed the row depends on has no
@@ -49,6 +52,7 @@ class Forecast:
 
     distance: Floats
     gap: Floats
+    carry: Floats
     volatility_per_year: Floats
     probability: Floats
     source: NDArray[np.intp]
@@ -77,6 +81,8 @@ def forecast(
     sigma = np.where(found.simple, np.sqrt(of_ratio).take(pair), found.sigma)
     drift = np.where(found.simple, (0.5 * (variances - variances[:, None])).take(pair), found.drift)
     sigma, x = bounded(found.distance, now, sigma)
+    accrued = book.carry / found.gearing
+    drift += accrued
     probability = first_passage(
         x, sigma, drift, horizon_s=horizon_s, monitored_every_s=monitored_every_s
     )
@@ -85,6 +91,7 @@ def forecast(
     return Forecast(
         distance=x,
         gap=np.zeros_like(x),
+        carry=np.minimum(accrued * horizon_s, 0.0),
         volatility_per_year=sigma * sqrt(SECONDS_PER_YEAR),
         probability=probability,
         source=np.where(cold, 0, 1),

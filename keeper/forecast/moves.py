@@ -25,6 +25,7 @@ _BLOCK: Final = 16_384
 class Moves:
     """One entry per row. Where health is not above 0 none has a meaning.
 
+    `gearing`: how much ln health answers a log move towards the boundary, 1 in simple rows.
     `simple`: the whole row is one price's collateral against another's debt. `pair`: the column of
     the former × columns + that of the latter; of rows with one price that moves (a perp) that
     price's against the quote; else `NO_PAIR`. `sigma` and `drift`: of the move towards the boundary,
@@ -36,6 +37,7 @@ class Moves:
     pair: Ints
     sigma: Floats
     drift: Floats
+    gearing: Floats
 
 
 def moves(book: Book, now: Floats, per_second: Floats) -> Moves:
@@ -46,21 +48,22 @@ def moves(book: Book, now: Floats, per_second: Floats) -> Moves:
     simple = owes_one & (collaterals == 1)
     pair = np.where(simple, collateral * len(book.p) + debt, NO_PAIR)
     reach = np.where(now > 0.0, now, 1.0)
-    sigma, drift = np.zeros_like(reach), np.zeros_like(reach)
+    sigma, drift, gearing = np.zeros_like(reach), np.zeros_like(reach), np.ones_like(reach)
     # The quote and the price that is owed: the sum of their places is the latter's.
     perp = owes_one & (collaterals == 2) & (collateral == debt) & (book.C[:, 0] != 0.0)
     if perp.any():
         rows = np.flatnonzero(perp & (now > 0.0))
         column = debt.take(rows)
-        reach[rows], sigma[rows], drift[rows] = _perps(book, rows, column, per_second)
+        found = _perps(book, rows, column, per_second)
+        reach[rows], sigma[rows], drift[rows], gearing[rows] = found
         pair[rows] = column * len(book.p)
     x = np.log(reach, out=reach)
     rest = np.flatnonzero(~(simple | perp) & (now > 0.0))
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
-        x[rows], sigma[rows], drift[rows] = _baskets(book, rows, per_second)
+        x[rows], sigma[rows], drift[rows], gearing[rows] = _baskets(book, rows, per_second)
         pair[rows] = _only_mover(book, rows)
-    return Moves(distance=x, simple=simple, pair=pair, sigma=sigma, drift=drift)
+    return Moves(distance=x, simple=simple, pair=pair, sigma=sigma, drift=drift, gearing=gearing)
 
 
 def _only_mover(book: Book, rows: Ints) -> Ints:
@@ -82,7 +85,7 @@ def _columns_used(matrix: Floats) -> tuple[NDArray[np.uint8], Ints]:
 
 def _perps(
     book: Book, rows: Ints, column: Ints, per_second: Floats
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Rows that have a constant and an amount of one price, against a share of the same price: what
     `_baskets` finds for them, without a search.
 
@@ -93,19 +96,21 @@ def _perps(
     at = rows * width
     constant = book.C.take(at)
     at += column
-    slope = (book.C.take(at) - book.D.take(at)) * book.p.take(column)
+    price, amount = book.p.take(column), book.C.take(at)
+    slope = (amount - book.D.take(at)) * price
     ratio = slope / -constant
     reach = np.maximum(ratio, 1.0 / ratio)
     reach[(ratio <= 0.0) | (reach > FURTHEST)] = np.inf
     reach[slope + constant <= 0.0] = 1.0
     variance = np.diag(per_second)
     drift = (0.5 * variance).take(column) * np.sign(constant)
-    return reach, np.sqrt(variance).take(column), drift
+    gearing = np.abs(constant) / (constant + amount * price)
+    return reach, np.sqrt(variance).take(column), drift, gearing
 
 
-def _baskets(book: Book, rows: Ints, per_second: Floats) -> tuple[Floats, Floats, Floats]:
-    """Distance, volatility and drift of any rows of positive health, each over the columns it uses
-    only: as many at a time as use the same number."""
+def _baskets(book: Book, rows: Ints, per_second: Floats) -> Floats:
+    """Distance, volatility, drift and gearing of any rows of positive health, each over the columns
+    it uses only: as many at a time as use the same number."""
     C, D = book.C.take(rows, axis=0), book.D.take(rows, axis=0)
     used = (C != 0.0) | (D != 0.0)
     places = np.flatnonzero(used)
@@ -113,7 +118,7 @@ def _baskets(book: Book, rows: Ints, per_second: Floats) -> tuple[Floats, Floats
     starts = np.cumsum(widths) - widths
     pulls = book.p[:, None] * per_second
     covers_pull, owes_pull = C @ pulls, D @ pulls
-    found = np.empty((3, len(rows)))
+    found = np.empty((4, len(rows)))
     for width in np.flatnonzero(np.bincount(widths)):
         group = np.flatnonzero(widths == width)
         at = places.take(starts.take(group) + np.arange(width)[:, None])
@@ -126,12 +131,12 @@ def _baskets(book: Book, rows: Ints, per_second: Floats) -> tuple[Floats, Floats
             owes_pull.take(at),
             np.diag(per_second).take(columns),
         )
-    return found[0], found[1], found[2]
+    return found
 
 
 def _basket(
     covers: Floats, owes: Floats, covers_pull: Floats, owes_pull: Floats, variances: Floats
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats]:
     """(m, n) arrays: what n rows have and owe of m columns each, times price."""
     covered, owed = covers.sum(axis=0), owes.sum(axis=0)
     d = covers / covered - owes / owed
@@ -144,4 +149,4 @@ def _basket(
     pull *= np.divide(-gearing, variance, out=np.zeros_like(variance), where=moving)
     geared = np.where(gearing > 0.0, gearing, 1.0)
     drift = np.einsum("mn,mn->n", d, variances) * -0.5 / geared
-    return first_crossing(covers - owes, pull), np.sqrt(variance) / geared, drift
+    return first_crossing(covers - owes, pull), np.sqrt(variance) / geared, drift, geared

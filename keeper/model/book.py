@@ -7,7 +7,8 @@ computed in exact integers elsewhere.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +47,15 @@ class Book:
     `p[k]` are prices in the quote currency, with `p[0] == 1`, so that constants are a column.
     Lending: C = amount × liquidation threshold, D = debt amount. Perp: C = size on the price column
     and margin − size × entry − fees on the constant, D = maintenance margin rate × |size|.
-    The arrays are read-only views.
+    `carry[n]` is what the log of health gains per second while prices stand still, from interest and
+    funding at the moment's rates; 0 where nobody says. The arrays are read-only views.
     """
 
     C: Floats
     D: Floats
     p: Floats
     columns: tuple[Column, ...]
+    carry: Floats = field(default_factory=lambda: np.zeros(()))
 
     def __post_init__(self) -> None:
         k = len(self.columns)
@@ -65,10 +68,20 @@ class Book:
                 f"book: p {self.p.shape} must hold one price for each of {k} columns, the first "
                 "being the quote currency at 1 without a source"
             )
-        for name in ("C", "D", "p"):
+        object.__setattr__(self, "carry", np.broadcast_to(self.carry, len(self.C)))
+        for name in ("C", "D", "p", "carry"):
             view = np.asarray(getattr(self, name), dtype=np.float64).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """The book of these rows, in this order; a row may come several times."""
+        return replace(
+            self,
+            C=self.C.take(rows, axis=0),
+            D=self.D.take(rows, axis=0),
+            carry=self.carry.take(rows),
+        )
 
 
 def stack(books: Sequence[Book]) -> Book:
@@ -90,6 +103,7 @@ def stack(books: Sequence[Book]) -> Book:
         D=D,
         p=np.array([price for _, price in at]),
         columns=tuple(column for column, _ in at),
+        carry=np.concatenate([np.zeros(0), *(book.carry for book in books)]),
     )
 
 

@@ -20,6 +20,7 @@ from keeper.protocols.aave_v3_reading import AaveSnapshot
 from keeper.protocols.aave_v3_readset import Field, Flags, Ints
 
 _MODES = 256
+DAY_S = 24 * 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +40,37 @@ def book_rows(snapshot: AaveSnapshot) -> BookRows:
     borrowed, used = snapshot.bits[account, 2 * index], snapshot.bits[account, 2 * index + 1]
     pricing = _pricing(snapshot)
     column, threshold = _valuation(snapshot, pricing)
-    collateral, debt = _amounts(snapshot)
 
-    shape = (len(reads.accounts), len(pricing.columns))
-    covered, owed = np.zeros(shape), np.zeros(shape)
-    np.add.at(covered, (account, column), np.where(used, collateral * threshold, 0.0))
-    np.add.at(owed, (account, column), np.where(borrowed, debt, 0.0))
+    def matrices(at: int) -> tuple[Floats, Floats]:
+        collateral, debt = _amounts(snapshot, at)
+        covered, owed = np.zeros((2, len(reads.accounts), len(pricing.columns)))
+        np.add.at(covered, (account, column), np.where(used, collateral * threshold, 0.0))
+        np.add.at(owed, (account, column), np.where(borrowed, debt, 0.0))
+        return covered, owed
 
+    covered, owed = matrices(snapshot.timestamp)
+    later = matrices(snapshot.timestamp + DAY_S)
     readable = snapshot.answered & pricing.mode_priced[snapshot.e_modes]
     np.logical_and.at(readable, account, pricing.priced[column] | ~(used | borrowed))
     return BookRows(
         accounts=tuple(np.array(reads.accounts, object)[readable]),
-        book=Book(C=covered[readable], D=owed[readable], p=pricing.prices, columns=pricing.columns),
+        book=Book(
+            C=covered[readable],
+            D=owed[readable],
+            p=pricing.prices,
+            columns=pricing.columns,
+            carry=_carry((covered, owed), later, pricing.prices)[readable],
+        ),
     )
+
+
+def _carry(now: tuple[Floats, Floats], later: tuple[Floats, Floats], prices: Floats) -> Floats:
+    """Of the log of health per second, while a day's interest accrues at today's prices."""
+    (covered, owed), (covers, owes) = ([each @ prices for each in both] for both in (now, later))
+    exposed = (covered > 0.0) & (owed > 0.0)
+    one = np.ones_like(covered)
+    grown = np.divide(covers, covered, out=one.copy(), where=exposed)
+    return np.log(grown / np.divide(owes, owed, out=one, where=exposed)) / DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +136,9 @@ def _valuation(snapshot: AaveSnapshot, pricing: _Pricing) -> tuple[Ints, Floats]
     return column, np.where(own_threshold[reserve] == 0, 0.0, threshold) / BPS
 
 
-def _amounts(snapshot: AaveSnapshot) -> tuple[Floats, Floats]:
-    """Each leg's collateral and debt in whole tokens."""
-    reads, at = snapshot.reads, snapshot.timestamp
+def _amounts(snapshot: AaveSnapshot, at: int) -> tuple[Floats, Floats]:
+    """Each leg's collateral and debt in whole tokens, with the interest until then."""
+    reads = snapshot.reads
     reserve = reads.leg_reserve
     unit = np.array([s.reserve.token.unit for s in snapshot.reserves], np.float64)[reserve]
     income = np.array([s.normalized_income(at) / RAY for s in snapshot.reserves])[reserve]

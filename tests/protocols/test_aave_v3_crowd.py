@@ -1,6 +1,7 @@
 """The Aave v3.0 adapter against the real contracts, over accounts of every kind, months old."""
 
 from collections import Counter
+from math import log
 from random import Random
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from keeper.abi.words import MAX_UINT256, Function, split_words
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.rpc import RpcError
+from keeper.forecast.volatility import DAY_S
 from keeper.model.book import health
 from keeper.model.units import WAD, Address, Amount, Wad
 from keeper.model.values import AddCollateral, Option, Payment, PositionId, Repay
@@ -135,6 +137,26 @@ def test_book_rows__whole_crowd__health_within_the_stated_bound(
             unit = 4e4 / position.debt_usd8  # the dearest smallest unit is 10^-8 WBTC
             assert exact * (1 - unit) - unit <= found
             assert found <= exact * (1 + truncated + unit) + unit
+
+
+def test_book_rows__whole_crowd__carry_is_the_interest_of_a_day(
+    chain: LocalChain, crowd: Crowd
+) -> None:
+    snapshot = read(aave_v3, chain, crowd.market, *crowd.accounts)
+    rows = aave_v3.book_rows(snapshot)
+    charged = 0
+    for account, per_second in zip(rows.accounts, rows.book.carry, strict=True):
+        position = snapshot.position(account)
+        later = position.accrued(snapshot.timestamp + DAY_S)
+        threshold = position.account.liquidation_threshold
+        if not position.debt_usd8 > 1e12 or later.account.liquidation_threshold != threshold:
+            continue  # a unit too many, or a basis point of the threshold, is more than a day's interest
+        assert position.health is not None
+        assert later.health is not None
+        grown = log(later.health / position.health)
+        assert per_second * DAY_S == pytest.approx(grown, abs=1e-5)
+        charged += grown < -5e-5
+    assert charged > 30
 
 
 def test_snapshot__one_price_missing__spoils_only_the_positions_that_need_it(

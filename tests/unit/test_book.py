@@ -131,6 +131,16 @@ def test_book__first_column_not_the_quote__is_refused() -> None:
         book_of(loan(10, 1), p=(2, 2000, 40000))
 
 
+def test_book__carry__goes_with_its_rows() -> None:
+    book = Book(C=np.ones((3, 1)), D=np.ones((3, 1)), p=np.ones(1), columns=(QUOTE,))
+    assert book.carry.tolist() == [0.0, 0.0, 0.0]
+    book = replace(book, carry=np.array([1.0, 2.0, 3.0]))
+    assert book.take(np.array([2, 0, 2])).carry.tolist() == [3.0, 1.0, 3.0]
+    assert stack([book, book]).carry.tolist() == [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="shape"):
+        replace(book, carry=np.ones(2))
+
+
 def test_book__arrays__cannot_be_written() -> None:
     with pytest.raises(ValueError, match="read-only"):
         book_of(loan(10, 1)).C[0, 0] = 1.0

@@ -117,6 +117,22 @@ def test_forecast__ether_against_dollars__is_the_table_of_the_pair_at_its_own_vo
     assert source(found) == "table ETH/USD"
 
 
+def test_forecast__interest_that_is_lost__brings_the_boundary_nearer_and_gained_changes_nothing() -> (
+    None
+):
+    rates = np.log([0.995, 1.005]) / DAY_S
+    found = look(replace(book(LONG, LONG), carry=rates))
+    nearer, as_it_is = look(book(({1: 0.995}, {0: 1_900.0}), LONG)).probability
+    assert found.probability == pytest.approx([nearer, as_it_is], rel=1e-9)
+    assert found.carry == pytest.approx([np.log(0.995), 0.0])
+    assert found.distance == pytest.approx([log(2_000 / 1_900)] * 2)
+
+
+def test_forecast__interest_until_the_horizon_exceeds_the_distance__is_a_breach() -> None:
+    found = look(replace(book(LONG), carry=np.array([-0.06 / DAY_S])))
+    assert found.probability.tolist() == [1.0]
+
+
 def test_forecast__dollars_against_ether__has_the_same_table_and_volatility() -> None:
     found = look(book(LONG, SHORT))
     assert source(found, 1) == "table ETH/USD"

@@ -1,5 +1,6 @@
 """First passage against values worked by hand, simulation and the properties it must have."""
 
+from dataclasses import replace
 from math import erfc, exp, log, sqrt
 
 import numpy as np
@@ -68,6 +69,25 @@ def test_forecast__loan__is_the_first_passage_of_the_price() -> None:
     assert found.volatility_per_year == pytest.approx([0.9])
     assert found.probability == pytest.approx([by_hand(log(1.1), 0.9, -1, 1)], rel=1e-9)
     assert found.sources[found.source[0]] == CLOSED_FORM
+
+
+def test_forecast__interest__is_a_drift_of_the_loan_and_of_what_a_perp_is_geared_by() -> None:
+    a_day = np.array([-0.002, 0.002, -0.002]) / DAY_S
+    rows = replace(book_of(loan(1.1), loan(1.1), PERP_LONG), carry=a_day)
+    moves = covariance_of(0.9, 0.5, 0.6)
+    found = forecast(rows, moves, horizon_s=DAY_S, monitored_every_s=0)
+    sigma = np.array([0.9]) / sqrt(SECONDS_PER_YEAR)
+    for n, gain in enumerate((-0.002, 0.002)):
+        expected = first_passage(
+            np.array([log(1.1)]),
+            sigma,
+            -0.5 * sigma**2 + gain / DAY_S,
+            horizon_s=DAY_S,
+            monitored_every_s=0,
+        )
+        assert found.probability[n] == pytest.approx(expected[0], rel=1e-9)
+    # A margin of 200 on a notional of 2,000: ln health moves by 9 where the price moves by 1.
+    assert found.carry == pytest.approx([-0.002, 0.0, -0.002 / 9])
 
 
 def test_forecast__perps__use_the_move_of_their_price_not_ln_health() -> None:
