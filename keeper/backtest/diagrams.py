@@ -8,7 +8,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from keeper.backtest.models import DEFAULT, hours
 from keeper.backtest.score import Pool
@@ -95,7 +94,7 @@ def _diagram(axes: Axes, pool: Pool, models: Sequence[str]) -> None:
         )
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axis.set_major_formatter(lambda chance, _: f"{100 * chance:g} %")
 
 
 def pit_picture(chances: Mapping[str, Floats]) -> bytes:

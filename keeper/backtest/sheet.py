@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;margin:1rem 0;font-size:13px}th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}tr.default{background:#e8f6f1}
 td.short{color:#b00020;font-weight:bold}td{white-space:nowrap}img{max-width:100%}"""
 
