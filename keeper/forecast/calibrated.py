@@ -70,11 +70,11 @@ def _at(book: Book, asked: Asked, horizon_s: float) -> Forecast:
     now = health(book)
     x, sigma, pair, gearing = _moves(book, now, scale)
     gap = _gap(book, now, x, asked.market_prices, scale)
-    carry = np.minimum(book.carry / gearing, 0.0) * horizon_s
-    near = x
-    for taken in (gap, carry):
-        if taken.any():
-            near = near + taken
+    carry = np.zeros_like(x)
+    near = x + gap if gap.any() else x
+    if book.carry.any():
+        carry = np.minimum(book.carry / gearing, 0.0) * horizon_s
+        near = np.maximum(near + carry, 0.0)
     z = near / np.maximum(sigma * sqrt(horizon_s), _TINY)
     table = np.where(pair == NO_PAIR, 0, scale.table.take(pair))
     probability = look_up(scale.curves, table, z)

@@ -129,8 +129,11 @@ def test_forecast__interest_that_is_lost__brings_the_boundary_nearer_and_gained_
 
 
 def test_forecast__interest_until_the_horizon_exceeds_the_distance__is_a_breach() -> None:
-    found = look(replace(book(LONG), carry=np.array([-0.06 / DAY_S])))
-    assert found.probability.tolist() == [1.0]
+    # The second row's price stands still: thousands of σ lie within what it loses.
+    rows = book(LONG, ({3: 1_000.0}, {0: 995.0}))
+    lost = np.array([-0.06, -0.3]) / 300
+    found = look(replace(rows, carry=lost), series=histories(walks(per_year=1e-3)), horizon_s=300.0)
+    assert found.probability.tolist() == [1.0, 1.0]
 
 
 def test_forecast__dollars_against_ether__has_the_same_table_and_volatility() -> None:
