@@ -81,9 +81,9 @@ class Outlook:
             return [nan] * len(healths)
         owing = [n for n, each in enumerate(healths) if each is not None]
         wanted = np.array([float_from_wad(each) for each in healths if each is not None])
-        one = replace(self.book, C=self.book.C[places], D=self.book.D[places])
+        one = self.book.take(places)
         less = health(one)[0] / wanted
-        book = replace(one, C=np.repeat(one.C, len(owing), axis=0), D=less[:, None] * one.D)
+        book = replace(one.take(np.zeros(len(owing), dtype=np.intp)), D=less[:, None] * one.D)
         found = [0.0] * len(healths)
         asked = replace(self.asked, trigger=None)
         probability = forecast(book, asked, horizon_s=float(horizon_s)).probability
@@ -163,7 +163,7 @@ def look_ahead(
     if len(np.unique(rows)) < len(rows):
         worst = _worst(found, rows)
         found, rows = _chosen(found, worst), rows[worst]
-        book = replace(book, C=book.C[worst], D=book.D[worst])
+        book = book.take(worst)
     return Outlook(
         forecast=_placed(found, rows, len(watched)),
         book=book,
