@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 FURTHEST_LOG_MOVE = 40.0
 """No price moves by a factor of e^40: a boundary beyond it is unreachable."""
 
+_TINY = 1e-9
 _MAX_STEPS = 100
 _TOLERANCE = 1e-13
 _FLAT = 1e-12
@@ -105,6 +106,19 @@ def stack(books: Sequence[Book]) -> Book:
         columns=tuple(column for column, _ in at),
         carry=np.concatenate([np.zeros(0), *(book.carry for book in books)]),
     )
+
+
+def carry_between(
+    now: tuple[Floats, Floats], later: tuple[Floats, Floats], prices: Floats, elapsed_s: float
+) -> Floats:
+    """`Book.carry` from the matrices C and D now and after a while of interest and funding, at the
+    same prices; 0 where nothing is exposed."""
+    (covered, owed), (covers, owes) = ([each @ prices for each in both] for both in (now, later))
+    exposed = (covered > 0.0) & (owed > 0.0)
+    one = np.ones_like(covered)
+    grown = np.divide(covers, covered, out=one.copy(), where=exposed)
+    grown /= np.divide(owes, owed, out=one, where=exposed)
+    return np.asarray(np.log(np.maximum(grown, _TINY)) / elapsed_s, dtype=np.float64)
 
 
 def health(book: Book) -> Floats:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keeper.abi.multicall import float64_from_words
-from keeper.model.book import QUOTE, Book, Column, Floats
+from keeper.model.book import QUOTE, Book, Column, Floats, carry_between
 from keeper.model.units import BPS, RAY, SECONDS_PER_YEAR, Address
 from keeper.protocols.aave_v3_market import USD_UNIT, ZERO_ADDRESS
 from keeper.protocols.aave_v3_reading import AaveSnapshot
@@ -59,18 +59,9 @@ def book_rows(snapshot: AaveSnapshot) -> BookRows:
             D=owed[readable],
             p=pricing.prices,
             columns=pricing.columns,
-            carry=_carry((covered, owed), later, pricing.prices)[readable],
+            carry=carry_between((covered, owed), later, pricing.prices, DAY_S)[readable],
         ),
     )
-
-
-def _carry(now: tuple[Floats, Floats], later: tuple[Floats, Floats], prices: Floats) -> Floats:
-    """Of the log of health per second, while a day's interest accrues at today's prices."""
-    (covered, owed), (covers, owes) = ([each @ prices for each in both] for both in (now, later))
-    exposed = (covered > 0.0) & (owed > 0.0)
-    one = np.ones_like(covered)
-    grown = np.divide(covers, covered, out=one.copy(), where=exposed)
-    return np.log(grown / np.divide(owes, owed, out=one, where=exposed)) / DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

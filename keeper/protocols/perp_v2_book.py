@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keeper.model.book import QUOTE, Book, Column, Floats
+from keeper.model.book import QUOTE, Book, Column, Floats, carry_between
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
 from keeper.protocols.perp_v2_math import RATIO, WAD18
 from keeper.protocols.perp_v2_position import PerpPosition
 from keeper.protocols.perp_v2_reading import PerpSnapshot, mark_label
+
+HOUR_S = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ def book_rows(snapshot: PerpSnapshot) -> BookRows:
     columns, prices, at = _columns(snapshot)
     accounts: list[Address] = []
     covered, owed = [], []
+    later: tuple[list[Floats], list[Floats]] = ([], [])
     for account, position in snapshot.positions.items():
         if isinstance(position, ReadingError):
             continue
@@ -44,14 +47,19 @@ def book_rows(snapshot: PerpSnapshot) -> BookRows:
             accounts.append(account)
             covered.append(C)
             owed.append(D)
+        for C, D in _rows(position.accrued(position.timestamp + HOUR_S), len(columns), at):
+            later[0].append(C)
+            later[1].append(D)
     shape = (len(accounts), len(columns))
+    C, D, C_later, D_later = (np.array(each).reshape(shape) for each in (covered, owed, *later))
     return BookRows(
         accounts=tuple(accounts),
         book=Book(
-            C=np.array(covered).reshape(shape),
-            D=np.array(owed).reshape(shape),
+            C=C,
+            D=D,
             p=np.array(prices),
             columns=tuple(columns),
+            carry=carry_between((C, D), (C_later, D_later), np.array(prices), HOUR_S),
         ),
     )
 

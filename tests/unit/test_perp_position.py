@@ -83,6 +83,18 @@ def test_funding_owed__counts_against_the_account() -> None:
     assert position.health == WAD * 12 // 10
 
 
+def test_book_rows__funding_at_the_moments_premium__is_a_carry_of_whom_it_charges() -> None:
+    # A premium of 20 a day on 1 ETH costs 20/24 in an hour: of 200 of margin, 1/240. A short, which
+    # would be paid, is promised nothing.
+    for size, hourly in (("1", log(1 - 1 / 240)), ("-1", 0.0)):
+        calm = account(leg(ETHER, size, 2_000), margin=200)
+        dear = replace(calm.legs[0].state, premium_x96=20 << 96)
+        position = replace(calm, legs=(replace(calm.legs[0], state=dear),))
+        book = perp_v2.book_rows(snapshot(position)).book
+        assert book.carry * 3_600 == pytest.approx(hourly, rel=1e-9)
+        assert perp_v2.book_rows(snapshot(calm)).book.carry.tolist() == [0.0]
+
+
 def test_margin_token__debt_of_a_short_in_loss__second_liquidation_is_nearer() -> None:
     # 1 WETH at 2,900 of which 85 % = 2,465 counts; a short from 2,000 to 2,900 has lost 900.
     # Margin: (2,465 − 900)/(6.25 % × 2,900 = 181.25) = 8.63; to keep the token: 1,565/195.75 = 7.99.
@@ -121,7 +133,8 @@ def test_hedged_pair__each_leg_alone_and_both_as_one() -> None:
     down, up = towards(legs, vETH=-1.0), towards(legs, vETH=1.0)
     assert distance(legs, down) == pytest.approx([-log(12_000 / 16_500), inf])
     assert distance(legs, up) == pytest.approx([inf, log(1 + 2_750 / 21_250)])
-    both = replace(legs, C=legs.C.sum(axis=0, keepdims=True), D=legs.D.sum(axis=0, keepdims=True))
+    C, D = (matrix.sum(axis=0, keepdims=True) for matrix in (legs.C, legs.D))
+    both = replace(legs, C=C, D=D, carry=legs.carry[:1])
     assert distance(both, down).tolist() == [inf]
     assert distance(both, up) == pytest.approx([log(12_000 / 2.375 / 2_000)])
 
