@@ -81,8 +81,7 @@ def together(
     legs = [row for row in rows if row in places and not isnan(_health(outlook, places[row]))]
     if outlook.asked is None or len(legs) < 2:
         return None
-    at = [places[row] for row in legs]
-    book = replace(outlook.book, C=outlook.book.C[at], D=outlook.book.D[at])
+    book = outlook.book.take(np.array([places[row] for row in legs], dtype=np.intp))
     deltas = tuple(_deltas(legs, watched, snapshot, outlook, markets))
     labels = tuple(watched[row].label for row in legs)
     return Together(
@@ -101,12 +100,16 @@ def together(
 
 
 def _health(outlook: Outlook, place: int) -> float:
-    one = replace(outlook.book, C=outlook.book.C[[place]], D=outlook.book.D[[place]])
-    return float(health(one)[0])
+    return float(health(outlook.book.take(np.array([place], dtype=np.intp)))[0])
 
 
 def _joint(book: Book) -> Book:
-    return replace(book, C=book.C.sum(axis=0, keepdims=True), D=book.D.sum(axis=0, keepdims=True))
+    """As one row. What interest and funding take is reckoned to what each leg has to cover with."""
+    C, D = (matrix.sum(axis=0, keepdims=True) for matrix in (book.C, book.D))
+    covered = book.C @ book.p
+    whole = float(covered.sum())
+    carry = float(covered @ book.carry) / whole if whole > 0.0 else 0.0
+    return replace(book, C=C, D=D, carry=np.array([carry]))
 
 
 def _chances(joint: Book, outlook: Outlook) -> list[Chance]:
