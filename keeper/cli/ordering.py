@@ -24,6 +24,9 @@ END_S = 20.0
 """It ends where it stands; alerts on their way are let get out."""
 POLL_S = 0.05
 
+WAITING = ("signed", "broadcast")
+"""States of a transaction that a node may have and no block has."""
+
 SAID = {
     Order.RUN: "the keeper may sign again",
     Order.PAUSE: "nothing more is signed; watching and alerts go on until `keeper resume`",
@@ -100,7 +103,7 @@ def _tell_of_waiting(journal: Path) -> None:
         f"  {each.purpose} with nonce {each.nonce}: {each.tx_hash}"
         for decision in views.history(journal)
         for each in decision.transactions
-        if each.state in ("signed", "broadcast")
+        if each.state in WAITING
     ]
     if waiting:
         print("signed before, and may still be mined:")

@@ -123,7 +123,8 @@ async def _signer(settings: Settings, account: Address) -> Signer:
     )
 
 
-def _agreed(count: int) -> bool:
+def agreed(count: int) -> bool:
+    """Whether the person at the terminal wants them sent."""
     if not sys.stdin.isatty():
         print(
             "keeper: nobody is there to agree; give --yes to send without asking", file=sys.stderr
@@ -147,7 +148,7 @@ async def _send(
     from keeper.config.checks import check_chain_id
 
     signer = await _signer(settings, account)
-    if not yes and not _agreed(len(transactions)):
+    if not yes and not agreed(len(transactions)):
         print("nothing was sent", file=sys.stderr)
         await signer.close()
         raise typer.Exit(1)

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "Tell what was done, what it cost, which losses it avoided and what capital lay idle.",
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",
+    "key": "Move mandates to a new key, and end the old one's.",
     "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
     "backtest": "Replay policies over past prices: what they would have cost, and whom saved.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
