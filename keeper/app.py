@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -301,6 +302,7 @@ class Daemon:
         )
         self._settings = settings
         self._markets = markets
+        self._policy_files = settings.policy_files
         self._live = live
         self._turn = turn
         self._rpc = rpc
@@ -329,6 +331,7 @@ class Daemon:
     async def follow(self, *, once: bool) -> None:
         """Run passes until stopped."""
         await _reached(self._resume, once=once)
+        self._tell_of_old_policies()
         log.info("keeper.ready", live=self._live)
         self._attendance.attendant.ready()
         alerts = self._settings.service.alerts
@@ -365,6 +368,12 @@ class Daemon:
                 passes=self._engine.passes,
                 worsened_positions=self._engine.worsened_positions,
             )
+
+    def _tell_of_old_policies(self) -> None:
+        today = datetime.now(UTC).date()
+        for name, file in self._policy_files.items():
+            if (warning := file.age_warning(today)) is not None:
+                log.warning("policy.old", policy=name, reason=warning)
 
     async def _resume(self) -> None:
         head = await self._heads.current()

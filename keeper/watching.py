@@ -32,6 +32,7 @@ def watched_positions(
             ),
             label=position.label,
             policy=settings.policies[position.policy],
+            rule=settings.rules.get(position.policy),
             guard=_guard(settings, position, (keepers or {}).get(position.signer)),
         )
         for position in settings.positions

@@ -16,6 +16,18 @@ NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 Contradictions = Iterator[tuple[KeyPath, WrongValueError]]
 
 
+NOT_ABOVE_FLOOR = WrongValueError(
+    "target is not above floor",
+    "an action would end where the next one starts",
+    "write a target above the floor, such as 1.40 over 1.15",
+)
+NEVER_ALLOWED = WrongValueError(
+    "max_health_to_act is below floor",
+    "the keeper would have to act at the floor and not be allowed to",
+    "write at least the floor, or leave the key out: then it is the target",
+)
+
+
 def contradictions(tables: Tables) -> Contradictions:
     """Every place where two settings exclude each other, or name what does not exist."""
     for section in ("policies", "markets", "signers", "endpoints", "mandates", "channels"):
@@ -90,24 +102,32 @@ def _market_price_contradictions(tables: Tables) -> Contradictions:
 
 
 def _policy_contradictions(path: tuple[str, ...], policy: PolicyTable) -> Contradictions:
-    if policy.target <= policy.floor:
+    if policy.preset is not None and policy.file is not None:
         yield (
-            (*path, "target"),
+            (*path, "file"),
             WrongValueError(
-                "target is not above floor",
-                "an action would end where the next one starts",
-                "write a target above the floor, such as 1.40 over 1.15",
+                "this policy has a preset and a file",
+                "its figures come from one of them",
+                "take one of them away",
             ),
         )
-    if policy.max_health_to_act is not None and policy.max_health_to_act < policy.floor:
+    own = policy.preset is None and policy.file is None
+    if own and (policy.floor is None) != (policy.target is None):
+        missing, example = ("target", "1.40") if policy.target is None else ("floor", "1.15")
         yield (
-            (*path, "max_health_to_act"),
+            path,
             WrongValueError(
-                "max_health_to_act is below floor",
-                "the keeper would have to act at the floor and not be allowed to",
-                "write at least the floor, or leave the key out: then it is the target",
+                f"`{missing}` is missing",
+                "there is no safe guess for it",
+                f"add a line such as: {missing} = {example}; or leave both out, for the figures of "
+                "a `preset`",
             ),
         )
+    floor, target = policy.floor, policy.target
+    if floor is not None and target is not None and target <= floor:
+        yield (*path, "target"), NOT_ABOVE_FLOOR
+    if floor is not None and (policy.max_health_to_act or floor) < floor:
+        yield (*path, "max_health_to_act"), NEVER_ALLOWED
     if policy.max_per_day_usd < policy.max_per_action_usd:
         yield (
             (*path, "max_per_day_usd"),

@@ -7,6 +7,9 @@ from keeper.config.fields import WrongValueError
 from keeper.config.networks import network, networks
 from keeper.config.schema import Tables
 
+DAY_S = 24 * 3600
+"""What presets look ahead."""
+
 
 def chain_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
     """Intervals against blocks and horizons, and deployments against the chain that they are on."""
@@ -17,7 +20,7 @@ def chain_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueEr
 def _intervals(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
     known = network(tables.chain.id)
     block_s = 0 if known is None else known.block_time_s
-    horizons = {name: policy.horizon for name, policy in tables.policies.items()}
+    horizons = {name: policy.horizon or DAY_S for name, policy in tables.policies.items()}
     for name, horizon_s in horizons.items():
         if horizon_s < block_s:
             yield (

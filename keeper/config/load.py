@@ -30,7 +30,6 @@ from keeper.config.networks import Network, network
 from keeper.config.schema import (
     MarketPriceTable,
     MarketTable,
-    PolicyTable,
     PositionTable,
     SignerTable,
     StoreTable,
@@ -48,7 +47,6 @@ from keeper.model.alerts import Severity
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Wei
 from keeper.model.values import Source
-from keeper.policy.settings import Policy
 from keeper.protocols.market_source import FeedMarket, MarketSource, PoolMarket
 from keeper.service.settings import AlertSettings, ChannelSettings, ServiceSettings
 
@@ -176,7 +174,11 @@ def _folder(document: Document) -> Path:
 
 
 def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Settings:
+    # With the rules comes NumPy, for whose import no help and no completion should wait.
+    from keeper.config.policies import resolved
+
     folder = _folder(document)
+    policies = {n: resolved(document, n, table, folder) for n, table in tables.policies.items()}
     known = network(tables.chain.id) or Network(chain_id=tables.chain.id, name="", block_time_s=0)
     return Settings(
         document=document,
@@ -205,7 +207,9 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
         ),
         service=_service(tables),
         breakers=_breakers(tables, folder),
-        policies={name: _policy(name, table) for name, table in tables.policies.items()},
+        policies={name: each.policy for name, each in policies.items()},
+        rules={name: each.rule for name, each in policies.items() if each.rule is not None},
+        policy_files={name: each.file for name, each in policies.items() if each.file is not None},
         markets={name: _market(name, table) for name, table in tables.markets.items()},
         market_prices=tuple(map(_market_price, tables.market_prices)),
         signers={
@@ -282,20 +286,6 @@ def _breakers(tables: Tables, folder: Path) -> BreakerSettings:
         quarantine_s=table.quarantine_for,
         max_transactions_per_hour=table.max_transactions_per_hour,
         max_spend_per_day_wei=table.max_spend_per_day or Wei(DAY_GAS * tables.fees.max_fee_gwei),
-    )
-
-
-def _policy(name: str, table: PolicyTable) -> Policy:
-    return Policy(
-        name=name,
-        floor=table.floor,
-        trigger_probability=table.trigger_probability,
-        horizon_s=table.horizon,
-        target=table.target,
-        max_health_to_act=table.max_health_to_act or table.target,
-        max_per_action_usd8=table.max_per_action_usd,
-        max_per_day_usd8=table.max_per_day_usd,
-        min_action_usd8=table.min_action_usd,
     )
 
 

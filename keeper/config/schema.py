@@ -47,14 +47,15 @@ Gwei = Annotated[Wei, _read(amounts.gwei, Number)]
 Port = Annotated[int, _read(fields.port, PortNumber)]
 Coin = Annotated[Wei, _read(amounts.coin_wei, Number)]
 OptionalCoin = Annotated[Wei | None, _read(amounts.coin_wei, Number)]
-OptionalDuration = Annotated[int | None, _read(fields.duration_s, Span)]
 Duration = Annotated[int, _read(fields.duration_s, Span)]
+OptionalDuration = Annotated[int | None, _read(fields.duration_s, Span)]
 Text = Annotated[str, _read(fields.text, str)]
 OptionalText = Annotated[str | None, _read(fields.text, str)]
 AddressText = Annotated[Address, _read(fields.address, Hex)]
 Addresses = Annotated[tuple[Address, ...], _read(fields.addresses, list[Hex])]
 TokenAmounts = Annotated[Mapping[Address, Decimal], _read(amounts.token_amounts, dict[Hex, Number])]
 LossShare = Annotated[Bps, _read(fields.loss_share_bps, Number)]
+OptionalShare = Annotated[Bps | None, _read(fields.loss_share_bps, Number)]
 Slippage = Annotated[Bps, _read(fields.slippage_bps, Whole0)]
 Flag = Annotated[bool, _read(fields.flag, bool)]
 Day = Annotated[int, _read(fields.day_s, date)]
@@ -80,6 +81,12 @@ AlertSeverity = Annotated[
 ]
 OptionalCrontab = Annotated[str | None, _read(schedules.crontab, str)]
 TimeZone = Annotated[str, _read(schedules.time_zone, str)]
+OptionalPreset = Annotated[
+    str | None,
+    _read(
+        fields.one_of("careful", "balanced", "thrifty"), Literal["careful", "balanced", "thrifty"]
+    ),
+]
 PrivateSending = Annotated[str, _read(fields.one_of("first", "only"), Literal["first", "only"])]
 OptionalSources = Annotated[
     tuple[str, ...] | None,
@@ -168,11 +175,16 @@ class BreakersTable(Table):
 
 
 class PolicyTable(Table):
-    floor: Health = Field(examples=["1.15"])
+    preset: OptionalPreset = None
+    file: OptionalPath = None
+    floor: OptionalHealth = None
     trigger_probability: OptionalProbability = None
-    horizon: Duration = 24 * 3600
-    target: Health = Field(examples=["1.40"])
+    horizon: OptionalDuration = None
+    target: OptionalHealth = None
     max_health_to_act: OptionalHealth = None
+    guard_share: OptionalShare = None
+    cooldown: OptionalDuration = None
+    response: Duration = 60
     max_per_action_usd: Usd8 = Field(examples=["50_000"])
     max_per_day_usd: Usd8 = Field(examples=["100_000"])
     min_action_usd: Usd8 = 50 * 10**8

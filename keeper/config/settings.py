@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from keeper.chain.secrecy import MIN_SECRET_LENGTH, all_parts, secret_parts
 from keeper.chain.settings import (
@@ -23,6 +23,10 @@ from keeper.model.values import NOTHING_LISTED, Listed, Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
 from keeper.service.settings import ServiceSettings
+
+if TYPE_CHECKING:  # they bring NumPy, for whose import no help and no completion should wait
+    from keeper.policy.policy_file import PolicyFile
+    from keeper.policy.rule import Rule
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -98,6 +102,10 @@ class Settings:
     service: ServiceSettings
     breakers: BreakerSettings
     policies: Mapping[str, Policy]
+    rules: Mapping[str, "Rule"]
+    """Of the policies that are fitted to each of their positions."""
+    policy_files: Mapping[str, "PolicyFile"]
+    """Of the policies that come from a preset or a file."""
     markets: Mapping[str, MarketSettings]
     market_prices: tuple[MarketSource, ...]
     signers: Mapping[str, SignerSettings]

@@ -95,7 +95,7 @@ class Approval:
         gas_wei = Wei(sum(prepared.simulation.gas_used) * per_gas_wei + prepared.l1_fee_wei)
         costs = replace(plan.costs, gas_usd8=each.gas_price.worth_usd8(gas_wei))
         policy = self._watched[each.row].policy
-        reason = not_worth(costs, each.loss_usd8, policy)
+        reason = not_worth(costs, each.loss_usd8, policy, plan.before.health)
         if reason is None:
             return replace(plan, costs=costs)
         self._thrift.found(each.row, reason)

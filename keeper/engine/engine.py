@@ -23,6 +23,7 @@ from keeper.engine.approval import Approval
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
+from keeper.engine.fitting import Fitting
 from keeper.engine.foresight import foresee
 from keeper.engine.guarding import Guarding
 from keeper.engine.margin_calls import MarginCalls
@@ -30,6 +31,7 @@ from keeper.engine.outcome import Outcomes
 from keeper.engine.outlook import Outlook
 from keeper.engine.planning import Planner, Quarantine, none_quarantined
 from keeper.engine.reporting import PassReport, pass_report
+from keeper.engine.roster import Roster
 from keeper.engine.scribe import Scribe
 from keeper.engine.settling import Settling
 from keeper.engine.sight import Sight
@@ -73,8 +75,9 @@ class Engine:
         quarantine: Quarantine = none_quarantined,
         wrapped_native: Address | None = None,
     ) -> None:
-        """`now`: this machine's clock, by which owners' wishes grow old. `wrapped_native` is priced to tell what gas costs; without it gas counts for nothing."""
-        self._watched = tuple(watched)
+        """`now`: this machine's clock, by which owners' wishes grow old. `wrapped_native` is priced
+        to tell what gas costs; without it gas counts for nothing."""
+        self._watched = Roster(watched)
         rows = {row.id: place for place, row in enumerate(self._watched)}
         by_name = {market.name: market for market in markets}
         self._transactions = transactions
@@ -83,6 +86,7 @@ class Engine:
         self._scribe = Scribe(watched=self._watched, store=store)
         self._thrift = Thrift(self._watched, notifier)
         self._triggering = Triggering(self._watched)
+        self._fitting = Fitting(self._watched, store)
         self._margin_calls = MarginCalls(
             watched=self._watched,
             markets=by_name,
@@ -160,6 +164,7 @@ class Engine:
         await self._sight.begin(head)
         chain_id = self._watched[0].id.chain_id
         self._triggering.load(await self._store.run(self._store.journal.disarmed, chain_id))
+        await self._fitting.begin(chain_id)
         await self._settling.begin(chain_id)
         await self._planner.begin(chain_id)
         await self._transactions.recover()
@@ -192,6 +197,8 @@ class Engine:
         )
         await self._settling.settle(snapshot, answers)
         outlook = self._sight.look_ahead(snapshot)
+        if await self._fitting.fit(snapshot, outlook):
+            self._triggering.renew()
         decisions = self._triggering.decide(snapshot, outlook)
         wishes = self._wishing.by_row if planning else {}
         decided = (

@@ -1,6 +1,6 @@
 """The forecast of every watched row from one snapshot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import log, nan, sqrt
 
@@ -12,11 +12,12 @@ from keeper.forecast.calibrated import Asked, forecast
 from keeper.forecast.calibration import Calibration
 from keeper.forecast.first_passage import COLD, Forecast, first_passage
 from keeper.forecast.oracle_state import MarketPrice, OracleState
-from keeper.forecast.scales import Scales
+from keeper.forecast.scales import Scales, named
 from keeper.forecast.volatility import RoundSeries, covariance
 from keeper.model.book import QUOTE, Book, Column, health, stack
 from keeper.model.units import SECONDS_PER_YEAR, Address, Wad, float_from_wad
 from keeper.model.values import PositionId
+from keeper.policy.tailoring import PEGGED, UNKNOWN
 
 Ints = NDArray[np.intp]
 
@@ -58,6 +59,38 @@ class Outlook:
         at = np.flatnonzero(self.rows == row)
         used = ((self.book.C[at] != 0.0) | (self.book.D[at] != 0.0)).any(axis=0)
         return tuple(k for k in np.flatnonzero(used).tolist() if k > 0)
+
+    def exposure(self, row: int) -> Hashable:
+        """What a watched row is exposed to: changes only when that does, and is cheap."""
+        at = np.flatnonzero(self.rows == row)
+        used = (self.book.C[at] != 0.0).tobytes(), (self.book.D[at] != 0.0).tobytes()
+        return (*used, self.columns, None if self.asked is None else self.asked.scales.assets)
+
+    def pair_of(self, row: int, known: Sequence[str]) -> str:
+        """Which of the `known` pairs a watched row's collateral and debt are, `PEGGED` where one
+        keeps to the other, `UNKNOWN` where a feed does not say what it prices; else their names."""
+        at = np.flatnonzero(self.rows == row)
+        if self.asked is None or not len(at):
+            return UNKNOWN
+        scales = self.asked.scales
+        covers, owes = (
+            np.flatnonzero((m[at] != 0.0).any(axis=0)) for m in (self.book.C, self.book.D)
+        )
+        if any(k and scales.assets[k] is None for k in (*covers, *owes)):
+            return UNKNOWN
+        if len(covers) == len(owes) == 1:
+            i, j = int(covers[0]), int(owes[0])
+            for pair in known:
+                if named(scales.assets, pair)[i, j]:
+                    return pair
+        held = scales.pegged | scales.pegged.T | scales.same
+        if len(covers) and len(owes) and held[np.ix_(covers, owes)].all():
+            return PEGGED
+        names = (
+            "+".join("USD" if (asset := scales.assets[k]) is None else asset.name for k in side)
+            for side in (covers, owes)
+        )
+        return "/".join(names)
 
     def oracle(self, column: int) -> OracleState | None:
         """The feed behind a column."""

@@ -17,11 +17,15 @@ class Triggering:
     """Holds what keeps a row from acting twice on one danger, and what makes it go on."""
 
     def __init__(self, watched: Sequence[Watched]) -> None:
-        self._triggers = Triggers.of([row.policy for row in watched])
-        self._targets = np.array([float_from_wad(row.policy.target) for row in watched])
         self._watched = watched
+        self.renew()
         self._armed: Flags = np.ones(len(watched), dtype=np.bool_)
         self._slicing: Flags = np.zeros(len(watched), dtype=np.bool_)
+
+    def renew(self) -> None:
+        """Take over the policies that are in force now."""
+        self._triggers = Triggers.of([row.policy for row in self._watched])
+        self._targets = np.array([float_from_wad(row.policy.target) for row in self._watched])
 
     @property
     def armed(self) -> list[bool]:

@@ -29,6 +29,7 @@ from keeper.model.values import (
     Unwind,
 )
 from keeper.policy.guards import Anomaly
+from keeper.policy.rule import Rule
 from keeper.policy.settings import Policy
 
 log = structlog.get_logger()
@@ -125,6 +126,8 @@ class Watched:
     policy: Policy
     guard: Guard | None = None
     """The guardian that acts for the account; None where the signer's key is the account's own."""
+    rule: Rule | None = None
+    """What the policy is fitted to the position by; None where its figures are meant as they stand."""
 
 
 class WatchedMarket:

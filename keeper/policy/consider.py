@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import assert_never
 
+import numpy as np
+
 from keeper.model.lifecycle import Urgency
 from keeper.model.liquidity import Depth, Route
-from keeper.model.units import BPS, Amount, Wad
+from keeper.model.units import BPS, Amount, Wad, float_from_wad
 from keeper.model.values import (
     Action,
     ActionKind,
@@ -27,7 +29,7 @@ from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable, greatest_within, least_reaching, raw_down, usd8_up
 from keeper.policy.threat import Threat
-from keeper.policy.worth import worth_acting
+from keeper.policy.worth import share_at, worth_acting
 
 Predict = Callable[[Action], PositionState]
 """The position after an action, in exact integers."""
@@ -228,18 +230,22 @@ def _judged(
         reaches_target=reaches,
         rejected=None,
     )
-    reason = not_worth(costs, scope.loss_usd8, scope.policy)
+    reason = not_worth(costs, scope.loss_usd8, scope.policy, scope.position.health)
     return found if reason is None else replace(found, rejected=reason, not_worth=True)
 
 
-def not_worth(costs: Costs, loss_usd8: int, policy: Policy) -> str | None:
+def not_worth(costs: Costs, loss_usd8: int, policy: Policy, health: Wad | None) -> str | None:
     """Why an action costs too much for what it spares; None if it is worth it (`worth_acting`).
     `loss_usd8`: what one liquidation would take now."""
-    if worth_acting(costs.cash_usd8, loss_usd8, policy.guard_share):
+    share = policy.guard_share
+    if policy.guard_steepness > 0.0 and health is not None:
+        now, steepness = np.array(float_from_wad(health)), np.array(policy.guard_steepness)
+        share = float(share_at(now, np.array(share), steepness))
+    if worth_acting(costs.cash_usd8, loss_usd8, share):
         return None
     return (
         f"not worth it: it would cost {costs.cash_usd8 / 1e8:,.2f} USD, more than "
-        f"{policy.guard_share:g} × the {loss_usd8 / 1e8:,.2f} USD that a liquidation would take "
+        f"{share:.3g} × the {loss_usd8 / 1e8:,.2f} USD that a liquidation would take "
         "(guard_share)"
     )
 

@@ -28,5 +28,9 @@ class Policy:
     min_action_usd8: int
     guard_share: float = GUARD_SHARE
     """Of what a liquidation would take: the most that an action may cost in cash."""
+    guard_steepness: float = 0.0
+    """How much that share falls with health: see `keeper.policy.worth.share_at`."""
     cooldown_s: int = 0
     """After an action, so long nothing follows that is not urgent: pools refill, feeds report."""
+    response_s: int = 60
+    """From an oracle's round until an action has its effect."""

@@ -35,7 +35,7 @@ class BigInteger(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration's, which leads to these tables."""
 
 metadata = MetaData()
@@ -267,4 +267,14 @@ pair_fits = Table(
     Column("pair", String, primary_key=True),
     Column("fitted_at", Integer, nullable=False),
     Column("document", JSON, nullable=False),
+)
+
+starts = Table(
+    "starts",
+    metadata,
+    Column("chain_id", Integer, primary_key=True),
+    Column("market", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("health", BigInteger, nullable=False),
+    Column("timestamp", Integer, nullable=False),
 )

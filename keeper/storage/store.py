@@ -13,6 +13,7 @@ from keeper.storage.journal import Journal
 from keeper.storage.pair_fits import PairFits
 from keeper.storage.prices import PriceHistory
 from keeper.storage.prospects import Prospects
+from keeper.storage.starts import Starts
 from keeper.storage.tallies import Tallies
 from keeper.storage.wishes import Wishes
 
@@ -39,6 +40,7 @@ class Store:
         self.pair_fits = PairFits(self._engine)
         self.prospects = Prospects(self._engine)
         self.wishes = Wishes(self._engine)
+        self.starts = Starts(self._engine)
 
     async def run(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a synchronous method on the store's thread and wait for it.

@@ -125,6 +125,8 @@ def fail_passes(
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
+        rules={},
+        policy_files={},
         chain=ChainSettings(
             chain_id=CHAIN_ID,
             endpoints=(EndpointSettings(name=None, url="http://node"),),

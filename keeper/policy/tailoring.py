@@ -1,0 +1,57 @@
+"""A rule fitted to one position: see `keeper.policy.rule.tailored`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from keeper.model.units import Wad, float_from_wad, wad_from_fraction_up
+from keeper.policy.rule import Rule, tailored
+from keeper.policy.settings import Policy
+
+PEGGED = "pegged"
+"""Two prices of which one keeps to the other, where the rule does not name the pair."""
+UNKNOWN = "unknown"
+"""Prices whose feeds do not say what they are of."""
+
+
+def health_of(value: float) -> Wad:
+    """A health of a rule, to 9 decimals: rules are written with fewer."""
+    return wad_from_fraction_up(Fraction(f"{value:.9f}"))
+
+
+def fitted_to(rule: Rule, policy: Policy, *, pair: str, start: Wad) -> Policy:
+    """The policy with the floor and the target of a position of this pair that started at this
+    health.
+
+    `PEGGED` pairs that the rule does not name have the least share that it names. Of `UNKNOWN` ones
+    that start below the floor, floor and target are scaled alike, as if the pair were as correlated
+    as its start says: nobody runs a volatile pair so near to liquidation for long.
+    """
+    health = float_from_wad(start)
+    shares: Mapping[str, float] = rule.pair_share
+    if pair == PEGGED and shares:
+        shares = {**shares, PEGGED: min(shares.values())}
+    elif pair == UNKNOWN and 1.0 < health < rule.floor:
+        shares = {**shares, UNKNOWN: (health - 1.0) / (rule.floor - 1.0)}
+    own = tailored(
+        replace(rule, pair_share=shares),
+        [pair],
+        np.array([health]),
+        np.array([float(policy.response_s)]),
+    )
+    floor, target = health_of(float(own.triggers.floor[0])), health_of(float(own.target[0]))
+    ceiling = target if policy.max_health_to_act == policy.target else policy.max_health_to_act
+    return replace(
+        policy,
+        floor=floor,
+        target=target,
+        max_health_to_act=max(ceiling, floor),
+        guard_steepness=rule.guard_steepness / float(own.pair_share[0]),
+    )
+
+
+def known_pairs(rule: Rule) -> Sequence[str]:
+    """Those that the rule treats apart."""
+    return tuple(dict.fromkeys((*rule.pair_share, *rule.by_pair)))

@@ -1,0 +1,209 @@
+"""Presets and policy files: what they come to, for whom, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.config import load_settings
+from keeper.config.settings import Settings
+from keeper.model.errors import ConfigurationError
+from keeper.model.units import WAD, Wad
+from keeper.policy.consider import not_worth
+from keeper.policy.costs import Costs
+from keeper.policy.policy_file import PolicyFile
+from keeper.policy.rule import Rule
+from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, health_of
+from keeper.storage.store import Store
+from tests.unit.test_config import VALID
+from tests.unit.test_plan import POLICY, USD8
+from tests.unit.toy_chain import ALICE, Ground
+
+FIGURES = """floor = 1.15
+trigger_probability = 0.05
+target = 1.40
+"""
+RULE = Rule(floor=1.25, target=1.4, pair_share={"ETH/BTC": 0.35, "stETH/ETH": 0.15})
+
+
+def loaded(tmp_path: Path, figures: str) -> Settings:
+    assert FIGURES in VALID
+    path = tmp_path / "keeper.toml"
+    path.write_text(VALID.replace(FIGURES, figures))
+    return load_settings(path, {"KEEPER_KEYSTORE_PASSWORD": "x"})
+
+
+def refusal(tmp_path: Path, figures: str) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(tmp_path, figures)
+    return str(refused.value)
+
+
+# -- the figures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "floor", "target", "trigger", "share"),
+    [
+        ("careful", 1.35, 1.55, 0.05, 0.8),
+        ("balanced", 1.25, 1.40, None, 0.4),
+        ("thrifty", 1.15, 1.30, None, 0.25),
+        (None, 1.25, 1.40, None, 0.4),
+    ],
+)
+def test_preset__alone__has_its_documented_row(
+    tmp_path: Path,
+    preset: str | None,
+    floor: float,
+    target: float,
+    trigger: float | None,
+    share: float,
+) -> None:
+    settings = loaded(tmp_path, "" if preset is None else f'preset = "{preset}"\n')
+    policy, rule = settings.policies["careful"], settings.rules["careful"]
+    assert (policy.floor, policy.target) == (health_of(floor), health_of(target))
+    assert (policy.trigger_probability, policy.guard_share) == (trigger, share)
+    assert policy.max_health_to_act == policy.target
+    assert (rule.floor, rule.target, rule.trigger_probability) == (floor, target, trigger)
+
+
+def test_preset__with_figures_beside_it__they_win_and_floor_and_target_are_meant_as_written(
+    tmp_path: Path,
+) -> None:
+    cautious = loaded(tmp_path, 'preset = "balanced"\nguard_share = 1.0\ncooldown = "2m"\n')
+    policy = cautious.policies["careful"]
+    assert (policy.guard_share, policy.cooldown_s, policy.floor) == (1.0, 120, health_of(1.25))
+    assert cautious.rules["careful"].guard_share == 1.0
+    own = loaded(tmp_path, 'preset = "balanced"\ntarget = 1.5\n')
+    assert (own.policies["careful"].floor, own.policies["careful"].target) == (
+        health_of(1.25),
+        health_of(1.5),
+    )
+    assert own.rules == {}
+
+
+def test_figures__without_a_preset__are_meant_as_written(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, FIGURES)
+    assert settings.policies["careful"].floor == Wad(115 * WAD // 100)
+    assert (settings.rules, settings.policy_files) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ('preset = "bold"\n', '"bold" is not known here'),
+        ('preset = "balanced"\nfile = "p.json"\n', "this policy has a preset and a file"),
+        ("floor = 1.2\n", "`target` is missing"),
+        ("target = 1.2\n", "`floor` is missing"),
+        ('preset = "balanced"\nfloor = 1.45\n', "target is not above floor"),
+        ('preset = "balanced"\nmax_health_to_act = 1.2\n', "max_health_to_act is below floor"),
+        ('file = "none.json"\n', "it cannot be used as a policy"),
+    ],
+)
+def test_policy__what_cannot_be_meant__is_refused(
+    tmp_path: Path, figures: str, message: str
+) -> None:
+    said = refusal(tmp_path, figures)
+    assert message in said
+    assert "fix: " in said
+
+
+def test_policy_file__fitted__is_used_and_a_broken_one_or_one_for_comparison_refused(
+    tmp_path: Path,
+) -> None:
+    file = PolicyFile(id="mine", about="Mine.", default=False, rule=RULE, fitted=None)
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(file.to_json()))
+    settings = loaded(tmp_path, 'file = "policy.json"\n')
+    assert settings.rules["careful"] == RULE
+    assert settings.policy_files["careful"] == file
+    path.write_text(json.dumps(file.to_json() | {"version": 9}))
+    assert "it is of version 9" in refusal(tmp_path, 'file = "policy.json"\n')
+    for change in ({"means": "pool only"}, {"service_fee_share": 0.001}):
+        path.write_text(json.dumps(replace(file, rule=replace(RULE, **change)).to_json()))
+        assert "is there to be compared with" in refusal(tmp_path, 'file = "policy.json"\n')
+
+
+# -- fitted to a position ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pair", "start", "floor", "target"),
+    [
+        ("ETH/USD", 1.60, 1.25, 1.40),
+        # Nine tenths of the margin of 0.10.
+        ("ETH/USD", 1.10, 1.09, 1.40),
+        ("ETH/BTC", 1.60, 1.0875, 1.14),
+        ("stETH/ETH", 1.60, 1.0375, 1.06),
+        ("stETH/ETH", 1.03, 1.027, 1.06),
+        (PEGGED, 1.60, 1.0375, 1.06),
+        # 0.05 of 0.25 is a fifth: the floor of 1.05 is still above nine tenths of the margin.
+        (UNKNOWN, 1.05, 1.045, 1.08),
+        (UNKNOWN, 1.30, 1.25, 1.40),
+    ],
+)
+def test_fitted_to__worked_by_hand__scales_with_the_pair_and_the_start(
+    pair: str, start: float, floor: float, target: float
+) -> None:
+    written = replace(POLICY, max_health_to_act=POLICY.target)
+    found = fitted_to(RULE, written, pair=pair, start=health_of(start))
+    assert (found.floor, found.target) == (health_of(floor), health_of(target))
+    assert found.max_health_to_act == found.target
+
+
+def test_fitted_to__the_owners_ceiling__stays() -> None:
+    written = replace(POLICY, max_health_to_act=health_of(1.3))
+    found = fitted_to(RULE, written, pair="ETH/USD", start=health_of(1.6))
+    assert found.max_health_to_act == health_of(1.3)
+
+
+def test_not_worth__steep_guard__pays_less_the_farther_from_liquidation() -> None:
+    # 0.4 × 1.25⁻² = 0.256 of 100 dollars.
+    steep = replace(POLICY, guard_steepness=2.0)
+    costs = Costs(gas_usd8=26 * USD8)
+    assert not_worth(costs, 100 * USD8, POLICY, health_of(1.25)) is None
+    assert not_worth(costs, 100 * USD8, steep, health_of(1.2)) is None
+    assert "more than 0.256 ×" in (not_worth(costs, 100 * USD8, steep, health_of(1.25)) or "")
+
+
+async def test_pass__rule_and_a_start_below_the_floor__waits_for_a_tenth_and_remembers(
+    tmp_path: Path,
+) -> None:
+    ground = Ground(tmp_path / "journal.sqlite3")
+    try:
+        ground.watch(ALICE.address, replace(POLICY, trigger_probability=None))
+        ground.watched[0] = replace(ground.watched[0], rule=RULE)
+        await ground.start()
+        await ground.look()
+        # 16/13 = 1.2308 is below 1.25: the floor is 1 + 0.9 × 0.2308.
+        assert ground.position().floor == pytest.approx(1.2077, abs=1e-4)
+        assert ground.decisions() == []
+        ground.price(1_970)  # 1.2123
+        await ground.block()
+        await ground.start()
+        await ground.look()
+        assert ground.position().floor == pytest.approx(1.2077, abs=1e-4)
+        assert ground.decisions() == []
+        ground.price(1_960)  # 1.2062
+        await ground.block()
+        (decided,) = ground.decisions()
+        # The toy's feed does not say what it prices: 1 + 0.4 × 0.2308/0.25.
+        assert decided.predicted_health == pytest.approx(1.3692, abs=1e-3)
+    finally:
+        ground.store.close()
+
+
+def test_starts__first_seen__is_kept_until_the_debt_is_gone(tmp_path: Path) -> None:
+    from tests.unit.test_plan import LOAN
+
+    store = Store(tmp_path / "journal.sqlite3")
+    try:
+        store.starts.keep(LOAN.id, health_of(1.2), 1)
+        store.starts.keep(LOAN.id, health_of(1.9), 2)
+        assert store.starts.all(LOAN.id.chain_id) == {LOAN.id: health_of(1.2)}
+        assert store.starts.all(1) == {}
+        store.starts.forget(LOAN.id)
+        assert store.starts.all(LOAN.id.chain_id) == {}
+    finally:
+        store.close()
