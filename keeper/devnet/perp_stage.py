@@ -49,11 +49,11 @@ PERP_TWINS: Final = (
     Twin(name="fixed", policy=Policy(floor="1.30", target="2.00", most_usd=500_000)),
     Twin(
         name="forecast",
-        policy=Policy(floor="2.20", target="4.00", trigger_probability="0.10", most_usd=500_000),
+        policy=Policy(floor="3.00", target="6.00", trigger_probability="0.10", most_usd=500_000),
     ),
 )
-"""A perp's health is the quotient of two small shares of its notional: at 2.2 a
-fall of 8 % is left, two or three of that day's worst minutes."""
+"""A perp's health is the quotient of two small shares of its notional: at 3 a
+fall of 13 % is left, at 1.3 one of 2 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
