@@ -1,6 +1,5 @@
 """What a decision was made on, for `keeper explain`: the block, the position, the forecast."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from math import expm1, isfinite, sqrt
 from typing import Any, Final
@@ -44,7 +43,7 @@ def terms(row: int, outlook: Outlook) -> list[dict[str, Any]]:
     places, book = np.flatnonzero(outlook.rows == row), outlook.book
     if not len(places):
         return []
-    nearest = np.argmin(health(replace(book, C=book.C[places], D=book.D[places])))
+    nearest = np.argmin(health(book.take(places)))
     place = places[nearest]
     return [
         {
