@@ -305,7 +305,9 @@ async def test_run__stopped_by_a_signal__ends_cleanly(
         await chain.passed(3)
         await stopped(running, number)
     events = [line["event"] for line in logs if line["event"].startswith("keeper.")]
-    assert events == ["keeper.ready", "keeper.stopping", "keeper.stopped"]
+    # What the kill file says is confirmed once a second, which may or may not come in between.
+    stations = [event for event in events if event != "keeper.ordered"]
+    assert stations == ["keeper.ready", "keeper.stopping", "keeper.stopped"]
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
     assert not settings.store_path.with_name("journal.sqlite3-wal").exists()

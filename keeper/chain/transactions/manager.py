@@ -88,7 +88,13 @@ class TransactionManager:
         self._finality_blocks = finality_blocks
         self._journal = journal
         self._run = run
-        self._pen = Pen(rpc=rpc, chain_id=chain_id, signers=signers, before_signing=before_signing)
+        self._pen = Pen(
+            rpc=rpc,
+            chain_id=chain_id,
+            signers=signers,
+            before_signing=before_signing,
+            notifier=notifier,
+        )
         self._votes = votes
         self._notifier = notifier
         self._book = Followed(clock=clock, notifier=notifier)

@@ -4,10 +4,13 @@ from keeper.chain.fees import NO_OP_GAS, Fees
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError, quantity
 from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
+from keeper.model.alerts import Alert, Notifier, Severity
 from keeper.model.lifecycle import Purpose
 from keeper.model.records import Attempt, Intent
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head, Transaction
+
+SILENT = "signer.silent"
 
 
 class ObjectedError(Exception):
@@ -24,11 +27,13 @@ class Pen:
         chain_id: int,
         signers: dict[Address, Signer],
         before_signing: BeforeSigning,
+        notifier: Notifier | None = None,
     ) -> None:
         self.signers = signers
         self._rpc = rpc
         self._chain_id = chain_id
         self._ask = before_signing
+        self._notifier = notifier
 
     async def call(
         self,
@@ -106,10 +111,7 @@ class Pen:
             max_fee_wei=fees.max_fee_wei,
             priority_fee_wei=fees.priority_fee_wei,
         )
-        try:
-            raw, tx_hash = await signed(self.signers[intent.signer], unsigned)
-        except SignatureUnavailableError as error:
-            raise ObjectedError(str(error)) from error
+        raw, tx_hash = await self._signed(intent.signer, unsigned)
         return Attempt(
             purpose=purpose,
             nonce=nonce,
@@ -121,6 +123,20 @@ class Pen:
             head_number=head.number,
             l1_fee_wei=l1_fee_wei,
         )
+
+    async def _signed(self, signer: Address, unsigned: UnsignedTransaction) -> tuple[bytes, str]:
+        try:
+            found = await signed(self.signers[signer], unsigned)
+        except SignatureUnavailableError as error:
+            if self._notifier is not None:
+                severity, text = Severity.CRITICAL, f"nothing can be sent: {error}"
+                self._notifier.notify(
+                    Alert(name=SILENT, subject=signer, severity=severity, text=text)
+                )
+            raise ObjectedError(str(error)) from error
+        if self._notifier is not None:
+            self._notifier.resolve(SILENT, signer)
+        return found
 
     async def _no_op_gas(self, signer: Address) -> int:
         """On some rollups (Arbitrum) the gas of a transfer holds the cost of its bytes on L1."""
