@@ -72,8 +72,8 @@ gas: setup  ## gas of the guardian's actions beside the naked protocol calls
 	$(BIN)/python -m tests.guardian.gas
 
 N ?= 2000
-fuzz: setup  ## a thief with the keeper's key against the guardian: N calls, in other orders by SEED
-	N=$(N) $(BIN)/pytest tests/guardian/test_thief.py -q -s --timeout 0
+fuzz: setup  ## a thief with the keeper's key against each guardian: N calls, in other orders by SEED
+	N=$(N) $(BIN)/pytest tests/guardian/test_thief.py tests/guardian/test_perp_thief.py -q -s --timeout 0
 
 format: $(VENV)/.packages  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

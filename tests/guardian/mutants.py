@@ -1,4 +1,4 @@
-"""The guardian's tests prove themselves: planted defects, each of which must turn a test red.
+"""The guardians' tests prove themselves: planted defects, each of which must turn a test red.
 
 `python -m tests.guardian.mutants` changes one place in a copy of the contract's sources, compiles it
 and runs the tests that should notice against that guardian. A defect that no test notices, or one
@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.guardian.build import OTHER_ARTIFACT, SOURCES, artifact
+from tests.guardian.build import OTHER_ARTIFACT, PERP_SOURCE, SOURCE, SOURCES, artifact
 from tests.guardian.defects import DEFECTS
+from tests.guardian.perp_defects import PERP_DEFECTS
 from tests.planting import Defect, chosen, plant, report, say
 
 HERE: Final = Path(__file__).parent
@@ -62,7 +63,7 @@ def red_with(defect: Defect, tests: Sequence[str]) -> list[str]:
             shutil.copy(source, copy)
         plant(defect, copy)
         built = copy / "mutant.json"
-        built.write_text(artifact(copy))
+        built.write_text(artifact(copy, PERP_SOURCE if defect in PERP_DEFECTS else SOURCE))
         return red_tests(tests, built)
 
 
@@ -72,7 +73,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="defects to plant; all by default")
     parser.add_argument("--by", help="this test instead of each defect's own, as test_thief.py")
     given = parser.parse_args()
-    wanted = chosen(DEFECTS, given.names)
+    wanted = chosen((*DEFECTS, *PERP_DEFECTS), given.names)
     tests = {d.name: (given.by,) if given.by else d.tests for d in wanted}
     if red := red_tests(sorted({test for each in tests.values() for test in each})):
         say(f"red without any defect: {', '.join(red)}")

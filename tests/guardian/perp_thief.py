@@ -16,7 +16,7 @@ from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import BPS, WAD, Address
 from tests.guardian.ground import DAY_S, DOLLAR, USDC, deploy
-from tests.guardian.perp_ground import GUARDIAN, PerpGround, perp_ground
+from tests.guardian.perp_ground import GUARDIAN, perp_ground
 from tests.guardian.robbery import Loss, Tally
 
 LIMIT: Final = 3_000 * DOLLAR
