@@ -78,6 +78,8 @@ class Approval:
                 verdict, prepared = judged(tries, seen)
                 if isinstance(verdict, Plan) and doubt is not None:
                     verdict = doubt
+                if prepared is not None and _nonce_is_doubtful(prepared, snapshot):
+                    verdict = "the nonce that it is simulated with is not the one read at its block"
                 if prepared is not None and isinstance(verdict, Plan):
                     verdict = self._worth(each, verdict, prepared, snapshot)
                 if prepared is not None and isinstance(verdict, Plan):
@@ -100,3 +102,9 @@ class Approval:
             return replace(plan, costs=costs)
         self._thrift.found(each.row, reason)
         return reason
+
+
+def _nonce_is_doubtful(prepared: Prepared, snapshot: Snapshot) -> bool:
+    """Whether it is another than the one that the other endpoints were asked to bear out."""
+    read = snapshot.nonces.get(prepared.proposal.signer)
+    return read is not None and read != prepared.chain_nonce

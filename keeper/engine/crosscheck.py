@@ -15,6 +15,7 @@ import structlog
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.transactions.accounts import nonce_request
 from keeper.engine.watch import Snapshot, WatchedMarket
 from keeper.engine.witness import (
     WITHIN_S,
@@ -22,6 +23,7 @@ from keeper.engine.witness import (
     Word,
     blocks_of,
     differences,
+    other_nonce,
     word_of_blocks,
 )
 from keeper.model.alerts import Alert, Notifier, Severity
@@ -117,14 +119,18 @@ class CrossCheck:
         reader = Reader(asked, multicall=self._multicall, patient=False)
         names = list(snapshot.markets)
         try:
-            values, _ = await reader.read(
+            values, nonces = await reader.read(
                 [self._markets[name].reread_all(snapshot.head) for name in names],
                 at=snapshot.head.hash,
+                beside=[nonce_request(signer, snapshot.head) for signer in snapshot.nonces],
             )
         except EndpointUnavailableError as error:
             log.info("crosscheck.unanswered", endpoint=witness.name, reason=str(error))
             word = asked.word if asked.word is not Word.AGREES else Word.SILENT
             return Testimony(witness=witness, word=word, difference=asked.difference)
+        for signer, nonce in zip(snapshot.nonces, nonces, strict=True):
+            if difference := other_nonce(snapshot, signer, nonce):
+                return Testimony(witness=witness, word=Word.CONTRADICTS, difference=difference)
         compared = 0
         for name, theirs in zip(names, values, strict=True):
             if isinstance(theirs, ReadingError):

@@ -124,7 +124,7 @@ class Sight:
         swaps_blocked = self._caution.judge(
             quoted, snapshot, series=self._prices.series, market_prices=self._paid
         )
-        snapshot = replace(snapshot, swaps_blocked=swaps_blocked)
+        snapshot = replace(snapshot, swaps_blocked=swaps_blocked, nonces=self._accounts.nonces)
         await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, answers[: len(beside)]
 

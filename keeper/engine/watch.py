@@ -255,6 +255,8 @@ class Snapshot:
     positions: tuple[PositionState | ReadingError, ...]
     swaps_blocked: Mapping[PositionId, str] = field(default_factory=lambda: MappingProxyType({}))
     """Why nothing may be swapped for a position now. A payment into it is never blocked."""
+    nonces: Mapping[Address, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Of the signers whose keys are here, as far as the node told."""
 
     def price(self, token: Address | None) -> Price | None:
         """What any of its markets says of a token; None if none does."""

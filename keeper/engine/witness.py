@@ -18,7 +18,8 @@ import structlog
 from keeper.abi.multicall import MalformedAnswerError, decode_aggregate3, encode_aggregate3
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.reader import CHUNK_GAS
-from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError, quantity
+from keeper.chain.transactions.accounts import nonce_request
 from keeper.engine.trial import Trial
 from keeper.engine.watch import MarketSnapshot, Snapshot, WatchedMarket
 from keeper.model.alerts import Alert, Notifier, Severity
@@ -184,7 +185,18 @@ class Witnesses:
         protocol tells it in them."""
         at = [snapshot] if before is None else [snapshot, before]
         blocks = blocks_of(*(each.head for each in at))
-        requests = [*blocks, *(self._call(trial, each.head) for each in at for trial in plans)]
+        requests = [
+            *blocks,
+            *(
+                request
+                for each in at
+                for trial in plans
+                for request in (
+                    self._call(trial, each.head),
+                    nonce_request(trial.proposal.signer, each.head),
+                )
+            ),
+        ]
         looks = 0
         while True:
             try:
@@ -198,9 +210,9 @@ class Witnesses:
             await asyncio.sleep(self._pause_s)
         told = answers[len(blocks) :]
         if word is Word.AGREES:
-            return _testimonies_at(witness, plans, told[: len(plans)], snapshot)
+            return _testimonies_at(witness, plans, told[: 2 * len(plans)], snapshot)
         if word is Word.BEHIND and before is not None:
-            return _testimonies_at(witness, plans, told[len(plans) :], before)
+            return _testimonies_at(witness, plans, told[2 * len(plans) :], before)
         return [Testimony(witness=witness, word=word, difference=difference)] * len(plans)
 
     def _call(self, trial: Trial, head: Head) -> Request:
@@ -236,13 +248,16 @@ def word_of_blocks(
 def _testimonies_at(
     witness: Endpoint, plans: Sequence[Trial], answers: Sequence[Any], snapshot: Snapshot
 ) -> list[Testimony]:
+    """`answers`: of each plan the account as the protocol tells it, and its signer's nonce."""
     return [
-        _testimony(witness, trial, answer, snapshot)
-        for trial, answer in zip(plans, answers, strict=True)
+        _testimony(witness, trial, answer, nonce, snapshot)
+        for trial, answer, nonce in zip(plans, answers[::2], answers[1::2], strict=True)
     ]
 
 
-def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot) -> Testimony:
+def _testimony(
+    witness: Endpoint, trial: Trial, answer: Any, nonce: Any, snapshot: Snapshot
+) -> Testimony:
     position, market = trial.plan.action.position, trial.market
     account = position.account
     calls = len(market.reread_calls(account))
@@ -251,7 +266,9 @@ def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot)
             raise answer
         results = decode_aggregate3(bytes.fromhex(answer[2:]), calls)
         seen = market.reread(account, results, snapshot.head.timestamp)
-        difference = differences(market, snapshot.markets[position.market], seen, account)
+        difference = other_nonce(snapshot, trial.proposal.signer, nonce) or differences(
+            market, snapshot.markets[position.market], seen, account
+        )
     except (RpcError, MalformedAnswerError, ReadingError, KeyError, TypeError, ValueError) as error:
         log.info("witness.unreadable", endpoint=witness.name, reason=str(error))
         return Testimony(witness=witness, word=Word.SILENT)
@@ -260,6 +277,15 @@ def _testimony(witness: Endpoint, trial: Trial, answer: Any, snapshot: Snapshot)
         word=Word.CONTRADICTS if difference else Word.AGREES,
         difference=difference,
     )
+
+
+def other_nonce(snapshot: Snapshot, signer: Address, told: Any) -> str:
+    """What a witness says of a signer's nonce, where that is not what was read; empty if it is the
+    same, or if either does not tell."""
+    theirs, ours = quantity(told), snapshot.nonces.get(signer)
+    if theirs is None or ours is None or theirs == ours:
+        return ""
+    return f"the next nonce of {signer} is {theirs}, not {ours}"
 
 
 def differences(

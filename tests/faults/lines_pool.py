@@ -252,6 +252,20 @@ async def _(stage: Stage) -> str:
     return f"no result for {BLOCKS} blocks; then " + stage.protected(one)
 
 
+@line("byzantine-nonce", must="the others' word counts: one repayment, no nonce left out")
+async def _(stage: Stage) -> str:
+    """the first of three endpoints tells of the signer five more nonces than are used"""
+    one = stage.ground.guard(health="1.30")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
+    stage.inject(result("eth_getTransactionCount", lambda _, told: hex(int(told, 16) + 5)))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.ground.chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return stage.protected(one)
+
+
 @line(
     "one-sender-swallows",
     must="every endpoint that sends has the bytes: one repayment",

@@ -153,6 +153,13 @@ MUTANTS = (
         tests=("byzantine-price", "disagreement-without-majority"),
     ),
     Defect(
+        name="nonce-of-one-believed",
+        file="keeper/engine/witness.py",
+        old="    if theirs is None or ours is None or theirs == ours:\n",
+        new="    if True:\n",
+        tests=("byzantine-nonce",),
+    ),
+    Defect(
         name="receipt-of-one-believed",
         file=MANAGER,
         old=" or not await self._vouched_for(known, intents):\n",

@@ -40,8 +40,10 @@ async def test_look__nothing_to_send__asks_each_other_once_a_minute_in_one_post(
     await ground.start()
     await passes(ground, 2 * EVERY_S // BLOCK_S + 1)
     for other in others:
-        # Both accounts in one call.
-        assert other.methods == [["eth_chainId", *["eth_getBlockByHash"] * 2, "eth_call"]] * 3
+        # Both accounts in one call, and the nonces of both signers.
+        nonces = ["eth_getTransactionCount"] * 2
+        blocks = ["eth_getBlockByHash"] * 2
+        assert other.methods == [["eth_chainId", *blocks, "eth_call", *nonces]] * 3
     assert ground.chain.node.raws == []
     assert alerts(ground) == set()
 
@@ -51,6 +53,16 @@ async def test_look__one_endpoint_only__costs_nothing(ground: Ground) -> None:
     posts = len(ground.chain.node.rpc.posts)
     await passes(ground, 1)
     assert len(ground.chain.node.rpc.posts) == posts + 1
+
+
+async def test_look__most_count_other_nonces__another_is_read_from_the_next_block_on(
+    ground: Ground,
+) -> None:
+    for _ in range(2):
+        witness(ground).answers["eth_getTransactionCount"] = lambda *_: "0x5"
+    await ground.start()
+    await passes(ground, 2)
+    assert standings(ground) == [Standing.OUTVOTED, Standing.ALIVE, Standing.ALIVE]
 
 
 @pytest.mark.parametrize("sees", [cheaper, less_debt])

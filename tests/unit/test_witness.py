@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keeper.chain.rpc import RpcError
+from keeper.chain.standing import Standing
 from keeper.model.values import Head
 from keeper.policy.agreement import Verdict, weigh
 from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused
@@ -75,7 +76,40 @@ async def test_send__others_see_the_same__acts_at_once_with_one_post_each(ground
     assert alerts(ground) == set()
     for other in others:
         before_send, _ = other.methods
-        assert before_send == ["eth_chainId", *["eth_getBlockByHash"] * 2, "eth_call"]
+        blocks = ["eth_getBlockByHash"] * 2
+        assert before_send == ["eth_chainId", *blocks, "eth_call", "eth_getTransactionCount"]
+
+
+async def test_send__others_count_another_nonce__sends_nothing_with_it(ground: Ground) -> None:
+    for _ in range(2):
+        witness(ground).answers["eth_getTransactionCount"] = lambda *_: "0x5"
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    await ground.engine.run_pass(ground.chain.block())
+    assert ground.chain.node.raws == []
+    assert ground.pool.endpoints[0].state.standing is Standing.OUTVOTED
+
+
+@pytest.mark.parametrize("nonce", ["nonsense", None])
+async def test_send__others_tell_no_nonce__the_rest_of_their_word_counts(
+    ground: Ground, nonce: str | None
+) -> None:
+    witness(ground).answers["eth_getTransactionCount"] = lambda *_: nonce
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    assert len(ground.chain.node.raws) == 2
+    assert alerts(ground) == set()
+
+
+async def test_send__simulated_with_another_nonce_than_was_read__sends_nothing(
+    ground: Ground,
+) -> None:
+    head = await in_danger(ground)
+    told = iter(["0x0", "0x0", "0x5"])
+    ground.chain.node.rpc.answers["eth_getTransactionCount"] = lambda *_: next(told)
+    await ground.engine.run_pass(head)
+    assert next(told, None) is None
+    assert ground.chain.node.raws == []
 
 
 async def test_send__only_endpoint_configured__asks_nobody_and_alerts_nobody(

@@ -14,34 +14,42 @@ from keeper.model.values import Head
 log = structlog.get_logger()
 
 
+def nonce_request(signer: Address, head: Head) -> Request:
+    """How many transactions of the signer's are mined at the head."""
+    return Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
+
+
 class SignerAccounts:
     """Nonces and balances. What a node does not tell is missing until a later head tells it."""
 
     def __init__(self, signers: Iterable[Address] = ()) -> None:
         self._signers = tuple(signers)
-        self._nonces: dict[Address, int] = {}
+        self.nonces: dict[Address, int] = {}
         self._reconciled: dict[Address, int] = {}
         self.balances_wei: dict[Address, Wei] = {}
 
     def requests(self, head: Head) -> list[Request]:
         """To ride along with the reads of a pass; the answers go to `take`."""
         return [
-            Request(method=method, params=(signer, {"blockHash": head.hash}))
+            request
             for signer in self._signers
-            for method in ("eth_getTransactionCount", "eth_getBalance")
+            for request in (
+                nonce_request(signer, head),
+                Request(method="eth_getBalance", params=(signer, {"blockHash": head.hash})),
+            )
         ]
 
     def take(self, answers: Sequence[Any | RpcError]) -> None:
         """What the node says of them."""
         pairs = list(zip(self._signers, answers[::2], answers[1::2], strict=True))
-        self._nonces = {s: n for s, nonce, _ in pairs if (n := quantity(nonce)) is not None}
+        self.nonces = {s: n for s, nonce, _ in pairs if (n := quantity(nonce)) is not None}
         self.balances_wei = {s: Wei(n) for s, _, wei in pairs if (n := quantity(wei)) is not None}
 
     async def reconcile(self, chain_id: int, *, last_nonce: LastNonce, run: RunOnStore) -> None:
         """Hold the journal against the chain: every nonce used since the last call must be one that
         the journal knows to be signed for."""
         for signer in self._signers:
-            nonce = self._nonces.get(signer)
+            nonce = self.nonces.get(signer)
             if nonce is None:
                 log.warning("reconcile.unanswered", signer=signer)
                 continue
