@@ -59,7 +59,12 @@ def less_debt(state: State) -> None:
 
 
 def alerts(ground: Ground) -> set[tuple[str, str]]:
-    return {(alert.name, alert.severity.value) for alert in ground.notifier.active}
+    """Those about endpoints: of the danger itself the owner is told beside them."""
+    return {
+        (alert.name, alert.severity.value)
+        for alert in ground.notifier.active
+        if alert.name.startswith("endpoints.")
+    }
 
 
 async def in_danger(ground: Ground) -> Head:
