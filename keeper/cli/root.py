@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": "Watch three twin positions live through a crash: unprotected, fixed rule, forecast.",
     "devnet": "Run a local chain with the real contracts.",
     "fork": "Run a copy of a real chain, to rehearse on your own positions.",
+    "release": "Tell what a position does not need any more, after days above its target.",
     "drill": "Rehearse a crash on your own positions, before you arm the keeper.",
 }
 """Each with the first line of its help."""

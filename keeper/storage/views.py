@@ -12,7 +12,15 @@ from keeper.model.lifecycle import Purpose, State
 from keeper.model.records import DRY_RUN
 from keeper.model.units import WAD, Amount, Token
 from keeper.storage.database import open_for_reading
-from keeper.storage.schema import attempts, decisions, intents, observations, prospects, results
+from keeper.storage.schema import (
+    attempts,
+    days,
+    decisions,
+    intents,
+    observations,
+    prospects,
+    results,
+)
 
 _FAILED = (
     State.EXPIRED,
@@ -107,6 +115,33 @@ class Explanation:
     decision: DecisionView
     document: dict[str, Any]
     differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayView:
+    """What one day saw of a position."""
+
+    market: str
+    account: str
+    day: int
+    """Unix days, the chain's time."""
+    lowest_health: float | None
+    """None without debt all day."""
+
+
+def lowest_of_days(path: Path, since: int, until: int) -> list[DayView]:
+    """Of the days from `since` to `until`, both included."""
+    query = select(days).where(days.c.day >= since, days.c.day <= until)
+    with _reading(path) as connection:
+        return [
+            DayView(
+                market=row.market,
+                account=row.account,
+                day=row.day,
+                lowest_health=row.lowest_health,
+            )
+            for row in connection.execute(query)
+        ]
 
 
 def positions(path: Path) -> list[PositionView]:
