@@ -70,6 +70,16 @@ def hand_over(
     from keeper.watching import watched_markets
 
     configure_logging("warning", secrets=settings.secrets)
+    for name in dict.fromkeys(each.market for each in settings.positions):
+        if settings.markets[name].protocol != "aave_v3":
+            raise settings.error(
+                "markets",
+                name,
+                "protocol",
+                what=f"positions of {settings.markets[name].protocol} cannot be handed over",
+                why="only those of Aave v3.0 are moved to other accounts on a fork",
+                fix="leave its positions out of the configuration for this",
+            )
     for path, address in contracts(settings).items():
         code = running.rpc.call("eth_getCode", address, "latest")
         check_code(settings, path, bytes.fromhex(code[2:]))
