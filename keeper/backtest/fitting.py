@@ -30,7 +30,9 @@ ROOMS: Final = (0.15, 0.25, 0.35, 0.50)
 STEEPNESSES: Final = (6.0, 8.0, 10.0, 12.0)
 TUNED_FLOORS: Final = (1.05, 1.10, 1.15, 1.20, 1.25, 1.30)
 TUNED_ROOMS: Final = (0.10, 0.15, 0.20, 0.30)
-PER_PAIR: Final = 200
+NEARLY: Final = 0.02
+"""Of the incumbent's cost: differences that another draw of positions turns round."""
+PER_PAIR: Final = 400
 RESAMPLED_S: Final = 4 * 365 * DAY_S
 JUMP_RARITY: Final = 1e-4
 """Of the moments of history, after how many a fall is at least as deep as a jump is said to be."""
@@ -169,7 +171,10 @@ def choose(where: Ground, *, seed: int, told: Callable[[int], None]) -> Choice:
         for n in range(1, len(tried) + 1)
         if all(s.cvar99 <= 1.0 and s.economic <= 0.0 and s.mean <= 1.0 for s in scores[n].values())
     ]
-    best = min(sound, key=lambda n: _badness(scores[n].values()), default=0)
+    badness = {n: _badness(scores[n].values()) for n in sound}
+    least = min(badness.values(), default=0.0)
+    near = [n for n in sound if badness[n] <= least + NEARLY]
+    best = min(near, key=lambda n: (tried[n - 1].target, badness[n]), default=0)
     return Choice(
         rule=([incumbent, *tried])[best],
         stays=best == 0,

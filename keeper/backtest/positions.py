@@ -11,6 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.backtest.sheet import day
 from keeper.backtest.terms import terms
 from keeper.backtest.tracks import STEP_S, Track
 from keeper.forecast.realised import DAY_S, HOUR_S
@@ -227,10 +228,10 @@ def _covering(row: Row, known: Known, end: float) -> tuple[Track, int]:
     own = known[row.pair]
     around = [track for track in own if track.start <= row.start <= track.end - SHORTEST_S]
     if not around:
-        spans = ", ".join(f"{_day(t.start)} to {_day(t.end)}" for t in own)
+        spans = ", ".join(f"{day(t.start)} to {day(t.end)}" for t in own)
         raise refused(
             row.place,
-            f"{row.pair} has no prices from {_day(row.start)} on for a day",
+            f"{row.pair} has no prices from {day(row.start)} on for a day",
             f"start it within {spans}, or give other price files",
         )
     # The last moment of an episode, and whether a gap would be within.
@@ -243,7 +244,7 @@ def _covering(row: Row, known: Known, end: float) -> tuple[Track, int]:
         gap = around[0].gap_within(row.start, row.start + EPISODE_S) or (0, 0)
         raise refused(
             row.place,
-            f"{row.pair} has no prices from {_day(gap[0])} to {_day(gap[1])}, longer than a feed "
+            f"{row.pair} has no prices from {day(gap[0])} to {day(gap[1])}, longer than a feed "
             "is ever silent",
             "start it elsewhere, or give price files without the gap",
         )
@@ -253,18 +254,27 @@ def _covering(row: Row, known: Known, end: float) -> tuple[Track, int]:
 
 
 def quote_usd(pair: str, start: float, known: Known, place: str) -> float:
-    """Dollars for a unit of the pair's quote at a moment."""
+    """Dollars for a unit of the pair's quote at a moment. Raises `ConfigurationError` where there is
+    no price of it."""
+    found = _dollars(pair, start, known)
+    if found is not None:
+        return found
+    quote = pair.partition("/")[2]
+    raise refused(
+        place,
+        f"{pair} is told in dollars by {quote}/USD, of which there is no price at {day(start)}",
+        f"add a price file of {quote}USDT",
+    )
+
+
+def _dollars(pair: str, moment: float, known: Known) -> float | None:
     quote = pair.partition("/")[2]
     if quote == "USD":
         return 1.0
     for track in known.get(f"{quote}/USD", ()):
-        if track.start <= start <= track.end and track.gap_within(start, start + 1.0) is None:
-            return float(track.oracle[track.step(start)])
-    raise refused(
-        place,
-        f"{pair} is told in dollars by {quote}/USD, of which there is no price at {_day(start)}",
-        f"add a price file of {quote}USDT",
-    )
+        if track.has(moment, moment + 1.0):
+            return float(track.oracle[track.step(moment)])
+    return None
 
 
 def drawn(
@@ -279,6 +289,9 @@ def drawn(
     rows: list[Row] = []
     for n, (pair, own) in enumerate(known.items()):
         origins = _whole_hours(own, start, end)
+        origins = origins[
+            [_dollars(pair, origin, known) is not None for origin in origins.tolist()]
+        ]
         if not len(origins):
             continue
         random = np.random.default_rng([seed, n])
@@ -323,7 +336,3 @@ def _whole_hours(own: Sequence[Track], start: float, end: float) -> Floats:
         )
     ]
     return np.unique(np.concatenate(found)) if found else np.empty(0)
-
-
-def _day(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"

@@ -101,8 +101,9 @@ def backtest(
     """Replay policies over past prices: what they would have cost, and whom saved."""
     from keeper.backtest import comparison, replay_dump, tally
     from keeper.backtest.policies import FIRST, chosen, shipped_default
-    from keeper.backtest.positions import placed
+    from keeper.backtest.positions import EPISODE_S, placed
     from keeper.backtest.replay import replay
+    from keeper.backtest.tracks import STEP_S
 
     outputs = {"--report": report, "--picture": picture, "--table": tables, "--dump": dump}
     for option, path in outputs.items():
@@ -114,6 +115,9 @@ def backtest(
     own = None if address is None else own_positions(config, address)
     known, rows, stop = _episodes(prices, positions or own, start, end, seed)
     book = placed(rows, known, end=stop)
+    short = int((book.steps * STEP_S < EPISODE_S - STEP_S).sum())
+    if short:
+        _say(f"note: {short} positions end with the prices, before their thirty days")
     rules = {each.id: each.rule for each in policies}
     with progress_bar(int(book.steps.sum() + len(book)) * (len(rules) + 1)) as told:
         idle = replay(book, {FIRST: None}, seed=seed, told=told)
