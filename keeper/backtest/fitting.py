@@ -25,14 +25,15 @@ from keeper.policy.rule import Rule
 
 INCUMBENT: Final = Rule(floor=1.25, target=1.40)
 FLOORS: Final = (1.20, 1.25, 1.30)
-ROOMS: Final = (0.15, 0.25, 0.35, 0.50)
+ROOMS: Final = (0.15, 0.20, 0.25, 0.35, 0.50)
 """Target less floor."""
-STEEPNESSES: Final = (6.0, 8.0, 10.0, 12.0)
+GUARDS: Final = ((1.0, 8.0), (1.0, 10.0), (1.0, 12.0), (2.0, 12.0), (2.0, 14.0), (3.0, 16.0))
+"""Share and steepness: see `keeper.policy.worth.share_at`."""
 TUNED_FLOORS: Final = (1.05, 1.10, 1.15, 1.20, 1.25, 1.30)
 TUNED_ROOMS: Final = (0.10, 0.15, 0.20, 0.30)
 NEARLY: Final = 0.02
 """Of the incumbent's cost: differences that another draw of positions turns round."""
-PER_PAIR: Final = 400
+PER_PAIR: Final = 300
 RESAMPLED_S: Final = 4 * 365 * DAY_S
 JUMP_RARITY: Final = 1e-4
 """Of the moments of history, after how many a fall is at least as deep as a jump is said to be."""
@@ -149,14 +150,15 @@ def ground(known: Known, *, start: float, until: float, seed: int) -> Ground:
 
 
 def candidates(where: Ground) -> Iterator[Rule]:
-    """Every combination of floor, room, steepness, and whether the floor rises with latency."""
-    for floor, room, steepness, rises in product(FLOORS, ROOMS, STEEPNESSES, (False, True)):
+    """Every combination of floor, room and guard; the floor rises with the response by the pooled
+    jumps."""
+    for floor, room, (share, steepness) in product(FLOORS, ROOMS, GUARDS):
         yield Rule(
             floor=floor,
             target=round(floor + room, 4),
-            guard_share=1.0,
+            guard_share=share,
             guard_steepness=steepness,
-            jump_after_s=where.jumps if rises else MappingProxyType({}),
+            jump_after_s=where.jumps,
             pair_share=where.share,
         )
 
