@@ -38,6 +38,9 @@ RESAMPLED_S: Final = 4 * 365 * DAY_S
 JUMP_RARITY: Final = 1e-4
 """Of the moments of history, after how many a fall is at least as deep as a jump is said to be."""
 DAY_STEPS: Final = DAY_S // STEP_S
+RARE_JUMP: Final = 1e-5
+"""The same for what a position that starts below its floor must survive: of a pair's history of three
+years the three worst moments."""
 LATENCIES_S: Final = (60, 300, 900)
 
 
@@ -78,25 +81,16 @@ def pair_shares(known: Known) -> Mapping[str, float]:
     )
 
 
-def jumps(known: Known) -> Mapping[int, float]:
-    """How deep dollar pairs together fall, at `JUMP_RARITY`, within each response and the five
-    minutes that it takes to see it: over all of history alike, so that a calm year does not lower
-    it."""
+def jumps(known: Known, rarity: float = JUMP_RARITY) -> Mapping[int, float]:
+    """How deep dollar pairs together fall, at this rarity, within each response and the five minutes
+    that it takes to see it: over all of history alike, so that a calm year does not lower it."""
     dollars = [own[0] for pair, own in known.items() if pair.endswith("/USD")]
-    return MappingProxyType(
-        {
-            latency: round(
-                float(
-                    np.quantile(
-                        np.concatenate([falls(t, 1 + latency // STEP_S) for t in dollars]),
-                        1.0 - JUMP_RARITY,
-                    )
-                ),
-                4,
-            )
-            for latency in LATENCIES_S
-        }
-    )
+
+    def deepest(latency_s: int) -> float:
+        everyone = [falls(track, 1 + latency_s // STEP_S) for track in dollars]
+        return round(float(np.quantile(np.concatenate(everyone), 1.0 - rarity)), 4)
+
+    return MappingProxyType({latency: deepest(latency) for latency in LATENCIES_S})
 
 
 def _jump(track: Track, steps: int) -> float:
@@ -125,6 +119,11 @@ class Ground:
     sets: Mapping[str, Positions]
     share: Mapping[str, float]
     jumps: Mapping[int, float]
+    rare_jumps: Mapping[int, float]
+
+    def fitted(self, rule: Rule) -> Rule:
+        """With what is known of pairs and jumps."""
+        return replace(rule, pair_share=self.share, rare_jump_after_s=self.rare_jumps)
 
     @property
     def episodes(self) -> int:
@@ -146,26 +145,27 @@ def ground(known: Known, *, start: float, until: float, seed: int) -> Ground:
         end = max(of[0].end for of in own.values())
         rows = drawn(own, start=0.0, end=end, seed=seed, per_pair=PER_PAIR)
         sets[name] = placed(rows, own, end=end)
-    return Ground(sets=sets, share=share, jumps=jumps(past))
+    return Ground(sets=sets, share=share, jumps=jumps(past), rare_jumps=jumps(past, RARE_JUMP))
 
 
 def candidates(where: Ground) -> Iterator[Rule]:
     """Every combination of floor, room and guard; the floor rises with the response by the pooled
     jumps."""
     for floor, room, (share, steepness) in product(FLOORS, ROOMS, GUARDS):
-        yield Rule(
-            floor=floor,
-            target=round(floor + room, 4),
-            guard_share=share,
-            guard_steepness=steepness,
-            jump_after_s=where.jumps,
-            pair_share=where.share,
+        yield where.fitted(
+            Rule(
+                floor=floor,
+                target=round(floor + room, 4),
+                guard_share=share,
+                guard_steepness=steepness,
+                jump_after_s=where.jumps,
+            )
         )
 
 
 def choose(where: Ground, *, seed: int, told: Callable[[int], None]) -> Choice:
     """The winner, or the incumbent."""
-    incumbent = replace(INCUMBENT, pair_share=where.share)
+    incumbent = where.fitted(INCUMBENT)
     tried = list(candidates(where))
     scores = _scores(where, [incumbent, *tried], seed=seed, told=told)
     sound = [

@@ -206,6 +206,7 @@ _RULE_READ: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "horizon_s": _whole,
     "scaled_to_start": _flag,
     "jump_after_s": _by_seconds,
+    "rare_jump_after_s": _by_seconds,
     "pair_share": _numbers,
     "by_pair": _pairs,
     "means": _means,

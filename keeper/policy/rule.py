@@ -40,6 +40,9 @@ class Rule:
     jump_after_s: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """How far prices jump (log) within a response of so many seconds; the floor rises by what
     a slower response adds to the quickest. Empty: the floor is the same for all."""
+    rare_jump_after_s: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    """The same for jumps that are rarer still: the room that a position which starts below its floor
+    is given at least."""
     pair_share: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Of a correlated pair, how far it jumps as a share of how far all pairs do. 1 for others."""
     scaled_to_start: bool = True
@@ -86,7 +89,9 @@ def tailored(rule: Rule, pairs: list[str], health_start: Floats, latency_s: Floa
         target = 1 + (T − 1)·s        floor = 1 + min((F − 1)·s, 0.9·(health_start − 1))
 
     so that a correlated pair is given as much room as it needs, and a position that starts below
-    the floor is left alone until a tenth of its margin is gone; then it is restored like any other.
+    the floor is left alone until a tenth of its margin is gone, and then restored like any other. But
+    no floor is scaled down below exp(j·s), j being a rare jump within the response
+    (`Rule.rare_jump_after_s`): a position that starts below that is helped at once.
     """
     own = [rule.by_pair.get(pair, (rule.floor, rule.target)) for pair in pairs]
     floor, target = np.array(own, dtype=np.float64).reshape(-1, 2).T
@@ -95,7 +100,9 @@ def tailored(rule: Rule, pairs: list[str], health_start: Floats, latency_s: Floa
     margin = (floor * rise - 1.0) * share
     target = 1.0 + (target * rise - 1.0) * share
     if rule.scaled_to_start:
-        margin = np.minimum(margin, KEPT_MARGIN * np.maximum(health_start - 1.0, 0.0))
+        kept = KEPT_MARGIN * np.maximum(health_start - 1.0, 0.0)
+        jump = np.expm1(_jump(rule.rare_jump_after_s, latency_s) * share)
+        margin = np.minimum(margin, np.maximum(kept, jump))
     trigger = nan if rule.trigger_probability is None else rule.trigger_probability
     return Tailored(
         triggers=Triggers(
@@ -109,10 +116,16 @@ def tailored(rule: Rule, pairs: list[str], health_start: Floats, latency_s: Floa
 
 
 def _rise(rule: Rule, latency_s: Floats) -> Floats:
-    """exp(jump within the latency − jump within the shortest one known); linear between."""
-    if not rule.jump_after_s:
-        return np.ones_like(latency_s)
-    known = sorted(rule.jump_after_s.items())
-    seconds, jumps = np.array(known, dtype=np.float64).T
-    rise: Floats = np.exp(np.interp(latency_s, seconds, jumps) - jumps[0])
+    """exp(jump within the latency − jump within the shortest one known)."""
+    known = rule.jump_after_s
+    rise: Floats = np.exp(_jump(known, latency_s) - (known[min(known)] if known else 0.0))
     return rise
+
+
+def _jump(known: Mapping[int, float], latency_s: Floats) -> Floats:
+    """Linear between the latencies that are known; 0 where none is."""
+    if not known:
+        return np.zeros_like(latency_s)
+    seconds, jumps = np.array(sorted(known.items()), dtype=np.float64).T
+    found: Floats = np.interp(latency_s, seconds, jumps)
+    return found

@@ -36,6 +36,21 @@ def test_tailored__start_below_the_floor__keeps_nine_tenths_of_the_margin() -> N
     assert floor_and_target(GUARD, "ETH/USD", 1.10, 60.0) == pytest.approx((1.09, 1.40))
 
 
+def test_tailored__start_below_what_prices_jump__is_helped_at_once() -> None:
+    # e^0.08 = 1.0833 for a quick response, e^0.23 = 1.2586 for a slow one, above the rule's 1.25.
+    rule = Rule(
+        floor=1.25,
+        target=1.40,
+        pair_share={"ETH/BTC": 0.5},
+        rare_jump_after_s={60: 0.08, 900: 0.23},
+    )
+    assert floor_and_target(rule, "ETH/USD", 1.20, 60.0)[0] == pytest.approx(1.18)
+    assert floor_and_target(rule, "ETH/USD", 1.06, 60.0)[0] == pytest.approx(np.exp(0.08))
+    assert floor_and_target(rule, "ETH/USD", 1.06, 900.0)[0] == pytest.approx(1.25)
+    assert floor_and_target(rule, "ETH/BTC", 1.03, 60.0)[0] == pytest.approx(np.exp(0.04))
+    assert floor_and_target(rule, "ETH/USD", 1.60, 60.0)[0] == pytest.approx(1.25)
+
+
 def test_tailored__slow_response__raises_the_floor_by_what_prices_jump_in_the_meantime() -> None:
     # Halfway between 5 and 15 minutes: e^(0.14 − 0.08) = 1.0618.
     slow = Rule(floor=1.25, target=1.40, jump_after_s={60: 0.08, 300: 0.12, 900: 0.16})
