@@ -161,3 +161,23 @@ def test_load__what_is_no_policy__is_refused_with_its_reason(
         load(path)
     assert said in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_page__table_of_rules__has_the_numbers_that_ship() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "BACKTEST.md").read_text()
+    rows = {
+        cells[0].strip("*"): cells[1:]
+        for line in page.split("## The rules")[1].split("## ")[0].splitlines()
+        if line.startswith("| ")
+        for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
+    }
+    for policy in roster():
+        floor, target, cost = rows[policy.id]
+        if policy.rule is None or policy.rule.by_pair:
+            continue
+        assert floor.startswith(f"{policy.rule.floor:.2f}")
+        assert target.startswith(f"{policy.rule.target:.2f}")
+        if policy.rule.guard_share is None:
+            assert cost.startswith("anything")
+        elif not policy.rule.guard_steepness:
+            assert cost.startswith(f"{policy.rule.guard_share:g} ×")
