@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 import tenacity
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.admission import check_chains, checked, local_instance, open_signers
@@ -43,7 +44,7 @@ from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 from keeper.model.values import Head
 from keeper.service.attendance import Attendance, attended, unattended
-from keeper.service.housekeeping import Job, TimedJob, schedule
+from keeper.service.housekeeping import Job, TimedJob, schedule, soon
 from keeper.service.tending import Tending
 from keeper.storage.ownership import owned
 from keeper.storage.store import Store
@@ -358,7 +359,7 @@ class Daemon:
         )
         scheduler.start()
         try:
-            await self._pass_over_heads(once=once)
+            await self._pass_over_heads(scheduler, once=once)
         finally:
             scheduler.shutdown(wait=False)
             # What is still on its way to a slow endpoint is in the journal, and with another one.
@@ -382,7 +383,7 @@ class Daemon:
         for market in self._markets:
             check_tokens(self._settings, market.derived_tokens)
 
-    async def _pass_over_heads(self, *, once: bool) -> None:
+    async def _pass_over_heads(self, scheduler: AsyncIOScheduler, *, once: bool) -> None:
         async with contextlib.aclosing(self._heads.changes()) as changes:
             async for change in changes:
                 if change.missed:
@@ -392,8 +393,9 @@ class Daemon:
                         "heads.reorg", blocks=change.reorged_blocks, block=change.head.number
                     )
                 passed = await self._pass(change.head, once=once)
-                if passed and self._engine.passes == 1:
-                    await self._engine.foresee()
+                if passed and not once and self._engine.passes == 1:
+                    # Beside the passes, which neither wait for it nor end with it.
+                    soon(scheduler, "foresee")
                 if once and passed and (self._transactions.idle or not self._live):
                     return
 
@@ -410,6 +412,8 @@ class Daemon:
                     # One block's plans are all that `once` asks for; later ones settle them.
                     planning=not (self._turn.stopping or (once and self._engine.passes)),
                 )
+                if once and self._engine.passes == 1:
+                    await self._engine.foresee()
             except (EndpointUnavailableError, SQLAlchemyError) as error:
                 # Nothing is sent without the journal, so both mend themselves at a later head.
                 if once:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.events import (
@@ -65,6 +66,11 @@ def schedule(jobs: Sequence[Job | TimedJob], notifier: Notifier) -> AsyncIOSched
     scheduler.add_listener(lambda event: notifier.resolve(FAILED, event.job_id), EVENT_JOB_EXECUTED)
     scheduler.add_listener(_late, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
     return scheduler
+
+
+def soon(scheduler: AsyncIOScheduler, name: str) -> None:
+    """Run a job now, and from then on at its interval."""
+    scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
 
 async def _bounded(job: Job | TimedJob) -> None:

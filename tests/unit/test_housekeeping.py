@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 
 from keeper.model.alerts import Alert
 from keeper.service import housekeeping
-from keeper.service.housekeeping import Job, schedule
+from keeper.service.housekeeping import Job, schedule, soon
 
 SOON_S = 0.001
 
@@ -113,3 +113,19 @@ async def test_schedule__hanging_job__is_late_and_then_given_up(
     assert reason == "TimeoutError()"
     assert ("housekeeping.failed", "job 0") in EARS.told
     assert {line["job"] for line in logs} == {"job 0"}
+
+
+async def test_soon__a_job_with_a_long_interval__is_done_at_once() -> None:
+    rare, often = Counted(enough=1), Counted(enough=1)
+    scheduler = schedule(
+        [Job(name="rare", every_s=10_000, run=rare), Job(name="often", every_s=10_000, run=often)],
+        EARS,
+    )
+    scheduler.start()
+    try:
+        soon(scheduler, "rare")
+        async with asyncio.timeout(5):
+            await rare.done.wait()
+    finally:
+        scheduler.shutdown(wait=False)
+    assert often.times == 0
