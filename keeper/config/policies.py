@@ -20,8 +20,6 @@ from keeper.policy.settings import GUARD_SHARE, Policy
 from keeper.policy.tailoring import health_of
 from keeper.resources import resource
 
-BALANCED = "balanced"
-"""The shipped default, whichever it is."""
 DAY_S = 24 * 3600
 
 
@@ -71,9 +69,9 @@ def resolved(document: Document, name: str, table: PolicyTable, folder: Path) ->
 def _file(table: PolicyTable, folder: Path) -> PolicyFile:
     if table.file is not None:
         return load(folder / table.file)
-    if table.preset in (None, BALANCED):
+    if table.preset is None:
         return shipped_default()
-    return load(resource("config", "policies") / "presets" / f"{table.preset}.json")
+    return load(resource("config", "policies") / f"{table.preset}.json")
 
 
 def _policy(name: str, table: PolicyTable, rule: Rule | None) -> Policy:

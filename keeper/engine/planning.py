@@ -1,6 +1,9 @@
 """From the rows that act to a plan or a refusal for each, and who takes of a reserve first."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import nan
+
+import structlog
 
 from keeper.chain.settings import FeeSettings
 from keeper.chain.transactions.manager import TransactionManager
@@ -25,6 +28,8 @@ from keeper.policy.size import comparable
 from keeper.policy.threat import Threat
 from keeper.policy.turns import Claim, in_turn, short_of
 from keeper.storage.store import Store
+
+log = structlog.get_logger()
 
 MARGIN_S = 600
 """A plan is sized and simulated this long after its head: interest until inclusion then cannot
@@ -162,7 +167,7 @@ class Planner:
                 # What is wished is done at once, not in slices.
                 urgency=stake.urgency if wish is None else Urgency.URGENT,
                 terms=adapter.liquidation_terms,
-                chances=lambda healths: outlook.chances(row, healths, horizon_s),
+                chances=lambda healths: _chances(outlook, row, healths, horizon_s),
             ),
             gas_price=GasPrice(
                 fee_wei=Wei(head.base_fee_wei + self._fees.min_priority_fee_wei),
@@ -230,6 +235,17 @@ class Planner:
             turn=turn,
             charter=self._guarding.known(case.watched.id),
         )
+
+
+def _chances(
+    outlook: Outlook, row: int, healths: Sequence[Wad | None], horizon_s: int
+) -> list[float]:
+    try:
+        return outlook.chances(row, healths, horizon_s)
+    except Exception:
+        # They rank what can be done: whatever breaks them must not stop it.
+        log.exception("forecast.failed", row=row)
+        return [nan] * len(healths)
 
 
 def _danger(snapshot: Snapshot, row: int) -> int:

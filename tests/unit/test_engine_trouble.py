@@ -230,6 +230,21 @@ async def test_pass__forecast_breaks__the_floor_acts_all_the_same(
     assert (decided.cause, decided.approved) == ("floor", True)
 
 
+async def test_pass__chances_of_what_could_be_done_break__it_is_done_all_the_same(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    monkeypatch.setattr("keeper.engine.outlook.Outlook.chances", _failing)
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert decided.approved
+    document = explanation(ground.path, decided.id).document
+    assert document["costs"]["loss_left_usd"] is None
+    assert document["at_stake"]["expected_loss_usd"] is None
+
+
 def _failing(*_: object) -> NoReturn:
     raise ZeroDivisionError("a bug")
 

@@ -47,9 +47,9 @@ def refusal(tmp_path: Path, figures: str) -> str:
 @pytest.mark.parametrize(
     ("preset", "floor", "target", "trigger", "share"),
     [
-        ("careful", 1.35, 1.55, 0.05, 0.8),
+        ("careful", 1.35, 1.55, None, 0.8),
         ("balanced", 1.25, 1.40, None, 0.4),
-        ("thrifty", 1.15, 1.30, None, 0.25),
+        ("thrifty", 1.15, 1.35, None, 0.2),
         (None, 1.25, 1.40, None, 0.4),
     ],
 )
