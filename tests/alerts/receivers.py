@@ -32,11 +32,15 @@ class Receiver:
             await asyncio.Event().wait()
         return web.Response(status=self.status)
 
-    async def came(self, count: int = 1) -> list[Any]:
-        """So many bodies."""
+    async def came(self, count: int = 1, *, title: str = "") -> list[Any]:
+        """So many bodies, whose title ends so if one is given."""
+
+        def fitting() -> list[Any]:
+            return [body for body in self.bodies if body.get("title", "").endswith(title)]
+
         async with asyncio.timeout(WITHIN_S), self.news:
-            await self.news.wait_for(lambda: len(self.bodies) >= count)
-        return self.bodies
+            await self.news.wait_for(lambda: len(fitting()) >= count)
+        return fitting()
 
 
 @contextlib.asynccontextmanager

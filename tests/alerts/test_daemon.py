@@ -34,7 +34,6 @@ async def test_run__notifiers_hang__protection_does_not_wait_for_them(
         # One hangs in each of the three: the margin call of `main`, and the dead-man's switch.
         await hook.came(3)
         await ground.until_concluded(running)
-        assert len(hook.bodies) == 3
         assert await running.stop() == 0
     other = ground.guarded[1]
     assert ground.health(other) >= target_of(other)
@@ -52,8 +51,8 @@ async def test_run__reserve_is_empty__calls_for_what_suffices_until_it_is_acknow
         ground.keeper(proxy, "--live") as running,
     ):
         raised = await running.said("alert.raised", alert="position.margin_call")
-        (body, *_) = await hook.came(2)  # told again, as nobody has acknowledged it
-        assert body["title"].endswith("position.margin_call")
+        # Told again, as nobody has acknowledged it; a busy machine may have something to say as well.
+        body, *_ = await hook.came(2, title="position.margin_call")
         assert body["type"] == "failure"
         assert raised["text"] in body["message"]
         given = await ground.ask("notify", "ack", "position.margin_call", "main")
