@@ -50,7 +50,7 @@ from keeper.storage.ownership import owned
 from keeper.storage.store import Store
 from keeper.watching import (
     forgiven_reverts,
-    guardian_code,
+    guardian_refusals,
     watched_markets,
     watched_positions,
 )
@@ -284,7 +284,7 @@ class Daemon:
                 watched=watched,
                 markets={market.name: market for market in markets},
                 quoter=settings.quoter,
-                refusal=guardian_code().refusal,
+                refusal=guardian_refusals(),
             ),
             caution=Caution(
                 markets=markets,

@@ -1,24 +1,28 @@
 """What the settings say of positions and markets, as the engine watches them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.mandate.charter import CONSENT_OF, MANDATE, OWNER, STATUS
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.guardian import ADD_COLLATERAL, REPAY, Guard
+from keeper.mandate.perp_guardian import ADD_MARGIN, REDUCE_POSITION
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.model.values import PositionId, Purse
 from keeper.protocols.registry import PROTOCOLS
 from keeper.resources import resource
 
-CALLED = (
-    *(each.signature for each in (OWNER, MANDATE, STATUS, CONSENT_OF, ADD_COLLATERAL, REPAY)),
-    "deleverage(…)",
-)
-"""What a keeper calls of a guardian."""
+_READ = tuple(each.signature for each in (OWNER, MANDATE, STATUS, CONSENT_OF))
+CALLED: Mapping[str, tuple[str, ...]] = {
+    "aave_guardian": (*_READ, ADD_COLLATERAL.signature, REPAY.signature, "deleverage(…)"),
+    "perp_guardian": (*_READ, ADD_MARGIN.signature, REDUCE_POSITION.signature),
+}
+"""What a keeper calls of each guardian."""
+GUARDIAN_OF: Mapping[str, str] = {"aave_v3": "aave_guardian", "perp_v2": "perp_guardian"}
+"""By protocol."""
 
 
 def watched_positions(
@@ -62,13 +66,14 @@ def _guard(settings: Settings, position: PositionSettings, keeper: Address | Non
     )
 
 
-def guardian_code() -> GuardianCode:
-    """The build that ships with keeper. Raises `ConfigurationError` where it is not what this
-    version calls."""
-    path = resource("contracts_abi", "guardian", "aave_guardian.json")
+def guardian_code(protocol: str = "aave_v3") -> GuardianCode:
+    """The build for a protocol that ships with keeper. Raises `ConfigurationError` where it is not
+    what this version calls."""
+    name = GUARDIAN_OF[protocol]
+    path = resource("contracts_abi", "guardian", f"{name}.json")
     artifact = json.loads(path.read_text())
     has = {entry["name"] for entry in artifact["abi"] if entry["type"] == "function"}
-    missing = sorted(each for each in CALLED if each.partition("(")[0] not in has)
+    missing = sorted(each for each in CALLED[name] if each.partition("(")[0] not in has)
     if missing:
         raise ConfigurationError(
             Problem(
@@ -79,6 +84,17 @@ def guardian_code() -> GuardianCode:
             )
         )
     return GuardianCode.of(artifact)
+
+
+def guardian_refusals() -> Callable[[bytes], str | None]:
+    """What any guardian refused a call with; None if the revert is not a guardian's. Raises
+    `ConfigurationError` as `guardian_code` does."""
+    codes = tuple(map(guardian_code, GUARDIAN_OF))
+
+    def refusal(output: bytes) -> str | None:
+        return next(filter(None, (code.refusal(output) for code in codes)), None)
+
+    return refusal
 
 
 def watched_markets(settings: Settings) -> list[WatchedMarket]:

@@ -84,7 +84,8 @@ def _mandate(
 ) -> Line:
     if isinstance(charter, ReadingError):
         return of_error(topic, "fail", charter, fix=VERIFY)
-    if not guardian_code().is_at(position.account, code):
+    protocol = settings.markets[position.market].protocol
+    if not guardian_code(protocol).is_at(position.account, code):
         what = f"the code at {position.guardian} is not this version's guardian"
         return Line(topic=topic, verdict="fail", what=what, fix=VERIFY)
     (guard,) = (each.guard for each in watched_positions(settings) if each.label == position.label)

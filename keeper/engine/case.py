@@ -1,7 +1,7 @@
 """One row that acts, and the plan for it: by the account itself, or within what its guardian's
 mandate leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.chain.transactions.seams import Stake
@@ -12,13 +12,14 @@ from keeper.engine.wishing import wished_options, wished_policy
 from keeper.mandate import guardian
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Wad
-from keeper.model.values import Cause, Head, Option, PositionState, Unwind
+from keeper.model.values import Cause, Head, Option, PositionState, Way
 from keeper.model.wishes import Wish
 from keeper.policy.costs import GasPrice
 from keeper.policy.plan import Plan, Refused, plan
 from keeper.policy.threat import Threat
 
 NO_UNWIND = "Deleverage: only a guardian may sell collateral for debt (`guardian`)"
+NO_REDUCTION = "ReducePosition: only a guardian may make a position smaller (`guardian`)"
 
 
 NO_SUCH = "the position has neither such a debt nor such a collateral"
@@ -53,7 +54,7 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
     refused_below_usd8 = 0
     if case.quarantined is not None:
         return _refused(case, case.quarantined)
-    options: Sequence[Option | Unwind] = case.adapter.options(position)
+    options: Sequence[Way] = case.adapter.options(position)
     if watched.guard is not None and position.health is not None:
         try:
             charter = guarding.charter(watched.id)
@@ -100,14 +101,20 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
     )
     if isinstance(chosen, Plan) or chosen.not_worth or watched.guard is not None:
         return chosen
-    if case.adapter.unwinds(position):
-        return replace(chosen, reason=f"{chosen.reason}; {NO_UNWIND}")
-    return chosen
+    return replace(chosen, reason="; ".join((chosen.reason, *_for_a_guardian(case))))
 
 
-def _left(option: Option | Unwind, holder: Address, drawn: Drawn) -> Option | Unwind:
+def _for_a_guardian(case: Case) -> Iterator[str]:
+    """What else there would be."""
+    if case.adapter.unwinds(case.position):
+        yield NO_UNWIND
+    if case.adapter.reductions(case.position):
+        yield NO_REDUCTION
+
+
+def _left(option: Way, holder: Address, drawn: Drawn) -> Way:
     """A payment with what others leave of the reserve."""
-    if isinstance(option, Unwind):
+    if not isinstance(option, Option):
         return option
     left = option.held.raw - drawn.get((holder, option.token.address), 0)
     return replace(

@@ -13,13 +13,13 @@ import structlog
 from keeper.chain.reader import Reader
 from keeper.engine.trial import Authority
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket
-from keeper.mandate import guardian
+from keeper.mandate import guardian, perp_guardian
 from keeper.mandate.charter import Charter, read_charter
 from keeper.mandate.guardian import Guard
 from keeper.model.liquidity import Depth
 from keeper.model.reading import Reading, ReadingError
 from keeper.model.units import Address, Wad
-from keeper.model.values import Head, Option, PositionId, PositionState, Source, Unwind
+from keeper.model.values import Head, PositionId, PositionState, Source, Way
 from keeper.policy.size import comparable
 from keeper.venues import uniswap_v3
 
@@ -144,23 +144,30 @@ class Guarding:
 
     def options(
         self, guard: Guard, position: PositionState, swaps_blocked: str | None
-    ) -> tuple[Option | Unwind, ...]:
+    ) -> tuple[Way, ...]:
         """What the mandate leaves of a position's options, source by source in the owner's order.
         `swaps_blocked` says why nothing may be swapped now, or is None."""
         charter, adapter = self.charter(position.id), self._markets[position.id.market].adapter
-        if self._quoter is None:
-            swaps_blocked = NO_QUOTER
+        health = Wad(comparable(position.health))
         paid = guardian.payments(
             guard, charter, adapter.options(position), until=position.timestamp
         )
-        by_source: dict[Source, tuple[Option | Unwind, ...]] = {
-            "pool": guardian.unwinds(
-                guard,
-                charter,
-                adapter.unwinds(position),
-                health=Wad(comparable(position.health)),
-                depths=[depth for depths in self._depths.values() for depth in depths],
-                swaps_blocked=swaps_blocked,
+        by_source: dict[Source, tuple[Way, ...]] = {
+            "pool": (
+                *guardian.unwinds(
+                    guard,
+                    charter,
+                    adapter.unwinds(position),
+                    health=health,
+                    depths=[depth for depths in self._depths.values() for depth in depths],
+                    swaps_blocked=NO_QUOTER if self._quoter is None else swaps_blocked,
+                ),
+                *perp_guardian.reductions(
+                    charter,
+                    adapter.reductions(position),
+                    health=health,
+                    trades_blocked=swaps_blocked,
+                ),
             )
         }
         for option in paid:

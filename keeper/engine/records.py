@@ -13,7 +13,7 @@ from keeper.engine.watch import Watched
 from keeper.mandate.charter import Charter
 from keeper.model.records import DecisionRecord, Observation
 from keeper.model.units import Wad, float_from_wad
-from keeper.model.values import Action, Deleverage, Head, PositionState
+from keeper.model.values import Action, Deleverage, Head, PositionState, ReducePosition
 from keeper.policy.consider import Considered
 from keeper.policy.costs import Costs, GasPrice
 from keeper.policy.plan import Plan
@@ -104,6 +104,7 @@ def decision_record(
             "options": [_considered(item, chosen) for item in found.considered],
             **_costs_of(chosen),
             **_swap(chosen),
+            **_quoted(chosen),
             "transactions": _transactions(prepared),
         },
     )
@@ -218,6 +219,16 @@ def _costs(costs: Costs | None) -> dict[str, Any] | None:
         "cash_usd": costs.cash_usd8 / 1e8,
         **terms,
         "loss_left_usd": None if left is None else left / 1e8,
+    }
+
+
+def _quoted(chosen: Plan | None) -> dict[str, Any]:
+    """What a reduction was expected to be quoted at worst."""
+    if chosen is None or not isinstance(chosen.action, ReducePosition):
+        return {}
+    quote = chosen.action.quote
+    return {
+        "quote": {"worst": str(quote), "raw": str(quote.raw), "token": asdict(quote.token)},
     }
 
 

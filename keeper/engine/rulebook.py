@@ -130,7 +130,13 @@ class Rulebook:
     ) -> Spending:
         to, data, account = transaction.to, transaction.data, watched.id.account
         if watched.guard is not None:
-            spending = guardian.spending(watched.guard, account, to, data)
+            spending = guardian.spending(
+                watched.guard,
+                account,
+                next(iter(market.adapter.tokens(market.market))),
+                to,
+                data,
+            )
         elif data[:4] == APPROVE.selector:
             spending = _approved(market, transaction)
         else:

@@ -11,7 +11,7 @@ from keeper.mandate import direct, guardian
 from keeper.mandate.guardian import Guard, returned
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
-from keeper.model.values import Action, Deleverage, ReducePosition, Transaction
+from keeper.model.values import Action, Sale, Transaction
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
 
@@ -46,7 +46,7 @@ class Trial:
             signer = authority.keeper
             call = guardian.transaction(authority.guard, authority.mandate_hash, action)
             transactions: tuple[Transaction, ...] = (call,)
-        elif isinstance(action, Deleverage | ReducePosition):
+        elif isinstance(action, Sale):
             raise ValueError(f"{account} has no guardian: nobody may sell what it holds")
         else:
             signer = account

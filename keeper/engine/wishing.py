@@ -6,8 +6,9 @@ from math import inf
 
 from keeper.engine.scribe import Written
 from keeper.model.units import WAD, Wad
-from keeper.model.values import ActionKind, Option, PositionId, Unwind
+from keeper.model.values import ActionKind, PositionId, Way
 from keeper.model.wishes import Verb, Wish
+from keeper.policy.consider import kind_of
 from keeper.policy.settings import Policy
 from keeper.storage.store import Store
 
@@ -77,15 +78,11 @@ def wished_policy(wish: Wish, policy: Policy, *, guarded: bool) -> Policy:
     )
 
 
-def wished_options(wish: Wish, options: Sequence[Option | Unwind]) -> list[Option | Unwind]:
+def wished_options(wish: Wish, options: Sequence[Way]) -> list[Way]:
     """Of the ways that there are, those that are meant."""
     return [
         each
         for each in options
-        if _kind(each) in MEANT[wish.verb]
+        if kind_of(each) in MEANT[wish.verb]
         and wish.token in (None, each.token.symbol, each.token.address)
     ]
-
-
-def _kind(option: Option | Unwind) -> ActionKind:
-    return option.kind if isinstance(option, Option) else "Deleverage"

@@ -15,6 +15,12 @@ from eth_utils.crypto import keccak
 
 from keeper.abi.words import Function, split_words, word_to_address
 from keeper.mandate.charter import Charter
+from keeper.mandate.perp_guardian import (
+    ADD_MARGIN,
+    MARGIN_ADDED,
+    POSITION_REDUCED,
+    REDUCE_POSITION,
+)
 from keeper.model.liquidity import Depth, Route
 from keeper.model.mandate import NOBODY, Mandate
 from keeper.model.units import BPS, Address, Amount, Wad, mul_div_down, mul_div_up
@@ -27,6 +33,7 @@ from keeper.model.values import (
     Purse,
     ReducePosition,
     Repay,
+    Sale,
     Source,
     Spending,
     Transaction,
@@ -49,8 +56,14 @@ _DELEVERAGE_ARGUMENTS: Final = (
 DELEVERAGE: Final = keccak(text=f"deleverage({','.join(_DELEVERAGE_ARGUMENTS)})")[:4]
 
 _PAID: Final = frozenset(
-    "0x" + keccak(text=f"{name}(address,address,address,uint256,uint256,uint256,uint256)").hex()
-    for name in ("CollateralAdded", "DebtRepaid")
+    (
+        MARGIN_ADDED,
+        *(
+            "0x"
+            + keccak(text=f"{name}(address,address,address,uint256,uint256,uint256,uint256)").hex()
+            for name in ("CollateralAdded", "DebtRepaid")
+        ),
+    )
 )
 _DELEVERAGED: Final = (
     "0x"
@@ -71,7 +84,7 @@ class Guard:
 
     guardian: Address
     market: Address
-    """The market's PoolAddressesProvider, by which the guardian knows it."""
+    """The market's PoolAddressesProvider or ClearingHouse, by which the guardian knows it."""
     keeper: Address | None
     """The account of the signer; None in a dry run, which stands for whom the mandate names."""
     purse: Purse
@@ -135,6 +148,8 @@ def _payment(guard: Guard, charter: Charter, option: Option, until: int) -> Opti
     option = replace(option, source="wallet" if holder == charter.owner else "vault")
     if mandate is None or option.blocked is not None:
         return option
+    if not option.guarded:
+        return replace(option, blocked="the guardian pays in the venue's settlement token alone")
     allowed = option.allowance.raw
     if mandate.reserve != holder:
         named = "no reserve" if mandate.reserve == NOBODY else f"{mandate.reserve} as the reserve"
@@ -272,21 +287,35 @@ def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transactio
                     False,
                 ),
             )
-        case AddMargin() | ReducePosition():
-            raise ValueError(f"{guard.guardian} is the guardian of a lending market")
+        case AddMargin():
+            purpose = "AddMargin"
+            data = ADD_MARGIN.encode(guard.market, word, action.amount.raw)
+        case ReducePosition():
+            purpose = "ReducePosition"
+            data = REDUCE_POSITION.encode(
+                guard.market, word, action.amount.token.address, action.amount.raw
+            )
         case _:
             assert_never(action)
     return Transaction(to=guard.guardian, data=data, purpose=purpose)
 
 
-def spending(guard: Guard, account: Address, to: Address, data: bytes) -> Spending | None:
+def spending(
+    guard: Guard, account: Address, settlement: Address, to: Address, data: bytes
+) -> Spending | None:
     """What a call takes that the guardian is to make for its owner's account in this market, decoded;
-    None if it is none of those that `transaction` makes, or for another market or no mandate."""
+    None if it is none of those that `transaction` makes, or for another market or no mandate.
+    `settlement` is the token that margin is paid in."""
     if to != guard.guardian:
         return None
-    if (words := ADD_COLLATERAL.decode(data) or REPAY.decode(data)) is not None:
+    sold_token, sold_raw = None, 0
+    if (
+        words := ADD_COLLATERAL.decode(data) or REPAY.decode(data) or REDUCE_POSITION.decode(data)
+    ) is not None:
         market, mandate, token, raw = words
-        sold_token, sold_raw = None, 0
+    elif (words := ADD_MARGIN.decode(data)) is not None:
+        market, mandate, raw = words
+        token = int(settlement, 16)
     elif (swap := _decoded_deleverage(data)) is not None:
         market, mandate, token, raw, sold_token, sold_raw = swap
     else:
@@ -335,7 +364,9 @@ def logged(action: Action, transaction_hash: str, logs: Sequence[Mapping[str, An
     for log in logs:
         if log["transactionHash"] == transaction_hash and log["topics"]:
             words = split_words(bytes.fromhex(log["data"][2:]))
-            if log["topics"][0] in _PAID and not isinstance(action, Deleverage):
+            if log["topics"][0] in _PAID and not isinstance(action, Sale):
+                return _with_amounts(action, words)
+            if log["topics"][0] == POSITION_REDUCED and isinstance(action, ReducePosition):
                 return _with_amounts(action, words)
             if log["topics"][0] == _DELEVERAGED and isinstance(action, Deleverage):
                 return _with_amounts(action, words[1:])
@@ -343,14 +374,16 @@ def logged(action: Action, transaction_hash: str, logs: Sequence[Mapping[str, An
 
 
 def _with_amounts(action: Action, words: tuple[int, ...]) -> Action:
-    needed = 2 if isinstance(action, Deleverage) else 1
+    needed = 2 if isinstance(action, Sale) else 1
     if len(words) < needed or not 0 < words[0] <= action.amount.raw:
         raise ValueError(f"the guardian did {words[:needed]} where {action.amount} was asked for")
     amount = replace(action.amount, raw=words[0])
     match action:
         case Deleverage():
             return replace(action, amount=amount, sold=replace(action.sold, raw=words[1]))
-        case AddCollateral() | Repay() | AddMargin() | ReducePosition():
+        case ReducePosition():
+            return replace(action, amount=amount, quote=replace(action.quote, raw=words[1]))
+        case AddCollateral() | Repay() | AddMargin():
             return replace(action, amount=amount)
         case _:
             assert_never(action)

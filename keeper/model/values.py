@@ -116,7 +116,9 @@ class ReducePosition:
 
 
 Payment = AddCollateral | Repay | AddMargin
-Action = Payment | Deleverage | ReducePosition
+Sale = Deleverage | ReducePosition
+"""Takes nothing of a reserve: the position pays for it, and only a guardian may do it."""
+Action = Payment | Sale
 PaymentKind = Literal["AddCollateral", "Repay", "AddMargin"]
 ActionKind = Literal["AddCollateral", "Repay", "Deleverage", "AddMargin", "ReducePosition"]
 Cause = Literal["floor", "forecast", "owner"]
@@ -146,6 +148,8 @@ class Option:
     gas: int
     """About what the call takes."""
     blocked: str | None
+    guarded: bool = True
+    """Whether a guardian can make it: the one of a perp venue pays in its settlement token alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,38 @@ class Unwind:
     """Of the routes that may be taken."""
     slippage_limit: int = 0
     """Basis points by which more collateral than debt may go, at the protocol's oracle prices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """A perp position that could be made smaller.
+
+    `blocked` says why the venue or the owner's mandate would refuse it, or is None.
+    """
+
+    token: Token
+    """The market's base token."""
+    available: Amount
+    """The whole position."""
+    is_long: bool
+    price: Price
+    """The index, now: what a guardian measures a trade's price against."""
+    mark_price: Price
+    """What the position is valued at."""
+    quote: Token
+    gas: int
+    """About what the call takes."""
+    slippage_cap: Bps
+    """Half of what a liquidation takes: to lose more would be pointless."""
+    blocked: str | None
+    slippage_limit: int = 0
+    """Basis points by which the quote may be worse than the index, fees included."""
+    guardian_target: Wad = field(default=Wad(0))
+    """The health at which its guardian ends, if trading cost nothing."""
+
+
+Way = Option | Unwind | Reduction
+"""One way to help a position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

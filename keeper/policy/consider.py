@@ -9,7 +9,7 @@ import numpy as np
 
 from keeper.model.lifecycle import Urgency
 from keeper.model.liquidity import Depth, Route
-from keeper.model.units import BPS, Amount, Wad, float_from_wad
+from keeper.model.units import BPS, Amount, Price, Wad, float_from_wad, mul_div_down, mul_div_up
 from keeper.model.values import (
     Action,
     ActionKind,
@@ -21,11 +21,14 @@ from keeper.model.values import (
     Payment,
     PaymentKind,
     PositionState,
+    ReducePosition,
+    Reduction,
     Repay,
     Source,
     Unwind,
+    Way,
 )
-from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
+from keeper.policy.costs import Costs, GasPrice, payment_costs, reduction_costs, swap_costs
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable, greatest_within, least_reaching, raw_down, usd8_up
 from keeper.policy.threat import Threat
@@ -84,7 +87,7 @@ class Scope:
     """What one liquidation would take of the position as it stands."""
 
 
-def consider(option: Option | Unwind, scope: Scope) -> tuple[Considered, ...]:
+def consider(option: Way, scope: Scope) -> tuple[Considered, ...]:
     """A payment is one way; an unwind as many as there are routes, or one refusal."""
     match option:
         case Option():
@@ -96,6 +99,8 @@ def consider(option: Option | Unwind, scope: Scope) -> tuple[Considered, ...]:
             return (_rejected(option, None, why),)
         case Unwind():
             return tuple(_swap(option, depth, scope) for depth in option.depths)
+        case Reduction():
+            return (_reduction(option, scope),)
         case _:
             assert_never(option)
 
@@ -172,6 +177,46 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
     return found if begun.rejected is not None else replace(found, slice=begun)
 
 
+def _reduction(reduction: Reduction, scope: Scope) -> Considered:
+    """Sized and priced at the worst quote that is allowed: what comes of it is no worse. A guardian
+    trades no more than would reach the target if the mark itself were paid."""
+    if reduction.blocked is not None:
+        return _rejected(reduction, None, reduction.blocked)
+    budget = raw_down(scope.budget_usd8, reduction.price, reduction.token.unit)
+    most = min(reduction.available.raw, budget)
+    if most <= 0:
+        return _rejected(reduction, None, "the limits leave nothing to move")
+
+    def action(raw: int, price: Price, slippage_bps: int) -> ReducePosition:
+        quote = _quote(reduction, raw, price, slippage_bps)
+        return ReducePosition(
+            position=scope.position.id,
+            amount=Amount(raw=raw, token=reduction.token),
+            quote=Amount(raw=quote, token=reduction.quote),
+        )
+
+    def at_worst(raw: int) -> ReducePosition:
+        return action(raw, reduction.price, reduction.slippage_limit)
+
+    def at_mark(raw: int) -> ReducePosition:
+        return action(raw, reduction.mark_price, 0)
+
+    most = _least(at_mark, scope, most, target=reduction.guardian_target)
+    chosen = at_worst(_least(at_worst, scope, most))
+    costs = reduction_costs(chosen, reduction, scope.gas_price.usd8(reduction.gas))
+    return _judged(reduction, None, chosen, costs, scope)
+
+
+def _quote(reduction: Reduction, raw: int, price: Price, slippage_bps: int) -> int:
+    """What a long's sale of `raw` brings, rounded up, or buying a short back costs, rounded down, at
+    a price that much worse: the bound that a guardian sets."""
+    scale = 10**price.decimals * reduction.token.unit
+    fair = mul_div_down(raw * price.value, reduction.quote.unit, scale)
+    if reduction.is_long:
+        return mul_div_up(fair, BPS - slippage_bps, BPS)
+    return mul_div_down(fair, BPS + slippage_bps, BPS)
+
+
 def _slice(raw: int, depth: Depth, unwind: Unwind, gas_usd8: int) -> int:
     """How much of `raw` to buy at a time where pools refill between: √(2 × gas × depth), rounded
     down.
@@ -187,15 +232,20 @@ def _slice(raw: int, depth: Depth, unwind: Unwind, gas_usd8: int) -> int:
     return isqrt(raw * raw * gas_usd8 // impact_usd8)
 
 
-def _least(action: Callable[[int], Action], scope: Scope, most: int) -> int:
+def _least(
+    action: Callable[[int], Action], scope: Scope, most: int, target: Wad | None = None
+) -> int:
+    """For the policy's target, or another."""
+
     def health_at(raw: int) -> int:
         return comparable(scope.predict(action(raw)).health)
 
-    return least_reaching(health_at, comparable(scope.position.health), scope.policy.target, most)
+    now = comparable(scope.position.health)
+    return least_reaching(health_at, now, target or scope.policy.target, most)
 
 
 def _judged(
-    option: Option | Unwind, route: Route | None, action: Action, costs: Costs, scope: Scope
+    option: Way, route: Route | None, action: Action, costs: Costs, scope: Scope
 ) -> Considered:
     after = scope.predict(action).health
     moved = usd8_up(action.amount.raw, option.price, option.token.unit)
@@ -219,7 +269,7 @@ def _judged(
             f"{least_usd8 / 1e8:.2f}",
         )
     found = Considered(
-        kind=_kind(option),
+        kind=kind_of(option),
         source=_source(option),
         symbol=option.token.symbol,
         route=route,
@@ -250,9 +300,9 @@ def not_worth(costs: Costs, loss_usd8: int, policy: Policy, health: Wad | None) 
     )
 
 
-def _rejected(option: Option | Unwind, route: Route | None, reason: str) -> Considered:
+def _rejected(option: Way, route: Route | None, reason: str) -> Considered:
     return Considered(
-        kind=_kind(option),
+        kind=kind_of(option),
         source=_source(option),
         symbol=option.token.symbol,
         route=route,
@@ -265,9 +315,18 @@ def _rejected(option: Option | Unwind, route: Route | None, reason: str) -> Cons
     )
 
 
-def _kind(option: Option | Unwind) -> ActionKind:
-    return option.kind if isinstance(option, Option) else "Deleverage"
+def kind_of(option: Way) -> ActionKind:
+    """Of the action that it would come to."""
+    match option:
+        case Option():
+            return option.kind
+        case Unwind():
+            return "Deleverage"
+        case Reduction():
+            return "ReducePosition"
+        case _:
+            assert_never(option)
 
 
-def _source(option: Option | Unwind) -> Source:
+def _source(option: Way) -> Source:
     return option.source if isinstance(option, Option) else "pool"

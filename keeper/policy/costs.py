@@ -15,10 +15,11 @@ from keeper.model.units import (
     Bps,
     Price,
     Wei,
+    mul_div_down,
     mul_div_up,
     wad_from_fraction_up,
 )
-from keeper.model.values import Deleverage, Payment, Unwind
+from keeper.model.values import Deleverage, Payment, ReducePosition, Reduction, Unwind
 from keeper.policy.size import usd8_up
 
 CARRY_BPS_PER_YEAR = Bps(400)
@@ -111,3 +112,17 @@ def swap_costs(action: Deleverage, unwind: Unwind, fee_raw: int, gas_usd8: int) 
         swap_fee_usd8=fee_usd8,
         price_impact_usd8=sold_usd8 - repaid_usd8 - fee_usd8,
     )
+
+
+def reduction_costs(action: ReducePosition, reduction: Reduction, gas_usd8: int) -> Costs:
+    """Of a perp position made smaller: gas, and what its quote, fees included, is worse than the
+    index. The venue's quote is dollars."""
+    size, quote = action.amount, action.quote
+    if reduction.is_long:
+        fair = usd8_up(size.raw, reduction.price, size.token.unit)
+        lost = fair - mul_div_down(quote.raw, 10**8, quote.token.unit)
+    else:
+        scale = 10**reduction.price.decimals * size.token.unit
+        fair = mul_div_down(size.raw * reduction.price.value, 10**8, scale)
+        lost = mul_div_up(quote.raw, 10**8, quote.token.unit) - fair
+    return Costs(gas_usd8=gas_usd8, price_impact_usd8=lost)

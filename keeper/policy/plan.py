@@ -13,9 +13,9 @@ from keeper.model.values import (
     Action,
     Cause,
     Deleverage,
-    Option,
     PositionState,
-    Unwind,
+    ReducePosition,
+    Way,
 )
 from keeper.policy.consider import Considered, Predict, Scope, consider
 from keeper.policy.costs import Costs, GasPrice
@@ -81,7 +81,7 @@ def plan(
     position: PositionState,
     cause: Cause,
     policy: Policy,
-    options: Sequence[Option | Unwind],
+    options: Sequence[Way],
     predict: Predict,
     moved_today_usd8: int,
     gas_price: GasPrice,
@@ -220,12 +220,19 @@ def _total_usd8(item: Considered) -> int:
 
 
 def _smaller(action: Action) -> tuple[Action, ...]:
-    if not isinstance(action, Deleverage):
-        return ()
-    return tuple(
-        replace(action, amount=_part(action.amount, percent), sold=_part(action.sold, percent))
-        for percent in SMALLER_PERCENT
-    )
+    match action:
+        case Deleverage():
+            return tuple(
+                replace(action, amount=_part(action.amount, each), sold=_part(action.sold, each))
+                for each in SMALLER_PERCENT
+            )
+        case ReducePosition():
+            return tuple(
+                replace(action, amount=_part(action.amount, each), quote=_part(action.quote, each))
+                for each in SMALLER_PERCENT
+            )
+        case _:
+            return ()
 
 
 def _part(amount: Amount, percent: int) -> Amount:

@@ -20,6 +20,7 @@ from keeper.model.values import (
     Payment,
     ProtocolCall,
     ReducePosition,
+    Reduction,
     Repay,
     Spending,
     Unwind,
@@ -111,6 +112,11 @@ def unwinds(position: AavePosition) -> tuple[Unwind, ...]:
         for sold in position.legs
         if sold.is_collateral and sold is not debt
     )
+
+
+def reductions(position: AavePosition) -> tuple[Reduction, ...]:  # noqa: ARG001 - it has no perps
+    """None: a loan is paid back."""
+    return ()
 
 
 def _unwind_refusal(position: AavePosition, debt: Leg, sold: Leg) -> str | None:

@@ -16,6 +16,7 @@ from keeper.model.values import (
     Payment,
     ProtocolCall,
     ReducePosition,
+    Reduction,
     Spending,
     Unwind,
 )
@@ -26,8 +27,11 @@ from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition
 
 _PAYMENT_GAS = 250_000
 """About what the node says of a deposit with its approval on the local chain."""
+_REDUCTION_GAS = 900_000
+"""About what the node says of a trade through the guardian on the local chain."""
 
 _DOLLAR8 = 10**8
+_PRICE_DECIMALS = 18
 
 ERRORS = {
     "V_GTSTBC": "the venue's cap on its settlement token is reached",
@@ -88,6 +92,7 @@ def _deposit(position: PerpPosition, holding: Holding, paused: str | None) -> Op
         ),
         gas=_PAYMENT_GAS,
         blocked=paused or _refusal(position, holding),
+        guarded=False,
     )
 
 
@@ -107,6 +112,35 @@ def _refusal(position: PerpPosition, holding: Holding) -> str | None:
 def unwinds(position: PerpPosition) -> tuple[Unwind, ...]:  # noqa: ARG001 - no debt of another token
     """None: a perp is made smaller, which only its account or a guardian may do."""
     return ()
+
+
+def reductions(position: PerpPosition) -> tuple[Reduction, ...]:
+    """Every position in a market made smaller, the largest first."""
+    legs = sorted((leg for leg in position.legs if leg.counted), key=lambda leg: -abs(leg.value))
+    return tuple(_reduction(position, leg) for leg in legs)
+
+
+def _reduction(position: PerpPosition, leg: Leg) -> Reduction:
+    token, paused = leg.state.perp.token, None
+    if position.terms.house_paused:
+        paused = "the venue's ClearingHouse is paused"
+    elif leg.state.index_price == 0:
+        paused = f"the feed behind {token.symbol} gives no price"
+    index, mark = (
+        Price(value=value, decimals=_PRICE_DECIMALS, updated_at=position.timestamp)
+        for value in (leg.state.index_price, leg.state.price)
+    )
+    return Reduction(
+        token=token,
+        available=Amount(raw=abs(leg.size), token=token),
+        is_long=leg.size > 0,
+        price=index,
+        mark_price=mark,
+        quote=position.venue.quote,
+        gas=_REDUCTION_GAS,
+        slippage_cap=Bps(position.terms.penalty_ratio * BPS // RATIO // 2),
+        blocked=paused or leg.state.halted,
+    )
 
 
 def predict(action: Action, position: PerpPosition, at: int) -> PerpPosition:
@@ -198,8 +232,9 @@ def encode(action: Payment, position: PerpPosition) -> ProtocolCall:
 
 
 def tokens(market: PerpVenue) -> dict[Address, Token]:
-    """What may be deposited as margin."""
-    found = (market.settlement, *(margin.token for margin in market.margins))
+    """What may be deposited as margin, and what a position may be made smaller by."""
+    margins = (margin.token for margin in market.margins)
+    found = (market.settlement, *margins, *(perp.token for perp in market.perps))
     return {token.address: token for token in found}
 
 

@@ -56,6 +56,8 @@ class PerpState:
     """The pool's, which the averages of the mark follow."""
     premium_x96: int
     """What a whole base token owes over `PERIOD_S` at today's averages."""
+    index_price: int
+    """The feed's newest, 0 where it gives none."""
     halted: str | None
     """Why nobody can trade in it now, or None."""
 

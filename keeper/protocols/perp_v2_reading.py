@@ -144,6 +144,7 @@ def _perp_states(reads: ReadSet, returns: Returns) -> tuple[PerpState | None, ..
                 price=returns.word(priced),
                 market_price=root * root // Q96 * WAD18 // Q96,
                 premium_x96=premium,
+                index_price=returns.word(at + 8) if answered[at + 8] else 0,
                 halted=halted,
             )
         )
@@ -306,7 +307,7 @@ class PerpSnapshot:
         return found
 
     def price(self, token: Address) -> Price | None:
-        """What the venue counts a margin token at; None for others."""
+        """What the venue counts a margin token at, and the index of a base token; None for others."""
         if token == self.venue.settlement.address:
             return Price(value=10**8, decimals=8, updated_at=self.timestamp)
         for state in self.margins:
@@ -316,6 +317,9 @@ class PerpSnapshot:
                     decimals=state.margin.price_decimals,
                     updated_at=self.timestamp,
                 )
+        for perp in self.perps:
+            if perp is not None and perp.perp.token.address == token and perp.index_price > 0:
+                return Price(value=perp.index_price, decimals=18, updated_at=self.timestamp)
         return None
 
     def paid(self) -> dict[str, float]:

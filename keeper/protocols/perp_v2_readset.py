@@ -26,7 +26,7 @@ FUNDING_TWAP_S: Final = 900
 """ClearingHouseConfig.sol, _twapInterval as it is initialised; another one is read next time."""
 
 VENUE_HEAD: Final = 12
-PER_PERP: Final = 8
+PER_PERP: Final = 9
 PER_MARGIN: Final = 3
 ACCOUNT_HEAD: Final = 7
 PER_HOLDING: Final = 3
@@ -58,6 +58,7 @@ def venue_calls(venue: PerpVenue, twap_s: int) -> Iterator[Call]:
         yield Exchange.GET_SQRT_MARKET_TWAP_X96(venue.exchange, token, 0)
         yield Exchange.GET_SQRT_MARKET_TWAP_X96(venue.exchange, token, twap_s)
         yield BaseToken.GET_INDEX_PRICE(token, twap_s)
+        yield BaseToken.GET_INDEX_PRICE(token, 0)
     for margin in venue.margins:
         token = margin.token.address
         yield CollateralManager.GET_COLLATERAL_CONFIG(manager, token)

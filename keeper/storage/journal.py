@@ -22,7 +22,15 @@ from keeper.model.records import (
     Result,
 )
 from keeper.model.units import Address, Amount, Token, Wad
-from keeper.model.values import Action, AddCollateral, AddMargin, Deleverage, PositionId, Repay
+from keeper.model.values import (
+    Action,
+    AddCollateral,
+    AddMargin,
+    Deleverage,
+    PositionId,
+    ReducePosition,
+    Repay,
+)
 from keeper.storage.intents import (
     forget_rivals,
     insert_attempt,
@@ -304,6 +312,14 @@ def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
             return Repay(position=position, amount=amount)
         case "AddMargin":
             return AddMargin(position=position, amount=amount)
+        case "ReducePosition":
+            quote = row.document["quote"]
+            token = Token(**quote["token"])
+            return ReducePosition(
+                position=position,
+                amount=amount,
+                quote=Amount(raw=int(quote["raw"]), token=token),
+            )
         case _:
             swap = row.document["swap"]
             hops = tuple(Hop(**hop) for hop in swap["route"]["hops"])

@@ -79,6 +79,7 @@ def leg(perp: Perp, size: str, entry: int, price: int | None = None, funding: in
         price=(entry if price is None else price) * WAD,
         market_price=(entry if price is None else price) * WAD,
         premium_x96=0,
+        index_price=(entry if price is None else price) * WAD,
         halted=None,
     )
     return Leg(

@@ -38,6 +38,7 @@ from keeper.model.values import (
     PositionId,
     ProtocolCall,
     Purse,
+    Reduction,
     Repay,
     Spending,
     Unwind,
@@ -280,6 +281,9 @@ class Toy:
                 blocked=position.blocked,
             ),
         )
+
+    def reductions(self, position: ToyPosition) -> tuple[Reduction, ...]:  # noqa: ARG002 - a loan
+        return ()
 
     def unwinds(self, position: ToyPosition) -> tuple[Unwind, ...]:
         return (

@@ -1,0 +1,126 @@
+"""What the daemon does through a perp guardian, with a key that owns nothing but gas."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from keeper.devnet.perp_market import PerpMarket
+from keeper.devnet.proxy import RecordingProxy
+from keeper.model.units import WAD
+from tests.devnet.keeping.ground import Ground
+from tests.guardian.perp_ground import PerpGround, perp_ground
+
+POLICY = """\
+[policies.perp]
+floor = 1.3
+target = 1.5
+max_per_action_usd = 100_000
+max_per_day_usd = 200_000
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ward:
+    """A long of ether at nearly ten times, whose guardian may make it smaller, at health 1.2."""
+
+    ground: Ground
+    perp: PerpGround
+
+    @property
+    def belongings(self) -> dict[str, int]:
+        """Of the keeper's account."""
+        chain = self.ground.chain
+        return {
+            symbol: int(chain.read(token, "balanceOf", self.perp.keeper))
+            for symbol, token in chain.contracts.tokens.items()
+        }
+
+
+@pytest.fixture
+def made(ground: Ground, perp: PerpMarket) -> Ward:
+    # Trading costs, so that a guardian ends below its own target: it lies above the policy's.
+    one = perp_ground(perp, target=153 * WAD // 100)
+    keeper = ground.chain.account("keeper")
+    position = (
+        f'label = "long"\nmarket = "perp"\naccount = "{one.owner}"\n'
+        f'policy = "perp"\nsigner = "perp"\nguardian = "{one.guardian.address}"'
+    )
+    ground.sections += [perp.toml(), f"{POLICY}[signers.perp]", f"[[positions]]\n{position}"]
+    ground.environ = {"KEEPER_SIGNERS__PERP__PRIVATE_KEY": keeper.private_key}
+    price = one.index() / WAD
+    one.move(price * 0.975)
+    ground.first_block = ground.block() + 1
+    return Ward(ground=ground, perp=one)
+
+
+async def test_daemon__perp_guardian_and_no_reserve__reduces_the_position_as_predicted(
+    made: Ward,
+) -> None:
+    ground, one = made.ground, made.perp
+    size = one.size()
+    assert WAD < one.health < 13 * WAD // 10
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="ReducePosition")
+        await ground.until_concluded(running)
+        assert proxy.recording.reads_per_block() <= 2
+    assert 0 < one.size() < size
+    assert 15 * WAD // 10 <= one.health < 153 * WAD // 100
+    assert set(made.belongings.values()) == {0}
+    decision = next(each for each in ground.decisions() if each.approved)
+    assert decision.as_predicted
+    assert [each.purpose for each in decision.transactions] == ["ReducePosition"]
+    explained = json.loads((await ground.ask("explain", str(decision.id), "--json")).output)
+    (chosen,) = (o for o in explained["document"]["options"] if o["verdict"] == "chosen")
+    assert chosen["source"] == "pool"
+    assert ground.flaws() == []
+
+
+async def test_daemon__perp_guardian_with_a_reserve__adds_margin_first(made: Ward) -> None:
+    ground, one = made.ground, made.perp
+    one.fund(5_000 * 10**6)
+    ground.first_block = ground.block() + 1
+    size = one.size()
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="AddMargin")
+        await ground.until_concluded(running)
+    assert one.size() == size
+    assert one.health == pytest.approx(15 * WAD // 10, rel=0.001)
+    assert set(made.belongings.values()) == {0}
+    assert ground.flaws() == []
+
+
+async def test_daemon__market_that_the_mandate_does_not_list__is_refused_and_nothing_sent(
+    made: Ward,
+) -> None:
+    ground, one = made.ground, made.perp
+    one.set_mandate(collaterals=(one.base_token("vBTC"),))
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 0
+    assert "the mandate does not list vETH" in refused["reason"]
+
+
+async def test_daemon__position_not_delegated__is_refused_in_words_and_nothing_sent(
+    made: Ward,
+) -> None:
+    ground, one = made.ground, made.perp
+    one.delegate("revoke")
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 0
+    assert "has not delegated its positions" in refused["reason"]

@@ -1,0 +1,224 @@
+"""Perp positions made smaller through a guardian: what is called, what comes back, and how much."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keeper.mandate import guardian, perp_guardian
+from keeper.model.units import WAD, Amount, Wad
+from keeper.model.values import Action, AddMargin, ReducePosition, Reduction
+from keeper.policy.consider import Considered
+from keeper.policy.plan import Plan, plan
+from keeper.protocols import perp_v2
+from keeper.protocols.perp_v2_position import PerpPosition
+from tests.unit.fake_rpc import address
+from tests.unit.perp_values import ETHER, USDC, VENUE, account, leg
+from tests.unit.test_guardian import CHARTER, GUARD, GUARDIAN, HASH, MANDATE, SOON, TREASURY
+from tests.unit.test_plan import FREE_GAS, NO_FORECAST, POLICY
+
+VETH = ETHER.token
+PERP_GUARD = replace(GUARD, market=VENUE.clearing_house)
+MARGIN = 1_000
+CENTS = 1e-8
+"""The venue counts an account's value in millionths of a dollar, which a size here is no finer than."""
+LONG = account(leg(ETHER, "5", 2_000, 1_950), margin=MARGIN)
+SHORT = account(leg(ETHER, "-5", 2_000, 2_050), margin=MARGIN)
+"""750 of equity against 6.25 % of 9,750 and of 10,250: health 1.2308 and 1.1707."""
+
+
+def limited(position: PerpPosition = LONG, blocked: str | None = None, **terms: Any) -> Reduction:
+    """Under a mandate that lists ether."""
+    terms = {"collaterals": (VETH.address,), "target": Wad(16 * WAD // 10)} | terms
+    charter = replace(CHARTER, mandate=replace(MANDATE, **terms))
+    assert position.health is not None
+    (found,) = perp_guardian.reductions(
+        charter, perp_v2.reductions(position), health=position.health, trades_blocked=blocked
+    )
+    return found
+
+
+def planned(position: PerpPosition, option: Reduction, **rules: Any) -> tuple[Plan, Considered]:
+    found = plan(
+        position=position,
+        cause="floor",
+        policy=replace(POLICY, target=Wad(15 * WAD // 10), **rules),
+        options=[option],
+        predict=lambda action: perp_v2.predict(action, position, position.timestamp),
+        moved_today_usd8=0,
+        gas_price=FREE_GAS,
+        threat=replace(NO_FORECAST, terms=perp_v2.liquidation_terms),
+        surviving=Wad(WAD),
+    )
+    assert isinstance(found, Plan), found
+    return found, found.considered[0]
+
+
+def reduced(size: int, quote: int) -> ReducePosition:
+    return ReducePosition(
+        position=LONG.id,
+        amount=Amount(raw=size, token=VETH),
+        quote=Amount(raw=quote, token=VENUE.quote),
+    )
+
+
+# -- what the mandate leaves ---------------------------------------------------------------------
+
+
+def test_reductions__listed_market__slippage_by_health_and_at_most_half_the_penalty() -> None:
+    # Calm 50 at 1.3, urgent 200 at 1: at 1.2308 23 % of the way, 84; half of 2.5 % is 125.
+    assert limited().slippage_limit == 84
+    assert limited(slippage_calm_bps=150).slippage_limit == 125
+    assert limited().available.raw == 5 * WAD
+    assert limited().blocked is None
+
+
+def test_reductions__another_market_listed__is_blocked_by_name() -> None:
+    found = limited(collaterals=(address("b1"),))
+    assert found.blocked == "the mandate does not list vETH among its collaterals"
+
+
+def test_reductions__swaps_blocked__say_why() -> None:
+    assert limited(blocked="the pool disagrees").blocked == "the pool disagrees"
+
+
+@pytest.mark.parametrize(
+    ("position", "why"),
+    [
+        (replace(LONG, terms=replace(LONG.terms, house_paused=True)), "ClearingHouse is paused"),
+        (
+            replace(
+                LONG,
+                legs=tuple(
+                    replace(each, state=replace(each.state, index_price=0)) for each in LONG.legs
+                ),
+            ),
+            "the feed behind vETH gives no price",
+        ),
+        (
+            replace(
+                LONG,
+                legs=tuple(
+                    replace(each, state=replace(each.state, halted="vETH is stopped"))
+                    for each in LONG.legs
+                ),
+            ),
+            "vETH is stopped",
+        ),
+    ],
+)
+def test_reductions__venue_that_does_not_trade__is_blocked(
+    position: PerpPosition, why: str
+) -> None:
+    assert why in str(limited(position).blocked)
+
+
+def test_payments__margin_token_beside_the_settlement_token__is_none_of_the_guardians() -> None:
+    option = replace(perp_v2.options(LONG)[0], guarded=False)
+    (found,) = guardian.payments(PERP_GUARD, CHARTER, [option], until=SOON)
+    assert found.blocked == "the guardian pays in the venue's settlement token alone"
+
+
+# -- how much ------------------------------------------------------------------------------------
+
+
+def test_plan__long__is_sized_and_priced_at_the_worst_quote() -> None:
+    # r of 5 ether at 1,950 × 0.99: 750 − 19.5r = 1.5 × 121.875 × (5 − r), r = 164.0625/163.3125.
+    found, considered = planned(LONG, replace(limited(), slippage_limit=100))
+    assert isinstance(found.action, ReducePosition)
+    size = found.action.amount.raw
+    assert size == pytest.approx(1_640_625 * WAD // 1_633_125, rel=CENTS)
+    assert found.action.quote.raw == -(-size * 1_950 * 99 // 100)
+    assert found.reaches_target
+    assert considered.costs is not None
+    assert considered.costs.cash_usd8 == pytest.approx(size * 1_950 * 10**6 / WAD, rel=1e-9)
+
+
+def test_plan__short__buys_back_at_the_worst_quote() -> None:
+    # 750 − 20.5r = 1.5 × 128.125 × (5 − r), r = 210.9375/171.6875.
+    found, _ = planned(SHORT, replace(limited(SHORT), slippage_limit=100))
+    assert isinstance(found.action, ReducePosition)
+    size = found.action.amount.raw
+    assert size == pytest.approx(2_109_375 * WAD // 1_716_875, rel=CENTS)
+    assert found.action.quote.raw == size * 2_050 * 101 // 100
+
+
+def test_plan__any_quote_within_the_bound__leaves_at_least_the_predicted_health() -> None:
+    found, _ = planned(LONG, limited())
+    assert isinstance(found.action, ReducePosition)
+    fair = found.action.amount.raw * 1_950
+    better = replace(found.action, quote=Amount(raw=fair * 999 // 1_000, token=VENUE.quote))
+    health = perp_v2.predict(better, LONG, LONG.timestamp).health
+    assert health is not None
+    assert found.predicted.health is not None
+    assert health > found.predicted.health
+
+
+def test_plan__guardians_target_near_the_policys__asks_for_no_more_than_it_would_do() -> None:
+    # At the mark: 1.53 × 121.875 × (5 − r) = 750, r = 182.34375/186.46875.
+    option = replace(limited(target=Wad(153 * WAD // 100)), slippage_limit=100)
+    found, _ = planned(LONG, option)
+    assert found.action.amount.raw == pytest.approx(18_234_375 * WAD // 18_646_875, rel=CENTS)
+    assert not found.reaches_target
+
+
+def test_plan__limit_per_action__bounds_the_size_at_the_index() -> None:
+    found, _ = planned(LONG, limited(), max_per_action_usd8=975 * 10**8)
+    assert found.action.amount.raw == WAD // 2
+    assert [each.amount.raw for each in found.smaller] == [45 * WAD // 100, 40 * WAD // 100]
+
+
+# -- what is called, and what comes back ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "token", "raw"),
+    [
+        (reduced(WAD, 1_900 * WAD), VETH.address, WAD),
+        (
+            AddMargin(position=LONG.id, amount=Amount(raw=250 * 10**6, token=USDC)),
+            USDC.address,
+            250 * 10**6,
+        ),
+    ],
+)
+def test_transaction__decoded_again__takes_what_it_was_made_for(
+    action: Action, token: str, raw: int
+) -> None:
+    made = guardian.transaction(PERP_GUARD, HASH, action)
+    assert made.to == GUARDIAN
+    assert made.purpose == type(action).__name__
+    owner = LONG.id.account
+    found = guardian.spending(PERP_GUARD, owner, USDC.address, made.to, made.data)
+    assert found is not None
+    assert (found.account, found.token, found.raw) == (owner, token, raw)
+    elsewhere = replace(PERP_GUARD, market=TREASURY)
+    assert guardian.spending(elsewhere, owner, USDC.address, made.to, made.data) is None
+
+
+def test_returned__size_and_quote__are_what_was_done() -> None:
+    output = (WAD // 2).to_bytes(32, "big") + (960 * WAD).to_bytes(32, "big")
+    assert guardian.returned(reduced(WAD, 1_900 * WAD), output) == reduced(WAD // 2, 960 * WAD)
+
+
+@pytest.mark.parametrize("size", [0, WAD + 1])
+def test_returned__nothing_or_more_than_asked_for__raises(size: int) -> None:
+    output = size.to_bytes(32, "big") + (960 * WAD).to_bytes(32, "big")
+    with pytest.raises(ValueError, match="where 1 vETH was asked for"):
+        guardian.returned(reduced(WAD, 1_900 * WAD), output)
+
+
+def test_logged__event_of_the_transaction__says_size_and_quote() -> None:
+    words = (WAD // 2, 960 * WAD, 975 * 10**8, WAD, 2 * WAD)
+    log = {
+        "transactionHash": "0x01",
+        "topics": [perp_guardian.POSITION_REDUCED],
+        "data": "0x" + b"".join(word.to_bytes(32, "big") for word in words).hex(),
+    }
+    asked = reduced(WAD, 1_900 * WAD)
+    assert guardian.logged(asked, "0x01", [log]) == reduced(WAD // 2, 960 * WAD)
+    with pytest.raises(ValueError, match="holds no event"):
+        guardian.logged(asked, "0x02", [log])
+    margin = AddMargin(position=LONG.id, amount=Amount(raw=1, token=USDC))
+    with pytest.raises(ValueError, match="holds no event"):
+        guardian.logged(margin, "0x01", [log])
