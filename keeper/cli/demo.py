@@ -54,8 +54,8 @@ def demo(
     market: Annotated[
         Literal["lending", "perp", "both"],
         typer.Option(
-            help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin. "
-            "both: a loan and a short that hedge each other, twice: each leg with a wallet of its "
+            help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin, "
+            "or with --reserve 0 by a guardian that makes them smaller. both: a loan and a short that hedge each other, twice: each leg with a wallet of its "
             "own, and both with one."
         ),
     ] = "lending",
@@ -78,11 +78,14 @@ def demo(
     from keeper.devnet.scenario import packaged_scenario
     from keeper.devnet.toolchain import install
 
-    if market != "lending" and mode == "guardian":
+    if market == "both" and mode == "guardian":
         raise typer.BadParameter(
-            "a perp account has no guardian here yet: leave it out, or take --market lending",
+            "the hedged pair is played with the accounts' own keys: leave it out, or take --market "
+            "lending or perp",
             param_hint="'--mode'",
         )
+    if market == "perp" and reserve == 0:
+        mode = "guardian"  # what is left is to make the position smaller, which only it may do
     stop_on_sigterm()
     script = packaged_scenario(scenario)
     if market == "both":
@@ -166,7 +169,7 @@ def _staged(
         return
     from keeper.devnet.perp_stage import perp_staged, write_perp_files
 
-    with perp_staged(script, toolchain, chosen.reserve) as perps:
+    with perp_staged(script, toolchain, chosen) as perps:
         yield perps, partial(write_perp_files, perps)
 
 

@@ -21,10 +21,11 @@ from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.perp_story import PerpTeller, PerpWitness
 from keeper.devnet.report import targets
 from keeper.devnet.scenario import Scenario
-from keeper.devnet.stage import SETUP_S, grounded
+from keeper.devnet.stage import DIRECT, SETUP_S, grounded
 from keeper.devnet.toolchain import Toolchain
-from keeper.devnet.twins import Policy, Twin
+from keeper.devnet.twins import Guarding, Policy, Twin
 from keeper.devnet.uniswap import MAX_UINT256
+from keeper.devnet.wards import place_perp_guardian
 from keeper.model.units import WAD, Address
 
 PERP_SETUP_S: Final = SETUP_S + 3_600
@@ -66,19 +67,17 @@ class PerpStage:
     path: tuple[Tick, ...]
     twins: Mapping[str, DevAccount]
     """By name, in the order of `PERP_TWINS`."""
-    keeper: DevAccount | None = None
-    """None: the keeper has the twins' own keys."""
-
-    @property
-    def guardians(self) -> Mapping[str, Address]:
-        """None acts here."""
-        return {}
+    guardians: Mapping[str, Address]
+    """Of the guarded twins, where they act for them."""
+    keeper: DevAccount | None
+    """Whose key the keeper then has; without guardians it has the twins' own."""
 
     @property
     def witness(self) -> PerpWitness:
         """Sees the twins."""
         accounts = tuple(twin.address for twin in self.twins.values())
-        return PerpWitness(market=self.market, perp=self.perp, accounts=accounts)
+        owners = {self.guardians[name]: self.twins[name].address for name in self.guardians}
+        return PerpWitness(market=self.market, perp=self.perp, accounts=accounts, owners=owners)
 
     @property
     def teller(self) -> PerpTeller:
@@ -121,33 +120,57 @@ def perp_grounded(scenario: Scenario, toolchain: Toolchain) -> Iterator[PerpGrou
 def perp_staged(
     scenario: Scenario,
     toolchain: Toolchain,
-    reserve: Fraction | None = None,
+    chosen: Guarding = DIRECT,
     *,
     leverage: int = LEVERAGE,
 ) -> Iterator[PerpStage]:
     """Start the chain with the venue on it, and open the twins' positions at the scenario's first
-    price; stop on leaving. `reserve` is what lies in each wallet, as a share of the notional.
+    price; stop on leaving. The reserve in each wallet is a share of the notional.
 
     Raises what `local_chain` and `deploy_perp` raise."""
     with perp_grounded(scenario, toolchain) as ground:
-        share = RESERVE if reserve is None else reserve
+        share = RESERVE if chosen.reserve is None else chosen.reserve
+        wallet = int(share * _notional(ground.chain))
+        twins = _open_twins(ground.chain, ground.perp, wallet, leverage)
+        keeper = ground.chain.account("keeper") if chosen.mode == "guardian" else None
         yield PerpStage(
             chain=ground.chain,
             market=ground.market,
             perp=ground.perp,
             path=ground.path,
-            twins=_open_twins(ground.chain, ground.perp, share, leverage),
+            twins=twins,
+            guardians={}
+            if keeper is None
+            else {
+                twin.name: place_perp_guardian(
+                    ground.perp,
+                    owner=twins[twin.name].address,
+                    keeper=keeper.address,
+                    target=Fraction(twin.policy.target),
+                    reserve=wallet,
+                )
+                for twin in PERP_TWINS
+                if twin.policy is not None
+            },
+            keeper=keeper,
         )
 
 
 def write_perp_files(stage: PerpStage, folder: Path, rpc_url: str, ws_url: str) -> Path:
     """The keeper's configuration and keystores; returns the configuration's path."""
     text = chain_section(stage.chain, rpc_url, ws_url) + stage.perp.toml()
+    if stage.keeper is not None:
+        text += signer_section(folder, "keeper", stage.keeper.private_key)
     for twin in PERP_TWINS:
-        if twin.policy is not None:
-            account = stage.twins[twin.name]
+        if twin.policy is None:
+            continue
+        account = stage.twins[twin.name]
+        if stage.keeper is None:
             text += signer_section(folder, twin.name, account.private_key)
-            text += protected_section(twin.name, twin.policy, "perp", account.address, twin.name)
+        named = twin.name if stage.keeper is None else "keeper"
+        text += protected_section(twin.name, twin.policy, "perp", account.address, named)
+        if twin.name in stage.guardians:
+            text += f'guardian = "{stage.guardians[twin.name]}"\n'
     path = folder / "keeper.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -211,16 +234,21 @@ def _liquidator(chain: LocalChain, perp: PerpMarket, toolchain: Toolchain) -> _S
     )
 
 
-def _open_twins(
-    chain: LocalChain, perp: PerpMarket, reserve: Fraction, leverage: int
-) -> dict[str, DevAccount]:
+def _notional(chain: LocalChain) -> int:
+    """Of a twin's position, in raw units of the settlement token."""
     _, answer, *_ = chain.read(chain.contracts.feeds["WETH"], "latestRoundData")
-    unit = chain.contracts.token(SETTLEMENT).unit
-    notional = SIZE_ETH * int(answer) * unit // 10**8
+    return SIZE_ETH * int(answer) * chain.contracts.token(SETTLEMENT).unit // 10**8
+
+
+def _open_twins(
+    chain: LocalChain, perp: PerpMarket, reserve: int, leverage: int
+) -> dict[str, DevAccount]:
+    """With `reserve` raw units of the settlement token in each wallet."""
+    notional = _notional(chain)
     twins = {twin.name: chain.account(twin.name) for twin in PERP_TWINS}
     for account in twins.values():
         perp.deposit(account.address, SETTLEMENT, notional // leverage)
         perp.trade(account.address, "vETH", base=SIZE_ETH * WAD)
         if reserve:
-            chain.mint(SETTLEMENT, account.address, int(notional * reserve))
+            chain.mint(SETTLEMENT, account.address, reserve)
     return twins

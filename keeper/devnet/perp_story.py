@@ -1,12 +1,13 @@
 """What happened to each perp account, told from the chain: deposits, liquidations, costs, health."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from eth_utils.crypto import keccak
 
-from keeper.abi.words import split_words, word_to_address
+from keeper.abi.words import MAX_UINT256, split_words, word_to_address
 from keeper.devnet.artifacts import Contract
 from keeper.devnet.market import Market
 from keeper.devnet.perp_market import PerpMarket
@@ -23,9 +24,11 @@ from keeper.devnet.views import (
     Deposited,
     Fee,
     PerpEvent,
+    Reduced,
     TakenOver,
     paid_fees,
 )
+from keeper.mandate.perp_guardian import POSITION_REDUCED
 from keeper.model.units import WAD, Address, Wad
 
 # Signatures: interface/IVault.sol and interface/IClearingHouse.sol of @perp/curie-contract 2.8.4.
@@ -43,6 +46,8 @@ class PerpWitness:
     market: Market
     perp: PerpMarket
     accounts: tuple[Address, ...]
+    owners: Mapping[Address, Address] = field(default_factory=lambda: MappingProxyType({}))
+    """Of the guardians that act for some of them."""
     symbol: str = "vETH"
 
     def look(self, number: int) -> BlockView:
@@ -79,7 +84,7 @@ class PerpWitness:
                 account: _account(*words[3 * place : 3 * place + 3])
                 for place, account in enumerate(self.accounts)
             },
-            events=perp_events(receipts, self.perp),
+            events=perp_events(receipts, self.perp, self.owners),
             sales=(),
             fees=paid_fees(receipts),
         )
@@ -101,17 +106,34 @@ def _account(value: int, required: int, notional: int) -> AccountView:
     )
 
 
-def perp_events(receipts: Iterable[Mapping[str, Any]], perp: PerpMarket) -> tuple[PerpEvent, ...]:
-    """The venue's deposits and liquidations, in the order of the block."""
+def perp_events(
+    receipts: Iterable[Mapping[str, Any]], perp: PerpMarket, owners: Mapping[Address, Address]
+) -> tuple[PerpEvent, ...]:
+    """The venue's deposits and liquidations and what guardians reduced, in the order of the block."""
     ours = {
         int(perp.perp.vault.address, 16): DEPOSITED,
         int(perp.perp.clearing_house.address, 16): LIQUIDATED,
-    }
+    } | {int(guardian, 16): POSITION_REDUCED for guardian in owners}
+    of = {int(guardian, 16): owner for guardian, owner in owners.items()}
     return tuple(
-        _decoded(log)
+        _reduced(log, of[int(log["address"], 16)])
+        if log["topics"][0] == POSITION_REDUCED
+        else _decoded(log)
         for receipt in receipts
         for log in receipt["logs"]
         if log["topics"] and ours.get(int(log["address"], 16)) == log["topics"][0]
+    )
+
+
+def _reduced(log: Mapping[str, Any], owner: Address) -> Reduced:
+    _, quote, worth, before, after = split_words(bytes.fromhex(log["data"][2:]))
+    return Reduced(
+        transaction=log["transactionHash"],
+        account=owner,
+        worth_usd8=worth,
+        quote_usd8=quote // _USD8,
+        health_before=Wad(before),
+        health_after=None if after == MAX_UINT256 else Wad(after),
     )
 
 
@@ -166,6 +188,12 @@ class PerpTeller:
             ),
             cost_usd8=sum(
                 self._gas_usd8(block, fee, payers) for block in lived for fee in block.fees
+            )
+            + sum(
+                abs(event.worth_usd8 - event.quote_usd8)
+                for block in lived
+                for event in block.events
+                if isinstance(event, Reduced) and event.account == account
             ),
             min_health=min((each for each in healths if each is not None), default=None),
             debt_start_usd8=start.accounts[account].debt_usd8,
@@ -184,42 +212,62 @@ class PerpTeller:
         """By block acted on, what was deposited on its account so far."""
         unassigned_usd8 = 0
         for block in blocks[1:]:
-            deposits = {
+            done = {
                 event.transaction: event
                 for event in block.events
-                if isinstance(event, Deposited) and event.account == account
+                if isinstance(event, Deposited | Reduced) and event.account == account
             }
             for fee in block.fees:
                 unassigned_usd8 += self._gas_usd8(block, fee, payers)
-                event = deposits.get(fee.transaction)
+                event = done.get(fee.transaction)
                 if event is None:
                     continue
                 if fee.transaction not in decided:
                     raise UnexplainedActionError(fee.transaction, block.number)
                 why = decided[fee.transaction]
-                view = by_number[why.head_number].accounts[account]
-                moved_usd8 = event.amount_raw * 10**8 // self.dollar_unit
-                before = _health(view, added.get(why.head_number, 0))
-                added[why.head_number] = added.get(why.head_number, 0) + moved_usd8
-                yield ActionTold(
-                    transaction=fee.transaction,
-                    kind="AddMargin",
-                    cause=why.cause,
-                    block=block.number,
-                    timestamp=block.timestamp,
-                    latency_blocks=block.number - why.head_number,
-                    health_before=before,
-                    health_after=_health(view, added[why.head_number]),
-                    amount_usd8=moved_usd8,
-                    swap_usd8=0,
-                    cost_usd8=unassigned_usd8,
-                )
+                common: dict[str, Any] = {
+                    "transaction": fee.transaction,
+                    "cause": why.cause,
+                    "block": block.number,
+                    "timestamp": block.timestamp,
+                    "latency_blocks": block.number - why.head_number,
+                }
+                if isinstance(event, Reduced):
+                    yield _reduction_told(event, unassigned_usd8, common)
+                else:
+                    view = by_number[why.head_number].accounts[account]
+                    moved_usd8 = event.amount_raw * 10**8 // self.dollar_unit
+                    before = added.get(why.head_number, 0)
+                    added[why.head_number] = before + moved_usd8
+                    yield ActionTold(
+                        **common,
+                        kind="AddMargin",
+                        health_before=_health(view, before),
+                        health_after=_health(view, before + moved_usd8),
+                        amount_usd8=moved_usd8,
+                        swap_usd8=0,
+                        cost_usd8=unassigned_usd8,
+                    )
                 unassigned_usd8 = 0
 
     def _gas_usd8(self, block: BlockView, fee: Fee, payers: set[Address | None]) -> int:
         if fee.sender not in payers and fee.to not in payers - {None}:
             return 0
         return int(fee.wei * block.prices_usd8[self.weth] // WAD)
+
+
+def _reduction_told(event: Reduced, gas_usd8: int, common: Mapping[str, Any]) -> ActionTold:
+    """Health is as the guardian saw it, at the prices of its own block."""
+    lost_usd8 = abs(event.worth_usd8 - event.quote_usd8)
+    return ActionTold(
+        **common,
+        kind="ReducePosition",
+        health_before=event.health_before,
+        health_after=event.health_after,
+        amount_usd8=event.worth_usd8,
+        swap_usd8=lost_usd8,
+        cost_usd8=gas_usd8 + lost_usd8,
+    )
 
 
 def _health(view: AccountView, added_usd8: int) -> Wad:

@@ -90,7 +90,23 @@ class TakenOver:
 
 
 PoolEvent = Supplied | Repaid | Liquidated
-PerpEvent = Deposited | TakenOver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """The guardian of `account` made its perp position smaller, by what was worth `worth_usd8` at the
+    index, for `quote_usd8`."""
+
+    transaction: str
+    account: Address
+    worth_usd8: int
+    quote_usd8: int
+    health_before: Wad
+    health_after: Wad | None
+    """None if no position is left."""
+
+
+PerpEvent = Deposited | Reduced | TakenOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

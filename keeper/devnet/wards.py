@@ -7,16 +7,23 @@ from fractions import Fraction
 from eth_utils.address import to_checksum_address
 
 from keeper.devnet.chain import LocalChain, TransactionFailedError
+from keeper.devnet.perp import SETTLEMENT
+from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.uniswap import PoolKey
+from keeper.mandate.charter import set_mandate
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.owner import Intended, setting
 from keeper.mandate.survey import Survey
 from keeper.model.mandate import NOBODY, Mandate
 from keeper.model.units import SECONDS_PER_DAY, WAD, Address, Amount, Bps, Wad
+from keeper.model.values import Transaction
 from keeper.resources import resource
 
 POOLS: tuple[PoolKey, ...] = (("WETH", "USDC", 500), ("WETH", "USDC", 3_000))
 LIMIT_USD8 = 200_000 * 10**8
+PERP_LIMIT_USD8 = 2_000_000 * 10**8
+OPEN_POSITION = 1
+"""DelegateApproval's one action: whoever has it may open, grow, turn and reduce."""
 MIN_ACTION_USD8 = 50 * 10**8
 SET_UP_GAS = 10_000_000
 VALID_S = 365 * SECONDS_PER_DAY
@@ -37,8 +44,7 @@ def place_guardian(
     """Deploy the owner's guardian and set its mandate, which is returned: `keeper` may act below `target`, sell the
     collateral (raw units by symbol) on `POOLS`, and use the owner's own tokens as the reserve."""
     contracts = chain.contracts
-    document = resource("contracts_abi", "guardian", "aave_guardian.json").read_text()
-    code = GuardianCode.of(json.loads(document))
+    code = _code("aave_guardian")
     most = Wad(int(target * WAD))
     tokens = {symbol: contracts.token(symbol) for symbol in {*sellable, *reserve}}
     a_tokens = {tokens[symbol].address: _a_token(chain, symbol) for symbol in sellable}
@@ -79,11 +85,63 @@ def place_guardian(
         pools=(),
     )
     for transaction in setting(intended, nothing_yet, code):
-        sent = chain.send(owner, transaction.to, transaction.data, gas=SET_UP_GAS)
-        chain.mine()
-        if chain.rpc.call("eth_getTransactionReceipt", sent)["status"] != "0x1":
-            raise TransactionFailedError(f"{transaction.purpose} reverted")
+        _send(chain, owner, transaction)
     return intended
+
+
+def place_perp_guardian(
+    perp: PerpMarket, *, owner: Address, keeper: Address, target: Fraction, reserve: int
+) -> Address:
+    """Deploy the owner's perp guardian, set its mandate and let it trade for the owner: `keeper` may
+    act below `target`, make positions in ether smaller, and use `reserve` raw units of the owner's
+    own dollars."""
+    chain, house = perp.chain, perp.perp.clearing_house.address
+    code, most = _code("perp_guardian"), Wad(int(target * WAD))
+    mandate = Mandate(
+        keeper=keeper,
+        freezer=NOBODY,
+        reserve=owner,
+        max_health_to_act=most,
+        target=Wad(int(most * ABOVE_TARGET)),
+        emergency_health=Wad(0),
+        emergency_outlives_expiry=False,
+        slippage_calm_bps=Bps(50),
+        slippage_urgent_bps=Bps(125),
+        limit_max=PERP_LIMIT_USD8,
+        limit_per_second=PERP_LIMIT_USD8 // SECONDS_PER_DAY,
+        min_action=MIN_ACTION_USD8,
+        cooldown_s=COOLDOWN_S,
+        expiry=(chain.timestamp() + VALID_S) // SECONDS_PER_DAY * SECONDS_PER_DAY,
+        max_hops=1,
+        collaterals=(perp.perp.base_tokens["vETH"].address,),
+        pools=(),
+        emergency_collateral=NOBODY,
+        emergency_debt=NOBODY,
+        emergency_route=(),
+    )
+    guardian = code.address(owner)
+    _send(chain, owner, code.deploy(owner))
+    _send(
+        chain,
+        owner,
+        Transaction(to=guardian, data=set_mandate(house, mandate), purpose="set a mandate"),
+    )
+    chain.transact(owner, perp.perp.delegate_approval, "approve", guardian, OPEN_POSITION)
+    if reserve:
+        chain.transact(owner, chain.contracts.tokens[SETTLEMENT], "approve", guardian, reserve)
+    return guardian
+
+
+def _code(name: str) -> GuardianCode:
+    document = resource("contracts_abi", "guardian", f"{name}.json").read_text()
+    return GuardianCode.of(json.loads(document))
+
+
+def _send(chain: LocalChain, owner: Address, transaction: Transaction) -> None:
+    sent = chain.send(owner, transaction.to, transaction.data, gas=SET_UP_GAS)
+    chain.mine()
+    if chain.rpc.call("eth_getTransactionReceipt", sent)["status"] != "0x1":
+        raise TransactionFailedError(f"{transaction.purpose} reverted")
 
 
 def _a_token(chain: LocalChain, symbol: str) -> Address:

@@ -93,6 +93,7 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
         policy=policy,
         options=[_left(option, holder, drawn) for option in options],
         predict=lambda action: case.adapter.predict(action, position, position.timestamp),
+        objection=lambda action: case.adapter.objection(action, position),
         moved_today_usd8=case.moved_today_usd8,
         gas_price=case.gas_price,
         threat=case.threat,

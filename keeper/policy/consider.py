@@ -36,6 +36,8 @@ from keeper.policy.worth import share_at, worth_acting
 
 Predict = Callable[[Action], PositionState]
 """The position after an action, in exact integers."""
+Objection = Callable[[Action], str | None]
+"""Why the protocol would refuse an action of its size; None where it might not."""
 
 DUST_USD8 = 10**8
 """A protocol may round less than this to nothing, and anybody can send it to a wallet."""
@@ -78,6 +80,7 @@ class Scope:
     cause: Cause
     policy: Policy
     predict: Predict
+    objection: Objection
     budget_usd8: int
     gas_price: GasPrice
     refused_below_usd8: int
@@ -249,6 +252,8 @@ def _judged(
 ) -> Considered:
     after = scope.predict(action).health
     moved = usd8_up(action.amount.raw, option.price, option.token.unit)
+    if (refused := scope.objection(action)) is not None:
+        return _rejected(option, route, refused)
     if comparable(after) <= comparable(scope.position.health):
         return _rejected(option, route, "would not improve health")
     if moved < scope.refused_below_usd8:

@@ -17,7 +17,7 @@ from keeper.model.values import (
     ReducePosition,
     Way,
 )
-from keeper.policy.consider import Considered, Predict, Scope, consider
+from keeper.policy.consider import Considered, Objection, Predict, Scope, consider
 from keeper.policy.costs import Costs, GasPrice
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable
@@ -87,6 +87,7 @@ def plan(
     gas_price: GasPrice,
     threat: Threat,
     surviving: Wad,
+    objection: Objection = lambda _: None,
     refused_below_usd8: int = 0,
 ) -> Plan | Refused:
     """The first source that can help, in the order in which `options` names them; of its ways to
@@ -112,6 +113,7 @@ def plan(
         cause=cause,
         policy=policy,
         predict=predict,
+        objection=objection,
         budget_usd8=min(policy.max_per_action_usd8, policy.max_per_day_usd8 - moved_today_usd8),
         gas_price=gas_price,
         refused_below_usd8=refused_below_usd8,

@@ -7,6 +7,7 @@ arithmetic is in `aave_v3_math` and `aave_v3_reserve`, a position in `aave_v3_po
 from keeper.protocols.aave_v3_actions import (
     encode,
     liquidation_terms,
+    objection,
     options,
     payees,
     predict,
@@ -63,6 +64,7 @@ __all__ = [
     "hedges",
     "liquidation_terms",
     "matches",
+    "objection",
     "options",
     "payees",
     "predict",

@@ -119,6 +119,11 @@ def reductions(position: AavePosition) -> tuple[Reduction, ...]:  # noqa: ARG001
     return ()
 
 
+def objection(action: Action, position: AavePosition) -> str | None:  # noqa: ARG001 - see below
+    """None: what the pool would refuse is said of every option before it is sized."""
+    return None
+
+
 def _unwind_refusal(position: AavePosition, debt: Leg, sold: Leg) -> str | None:
     """libraries/logic/ValidationLogic.sol, validateRepay, validateWithdraw and validateHFAndLtv,
     which the transfer of aTokens comes to."""

@@ -23,7 +23,7 @@ from keeper.model.values import (
 from keeper.protocols.errors import ImpossibleActionError, revert_reason
 from keeper.protocols.perp_v2_market import MarginToken, PerpVenue
 from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero
-from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition
+from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition, free_margin
 
 _PAYMENT_GAS = 250_000
 """About what the node says of a deposit with its approval on the local chain."""
@@ -199,6 +199,22 @@ def _reduced(action: ReducePosition, before: PerpPosition) -> PerpPosition:
         owed_pnl=before.owed_pnl - leg.funding + realised,
         legs=tuple(each for each in legs if each.counted or abs(each.open_notional) >= WAD),
     )
+
+
+def objection(action: Action, position: PerpPosition) -> str | None:
+    """Why the venue would refuse it, found without asking it; None where it might not.
+
+    ClearingHouse.sol, _openPosition: after a reduction the free collateral by the maintenance ratio
+    must not be below zero. It is reckoned at the pool's own price, which no trade betters."""
+    if not isinstance(action, ReducePosition):
+        return None
+    leg = reducible_leg(action, position)
+    best = action.amount.raw * leg.state.market_price // WAD
+    quote = Amount(raw=best, token=action.quote.token)
+    after = _reduced(replace(action, quote=quote), position)
+    counted = min(after.account.margin_value, after.account.exact_value)
+    free = free_margin(after, counted, position.terms.mm_ratio)
+    return None if free >= 0 else f"{ERRORS['CH_NEFCM']} (CH_NEFCM)"
 
 
 def reducible_leg(action: ReducePosition, position: PerpPosition) -> Leg:

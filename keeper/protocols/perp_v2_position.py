@@ -255,7 +255,9 @@ def account_data(position: PerpPosition) -> AccountData:
         settlement_value=settled + unrealised,
         holdings_value=holdings,
         funding=funding,
-        free_collateral=_free_collateral(position, min(margin_value, exact), decimals),
+        free_collateral=to_settlement_down(
+            max(free_margin(position, min(margin_value, exact), terms.im_ratio), 0), decimals
+        ),
         health=None,
         collateral_health=None,
     )
@@ -266,14 +268,14 @@ def account_data(position: PerpPosition) -> AccountData:
     )
 
 
-def _free_collateral(position: PerpPosition, counted: int, decimals: int) -> int:
+def free_margin(position: PerpPosition, counted: int, ratio: int) -> int:
     """Vault.sol, _getFreeCollateralByRatio, with AccountBalance.sol, getTotalDebtValue: shorts owe
-    base, whose value is truncated towards zero; longs owe quote."""
+    base, whose value is truncated towards zero; longs owe quote. `counted` is the lesser of the
+    margin with and without unrealised profit and loss."""
     base_debt = sum(leg.value for leg in position.legs if leg.size < 0)
     quote = sum(leg.open_notional for leg in position.legs)
     debt = -base_debt - min(quote, 0)
-    free = counted - mul_ratio(debt, position.terms.im_ratio)
-    return to_settlement_down(max(free, 0), decimals)
+    return counted - mul_ratio(debt, ratio)
 
 
 def _margin_health(position: PerpPosition, data: AccountData) -> Wad | None:

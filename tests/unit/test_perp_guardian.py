@@ -9,7 +9,7 @@ from keeper.mandate import guardian, perp_guardian
 from keeper.model.units import WAD, Amount, Wad
 from keeper.model.values import Action, AddMargin, ReducePosition, Reduction
 from keeper.policy.consider import Considered
-from keeper.policy.plan import Plan, plan
+from keeper.policy.plan import Plan, Refused, plan
 from keeper.protocols import perp_v2
 from keeper.protocols.perp_v2_position import PerpPosition
 from tests.unit.fake_rpc import address
@@ -38,18 +38,23 @@ def limited(position: PerpPosition = LONG, blocked: str | None = None, **terms: 
     return found
 
 
-def planned(position: PerpPosition, option: Reduction, **rules: Any) -> tuple[Plan, Considered]:
-    found = plan(
+def considered(position: PerpPosition, option: Reduction, **rules: Any) -> Plan | Refused:
+    return plan(
         position=position,
         cause="floor",
         policy=replace(POLICY, target=Wad(15 * WAD // 10), **rules),
         options=[option],
         predict=lambda action: perp_v2.predict(action, position, position.timestamp),
+        objection=lambda action: perp_v2.objection(action, position),
         moved_today_usd8=0,
         gas_price=FREE_GAS,
         threat=replace(NO_FORECAST, terms=perp_v2.liquidation_terms),
         surviving=Wad(WAD),
     )
+
+
+def planned(position: PerpPosition, option: Reduction, **rules: Any) -> tuple[Plan, Considered]:
+    found = considered(position, option, **rules)
     assert isinstance(found, Plan), found
     return found, found.considered[0]
 
@@ -124,14 +129,14 @@ def test_payments__margin_token_beside_the_settlement_token__is_none_of_the_guar
 
 def test_plan__long__is_sized_and_priced_at_the_worst_quote() -> None:
     # r of 5 ether at 1,950 × 0.99: 750 − 19.5r = 1.5 × 121.875 × (5 − r), r = 164.0625/163.3125.
-    found, considered = planned(LONG, replace(limited(), slippage_limit=100))
+    found, sized = planned(LONG, replace(limited(), slippage_limit=100))
     assert isinstance(found.action, ReducePosition)
     size = found.action.amount.raw
     assert size == pytest.approx(1_640_625 * WAD // 1_633_125, rel=CENTS)
     assert found.action.quote.raw == -(-size * 1_950 * 99 // 100)
     assert found.reaches_target
-    assert considered.costs is not None
-    assert considered.costs.cash_usd8 == pytest.approx(size * 1_950 * 10**6 / WAD, rel=1e-9)
+    assert sized.costs is not None
+    assert sized.costs.cash_usd8 == pytest.approx(size * 1_950 * 10**6 / WAD, rel=1e-9)
 
 
 def test_plan__short__buys_back_at_the_worst_quote() -> None:
@@ -166,6 +171,17 @@ def test_plan__limit_per_action__bounds_the_size_at_the_index() -> None:
     found, _ = planned(LONG, limited(), max_per_action_usd8=975 * 10**8)
     assert found.action.amount.raw == WAD // 2
     assert [each.amount.raw for each in found.smaller] == [45 * WAD // 100, 40 * WAD // 100]
+
+
+def test_plan__too_little_for_the_venues_margin__is_refused_in_its_words() -> None:
+    # At 1,924: equity 620, against 6.25 % of the 10,000 that the position cost. Nothing smaller than
+    # 5 × (1 − 620/625) = 0.04 of 5 ether may be traded, and 20 dollars are 0.0104.
+    thin = account(leg(ETHER, "5", 2_000, 1_924), margin=MARGIN)
+    refused = considered(thin, limited(thin), max_per_action_usd8=20 * 10**8)
+    assert isinstance(refused, Refused)
+    assert "only a liquidator may close the position (CH_NEFCM)" in refused.reason
+    found, _ = planned(thin, limited(thin))
+    assert found.action.amount.raw > WAD // 25
 
 
 # -- what is called, and what comes back ---------------------------------------------------------

@@ -282,6 +282,9 @@ class Toy:
             ),
         )
 
+    def objection(self, action: Action, position: ToyPosition) -> str | None:  # noqa: ARG002
+        return None
+
     def reductions(self, position: ToyPosition) -> tuple[Reduction, ...]:  # noqa: ARG002 - a loan
         return ()
 
