@@ -31,6 +31,9 @@ COOLDOWN_S = 12
 ABOVE_TARGET = Fraction("1.02")
 """The mandate's target above the policy's, so that the last units are the keeper's to choose."""
 
+PERP_ABOVE_TARGET = Fraction("1.002")
+"""Hardly: a reduction is sized at the worst quote, and a better one leads beyond the policy's target."""
+
 
 def place_guardian(
     chain: LocalChain,
@@ -102,7 +105,7 @@ def place_perp_guardian(
         freezer=NOBODY,
         reserve=owner,
         max_health_to_act=most,
-        target=Wad(int(most * ABOVE_TARGET)),
+        target=Wad(int(most * PERP_ABOVE_TARGET)),
         emergency_health=Wad(0),
         emergency_outlives_expiry=False,
         slippage_calm_bps=Bps(50),

@@ -7,7 +7,14 @@ import pytest
 
 from keeper.mandate import guardian, perp_guardian
 from keeper.model.units import WAD, Amount, Wad
-from keeper.model.values import Action, AddMargin, ReducePosition, Reduction
+from keeper.model.values import (
+    Action,
+    AddMargin,
+    LiquidationTerms,
+    PositionState,
+    ReducePosition,
+    Reduction,
+)
 from keeper.policy.consider import Considered
 from keeper.policy.plan import Plan, Refused, plan
 from keeper.protocols import perp_v2
@@ -29,13 +36,18 @@ SHORT = account(leg(ETHER, "-5", 2_000, 2_050), margin=MARGIN)
 
 def limited(position: PerpPosition = LONG, blocked: str | None = None, **terms: Any) -> Reduction:
     """Under a mandate that lists ether."""
-    terms = {"collaterals": (VETH.address,), "target": Wad(16 * WAD // 10)} | terms
-    charter = replace(CHARTER, mandate=replace(MANDATE, **terms))
+    listed: dict[str, Any] = {"collaterals": (VETH.address,), "target": Wad(16 * WAD // 10)}
+    charter = replace(CHARTER, mandate=replace(MANDATE, **(listed | terms)))
     assert position.health is not None
     (found,) = perp_guardian.reductions(
         charter, perp_v2.reductions(position), health=position.health, trades_blocked=blocked
     )
     return found
+
+
+def terms(position: PositionState) -> LiquidationTerms:
+    assert isinstance(position, PerpPosition)
+    return perp_v2.liquidation_terms(position)
 
 
 def considered(position: PerpPosition, option: Reduction, **rules: Any) -> Plan | Refused:
@@ -48,7 +60,7 @@ def considered(position: PerpPosition, option: Reduction, **rules: Any) -> Plan 
         objection=lambda action: perp_v2.objection(action, position),
         moved_today_usd8=0,
         gas_price=FREE_GAS,
-        threat=replace(NO_FORECAST, terms=perp_v2.liquidation_terms),
+        threat=replace(NO_FORECAST, terms=terms),
         surviving=Wad(WAD),
     )
 
