@@ -27,8 +27,8 @@ from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition, free_m
 
 _PAYMENT_GAS = 250_000
 """About what the node says of a deposit with its approval on the local chain."""
-_REDUCTION_GAS = 1_150_000
-"""What a trade through the guardian took on the local chain, with its own looks at the account."""
+_REDUCTION_GAS = 1_500_000
+"""What the node says of a trade through the guardian on the local chain in a busy market."""
 
 _DOLLAR8 = 10**8
 _PRICE_DECIMALS = 18
