@@ -38,21 +38,32 @@ class Document:
     def line(self, path: KeyPath) -> int:
         """The line on which the value at `path` starts, or that of its nearest parent.
 
-        tomllib keeps no positions, so the file is parsed line by line: the statement that makes
-        the key appear is the one that sets it. Quadratic, on small files, on the way to an error.
+        tomllib keeps no positions, so beginnings of the file are parsed: the statement that makes
+        the key appear is the one that sets it. Keys never disappear again, so it is bisected for.
         """
         lines = self.text.splitlines(keepends=True)
-        statement, found, deepest = 1, 1, 0
-        for number in range(1, len(lines) + 1):
-            try:
-                values = tomllib.loads("".join(lines[:number]))
-            except tomllib.TOMLDecodeError:
-                continue  # inside a value of several lines
-            depth = _depth(values, path)
-            if depth > deepest:
-                deepest, found = depth, statement
-            statement = number + 1
-        return found
+        goal = _depth(tomllib.loads(self.text), path)
+        if goal == 0:
+            return 1
+        # The beginning of `before` lines lacks the key, and every whole one of `top` or more has it.
+        before, top = 0, len(lines)
+        while top - before > 1:
+            middle = (before + top) // 2
+            whole = next((n for n in range(middle, top) if _is_whole(lines[:n])), None)
+            if whole is None or _depth(tomllib.loads("".join(lines[:whole])), path) >= goal:
+                top = middle
+            else:
+                before = whole
+        return before + 1
+
+
+def _is_whole(lines: Sequence[str]) -> bool:
+    """Whether they end where a statement ends, not inside a value of several lines."""
+    try:
+        tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def read_document(path: Path, environ: Mapping[str, str]) -> Document:
