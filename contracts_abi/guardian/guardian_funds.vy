@@ -98,16 +98,15 @@ def _sized(
     within: uint256 = self._amount(available, price, unit)
     amount: uint256 = min(min(wanted, within), min(balance, allowance))
     worth: uint256 = self._value(amount, price, unit)
-    if amount > 0 and worth >= min_action:
-        return amount
-    if amount == wanted:
-        refusals._refuse(refusals.ACTION_TOO_SMALL, worth, min_action)
-    if amount == allowance:
-        refusals._refuse(refusals.ALLOWANCE_TOO_SMALL, allowance, wanted)
-    if amount == balance:
-        refusals._refuse(refusals.BALANCE_TOO_SMALL, balance, wanted)
-    refusals._refuse(refusals.LIMIT_REACHED, available, min_action)
-    return 0  # never reached: the compiler asks for it
+    if amount == 0 or worth < min_action:
+        if amount == wanted:
+            refusals._refuse(refusals.ACTION_TOO_SMALL, worth, min_action)
+        if amount == allowance:
+            refusals._refuse(refusals.ALLOWANCE_TOO_SMALL, allowance, wanted)
+        if amount == balance:
+            refusals._refuse(refusals.BALANCE_TOO_SMALL, balance, wanted)
+        refusals._refuse(refusals.LIMIT_REACHED, available, min_action)
+    return amount
 
 
 @internal

@@ -197,8 +197,8 @@ HOW_MUCH: Final = (
     Defect(
         name="smallest-action-ignored",
         file=FUNDS,
-        old="if amount > 0 and worth >= min_action:",
-        new="if amount > 0:",
+        old="if amount == 0 or worth < min_action:",
+        new="if amount == 0:",
         tests=("test_refusals.py::test_action_too_small",),
     ),
     Defect(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from keeper.devnet.aave import ZERO_ADDRESS
@@ -15,8 +16,8 @@ from tests.guardian.ground import DOLLAR, USDC, WETH_USDC, Ground, Refusal, grou
 from tests.guardian.mocks import aggregate, mock
 
 HEALTHY = 14 * WAD // 10
-# 80 % liquidation threshold, 5 % bonus, 6 decimals
-WORD = 8_000 << 16 | 10_500 << 32 | 6 << 48
+# 80 % liquidation threshold, 5 % bonus, 6 decimals, of category 1
+WORD = 8_000 << 16 | 10_500 << 32 | 6 << 48 | 1 << 168
 
 
 @pytest.mark.parametrize("who", ["thief", "keeper", "pool"])
@@ -213,6 +214,21 @@ def test_outcome__health_past_the_target__is_refused(lying: Lying) -> None:
 
 def test_outcome__as_it_should_be__passes(lying: Lying) -> None:
     lying.tell(account(14_000, 9_000, 12444 * WAD // 10_000))
+    name, *arguments = lying.call("repay")
+    lying.made.send(lying.made.keeper, str(name), *arguments)
+
+
+CATEGORY = encode(["uint256"] * 6, [32, 0, 8_000, 10_500, 0, 0])
+"""An offset, then maximum LTV, threshold, bonus, price source, and where the label would be."""
+
+
+@pytest.mark.parametrize("answer", [b"", CATEGORY[:128]])
+def test_e_mode__category_that_cannot_be_read__is_refused(lying: Lying, answer: bytes) -> None:
+    """By the compiler's own checks, which give no reason."""
+    lying.tell(account(14_000, 9_000, 12444 * WAD // 10_000))
+    lying.made.chain.transact(lying.made.owner, lying.market, "tell_e_mode", 1, answer)
+    assert lying.refusal("repay").name == "eth_call: execution reverted (code 3)"
+    lying.made.chain.transact(lying.made.owner, lying.market, "tell_e_mode", 1, CATEGORY)
     name, *arguments = lying.call("repay")
     lying.made.send(lying.made.keeper, str(name), *arguments)
 

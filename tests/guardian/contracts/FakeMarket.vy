@@ -53,6 +53,8 @@ word: uint256
 debt: uint256
 left_over: uint256
 initiator: address
+e_mode: uint256
+e_mode_answer: Bytes[192]
 
 
 @external
@@ -69,6 +71,15 @@ def tell(
     self.word = word
     self.debt = debt
     self.left_over = left_over
+
+
+@external
+def tell_e_mode(category: uint256, answer: Bytes[192]):
+    """
+    @param answer What a category's getter returns; nothing where it is to fail
+    """
+    self.e_mode = category
+    self.e_mode_answer = answer
 
 
 @external
@@ -119,7 +130,15 @@ def getUserConfiguration(user: address) -> uint256:
 @external
 @view
 def getUserEMode(user: address) -> uint256:
-    return 0
+    return self.e_mode
+
+
+@external
+@view
+@raw_return
+def getEModeCategoryData(category: uint8) -> Bytes[192]:
+    assert len(self.e_mode_answer) > 0
+    return self.e_mode_answer
 
 
 @external

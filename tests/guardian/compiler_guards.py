@@ -1,32 +1,6 @@
-"""What no test of the guardian can reach, and why. `make guardian-coverage` holds it to this list."""
+"""The checks that the compiler adds by itself. `make guardian-coverage` holds it to this list."""
 
 from typing import Final
-
-LINES: Final = {
-    (
-        "guardian_funds.vy",
-        "return 0  # never reached: the compiler asks for it",
-    ): "every refusal above it reverts, which the compiler does not know",
-}
-"""By file and text."""
-
-BRANCHES: Final = {
-    (
-        "aave_market.vy",
-        (
-            "raw_call( at.pool, abi_encode(category, "
-            'method_id=method_id("getEModeCategoryData(uint8)")), '
-            "max_outsize=160, is_static_call=True, )"
-        ),
-        False,
-    ): "the compiler's check that the call succeeded: Aave's getter has no way to fail",
-    (
-        "aave_market.vy",
-        "abi_decode( answer, (uint256, uint256, uint256, uint256, address) )",
-        True,
-    ): "the compiler's check of the answer's length: five words are asked for and Aave has more",
-}
-"""By file, text, and whether the JUMPI would be taken."""
 
 GUARDS: Final = {
     "Bytes[1024] bounds check": "a longer callback's data; ours has at most 576 bytes and others are refused",
