@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
+from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions.manager import Settled
 from keeper.engine.watch import MarketSnapshot, Snapshot, Watched, WatchedMarket, assemble
 from keeper.mandate.guardian import logged
@@ -42,12 +42,10 @@ class Outcomes:
         if len(self._recent) > SNAPSHOTS_KEPT:
             self._recent.popitem(last=False)
 
-    def at_hand(self, settled: Settled, action: Action) -> bool:
+    def at_hand(self, settled: Settled) -> bool:
         """Whether `result` can do without reading."""
         if settled.receipt is None or not settled.receipt.succeeded:
             return True
-        if action.position in self._guardians:
-            return False
         at_receipt = self._recent.get(settled.receipt.block_hash)
         return at_receipt is not None and at_receipt.head.parent_hash in self._recent
 
@@ -87,7 +85,7 @@ class Outcomes:
         at_receipt = await self._at(receipt.block_hash)
         before = await self._at(at_receipt.head.parent_hash)
         adapter = self._markets[name].adapter
-        action = await self._done(receipt, action)
+        action = self._done(receipt, action)
         reread = _market(at_receipt, name)
         after = reread.position(account)
         start = reread.revalued(_market(before, name).position(account))
@@ -101,18 +99,14 @@ class Outcomes:
             differences=adapter.matches(predicted, after),
         )
 
-    async def _done(self, receipt: MinedReceipt, action: Action) -> Action:
+    def _done(self, receipt: MinedReceipt, action: Action) -> Action:
         """A guardian may have done less than it was asked for: its event says how much."""
         guardian = self._guardians.get(action.position)
         if guardian is None:
             return action
-        wanted = {"blockHash": receipt.block_hash, "address": guardian}
-        request = Request(method="eth_getLogs", params=(wanted,))
-        _, (logs,) = await self._reader.read([], at=receipt.block_hash, beside=[request])
-        if isinstance(logs, RpcError):
-            raise ReadingError(f"the guardian's events: {logs}")
+        own = [log for log in receipt.logs if str(log.get("address")).lower() == guardian.lower()]
         try:
-            return logged(action, receipt.hash, logs)
+            return logged(action, own)
         except ValueError as error:
             raise ReadingError(str(error)) from error
 

@@ -59,7 +59,7 @@ class Settling:
         self._outcomes.keep(snapshot)
         for settled in await self._transactions.settle(snapshot.head, answers):
             approved = await self._store.run(self._store.journal.approved, settled.decision_id)
-            if self._outcomes.at_hand(settled, approved.action):
+            if self._outcomes.at_hand(settled):
                 await self._conclude(snapshot, settled, approved)
             else:
                 self._unconcluded.append((settled, approved))

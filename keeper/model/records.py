@@ -1,5 +1,6 @@
 """What the journal keeps: values written before and after money moves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,8 @@ class MinedReceipt:
     effective_gas_price_wei: Wei
     l1_fee_wei: Wei = field(default=Wei(0))
     """What a rollup of the OP stack took beside the gas."""
+    logs: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
+    """Its events as the node gives them, which no journal keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Synchronous, for one thread: the daemon calls it through `Store`, which owns tha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, func, insert, select, update
@@ -198,7 +198,7 @@ class Journal:
     def record_mined(self, receipts: Iterable[MinedReceipt], states: Mapping[str, State]) -> None:
         """Keep what was mined of the intents that are followed, which a reorg overwrites, together
         with the states that follow from it. Raises `IllegalTransitionError`."""
-        mined = [{"the_hash": each.pop("hash"), **each} for each in map(asdict, receipts)]
+        mined = [_columns(receipt) for receipt in receipts]
         with self._engine.begin() as connection:
             for values in mined:
                 connection.execute(_MINED, values)
@@ -333,3 +333,9 @@ def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
 
 def _position(row: Row[Any, Any, Any]) -> PositionId:
     return PositionId(chain_id=row.chain_id, market=row.market, account=Address(row.account))
+
+
+def _columns(receipt: MinedReceipt) -> dict[str, Any]:
+    values = asdict(replace(receipt, logs=()))
+    del values["logs"]
+    return {"the_hash": values.pop("hash"), **values}

@@ -43,6 +43,7 @@ def told(report: Report, name: str) -> AccountTold:
 
 def test_guarded__forecast_twin__survives_what_liquidates_the_unprotected(report: Report) -> None:
     assert report.problems() == []
+    assert report.reads_per_block <= 2
     assert told(report, "unprotected").liquidations
     assert told(report, "forecast").liquidations == ()
 

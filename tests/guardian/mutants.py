@@ -23,8 +23,8 @@ from tests.planting import Defect, chosen, plant, report, say
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
-WITHIN_S: Final = 600
-THIEFS_CALLS: Final = 1_500
+WITHIN_S: Final = 1_800
+THIEFS_CALLS: Final = 1_200
 PASSED, FAILED = 0, 1
 """Pytest's exit codes."""
 
@@ -40,7 +40,7 @@ def red_tests(tests: Sequence[str], built: Path | None = None) -> list[str]:
     other = {} if built is None else {OTHER_ARTIFACT: str(built)}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb", "no", "-rfE"]
     # What the thief finds is wanted, not the shortest way to it.
-    command += ["--hypothesis-profile", "first-failure"]
+    command += ["--hypothesis-profile", "first-failure", "--timeout", "0"]
     ran = subprocess.run(
         [*command, *(str(HERE / test) for test in tests)],
         cwd=ROOT,

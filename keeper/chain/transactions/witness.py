@@ -1,6 +1,6 @@
 """What the node says, at one head, of everything that was sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,4 +154,9 @@ def _receipt(answer: Any, tx_hash: str) -> MinedReceipt | None:
         gas_used=gas_used,
         effective_gas_price_wei=Wei(price),
         l1_fee_wei=Wei(quantity(answer.get("l1Fee")) or 0),
+        logs=_logs(answer.get("logs")),
     )
+
+
+def _logs(told: Any) -> tuple[Mapping[str, Any], ...]:
+    return tuple(log for log in told if isinstance(log, dict)) if isinstance(told, list) else ()
