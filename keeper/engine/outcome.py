@@ -106,7 +106,7 @@ class Outcomes:
             return action
         own = [log for log in receipt.logs if str(log.get("address")).lower() == guardian.lower()]
         try:
-            return logged(action, own)
+            return logged(action, receipt.hash, own)
         except ValueError as error:
             raise ReadingError(str(error)) from error
 

@@ -358,11 +358,13 @@ def returned(action: Action, output: bytes) -> Action:
     return _with_amounts(action, split_words(output))
 
 
-def logged(action: Action, logs: Sequence[Mapping[str, Any]]) -> Action:
-    """The action with the amounts in the guardian's own event, out of its logs in one transaction's
-    receipt as a node gives them. Raises `ValueError` where there is none."""
+def logged(action: Action, transaction_hash: str, logs: Sequence[Mapping[str, Any]]) -> Action:
+    """The action with the amounts in the guardian's own event of a mined transaction, out of logs as
+    a node gives them. Raises `ValueError` where there is none."""
     for log in logs:
         try:
+            if log["transactionHash"] != transaction_hash:
+                continue
             topic, words = log["topics"][0], split_words(bytes.fromhex(log["data"][2:]))
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{log} is no event") from error
@@ -372,7 +374,7 @@ def logged(action: Action, logs: Sequence[Mapping[str, Any]]) -> Action:
             return _with_amounts(action, words)
         if topic == _DELEVERAGED and isinstance(action, Deleverage):
             return _with_amounts(action, words[1:])
-    raise ValueError("the receipt holds no event of the guardian for it")
+    raise ValueError(f"transaction {transaction_hash} holds no event of the guardian for it")
 
 
 def _with_amounts(action: Action, words: tuple[int, ...]) -> Action:

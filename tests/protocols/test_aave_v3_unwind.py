@@ -83,7 +83,7 @@ def done(made: Ground, action: Action) -> Action:
     receipt = made.chain.rpc.call("eth_getTransactionReceipt", tx)
     assert receipt["status"] == "0x1", action
     own = [log for log in receipt["logs"] if log["address"] == made.guardian.address.lower()]
-    return guardian.logged(action, own)
+    return guardian.logged(action, tx, own)
 
 
 def assert_prediction_holds(

@@ -294,13 +294,19 @@ def test_returned__nothing_or_more_than_asked__is_no_result(output: bytes) -> No
 
 def test_logged__no_event_of_the_guardian__is_no_result() -> None:
     with pytest.raises(ValueError, match="no event"):
-        guardian.logged(REPAY, [])
+        guardian.logged(REPAY, "0xaa", [])
 
 
 @pytest.mark.parametrize(
     "log",
-    [{}, {"topics": [], "data": "0x"}, {"topics": ["0xaa"]}, {"topics": None, "data": "0xzz"}],
+    [
+        {},
+        {"transactionHash": "0xaa"},
+        {"transactionHash": "0xaa", "topics": [], "data": "0x"},
+        {"transactionHash": "0xaa", "topics": ["0xbb"], "data": "0xzz"},
+        {"transactionHash": "0xaa", "topics": None, "data": "0x"},
+    ],
 )
 def test_logged__what_no_node_should_answer__is_no_result(log: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is no event"):
-        guardian.logged(REPAY, [log])
+        guardian.logged(REPAY, "0xaa", [log])
