@@ -1,6 +1,6 @@
 # Every target sets up what it needs; a second call skips what is already there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults faults-mutants guardian-mutants guardian-coverage crashpoints check format lock bench fuzz clean guardian gas
+.PHONY: help setup demo walkthrough test test-unit faults faults-mutants guardian-mutants guardian-coverage crashpoints check format lock bench fuzz clean guardian gas
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -29,6 +29,9 @@ setup: $(VENV)/.packages  ## virtual environment, packages, local chain and cont
 
 demo: setup  ## watch a position survive a crash on a local chain
 	$(BIN)/keeper demo
+
+walkthrough: setup  ## a fresh clone, the README's commands, a crash: the transcript in docs/WALKTHROUGH.md
+	$(BIN)/python -m tests.walkthrough
 
 test: setup  ## every test, those on the local chain included
 	$(BIN)/pytest

@@ -28,14 +28,13 @@ def machine_lines(settings: Settings) -> Iterator[Line]:
 
 def _notifier(settings: Settings) -> Line:
     if settings.service.alerts.heard:
-        return Line(
-            topic="notifier", verdict="ok", what="alerts are sent to where you hear of them"
-        )
+        what = "alerts have somewhere to go; `keeper notify test` tries it"
+        return Line(topic="notifier", verdict="ok", what=what)
     return Line(
         topic="notifier",
         verdict="warn",
         what="alerts stand in the log alone",
-        fix="set KEEPER_WEBHOOK_URL (docs/OPERATING.md#alerts)",
+        fix="set KEEPER_WEBHOOK_URL or a channel (docs/ALERTS.md)",
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich import box
@@ -51,6 +51,9 @@ def init(
             show_default=False,
         ),
     ] = None,
+    preset: Annotated[
+        Literal["careful", "balanced", "thrifty"], typer.Option(help="When to act, and how far.")
+    ] = "balanced",
     output: Annotated[Path, typer.Option(help="Where it is written.")] = Path("keeper.toml"),
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file; the old one is kept as FILE.old.")
@@ -76,7 +79,7 @@ def init(
             file=sys.stderr,
         )
         raise typer.Exit(1)
-    _write(output, scouted, endpoint, keystore)
+    _write(output, scouted, endpoint, keystore, preset)
 
 
 def _check_free(output: Path, *, force: bool) -> None:
@@ -163,7 +166,7 @@ def _tell(scouted: Scouted) -> None:
         facts.add_column(overflow="fold")
         facts.add_row("account", f"{seen.account} in {seen.market}")
         health = None if seen.state.health is None else seen.state.health / 1e18
-        facts.add_row("health", health_text(health, 1.15, 1.40))
+        facts.add_row("health", health_text(health, 1.25, 1.40))
         facts.add_row("collateral", _amounts(seen.collaterals, seen.state.collateral_usd8))
         facts.add_row("debt", _amounts(seen.debts, seen.state.debt_usd8))
         show(facts)
@@ -185,7 +188,9 @@ def _amounts(amounts: tuple[object, ...], usd8: int) -> str:
     return f"{listed or 'none'} ({usd(usd8 / 1e8)} USD)"
 
 
-def _write(output: Path, scouted: Scouted, endpoint: str, keystore: Path | None) -> None:
+def _write(
+    output: Path, scouted: Scouted, endpoint: str, keystore: Path | None, preset: str
+) -> None:
     from keeper.config.proposal import Guarded, proposed
 
     if keystore is not None and output.parent.resolve() != Path.cwd():
@@ -207,6 +212,7 @@ def _write(output: Path, scouted: Scouted, endpoint: str, keystore: Path | None)
             for seen in scouted.positions
         ],
         keystore=keystore,
+        preset=preset,
         further=_chain_keys(scouted),
     )
     output.parent.mkdir(parents=True, exist_ok=True)

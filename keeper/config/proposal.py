@@ -16,6 +16,11 @@ CALM_FEES = 20
 """So many times the base fee may still be paid for what is not urgent."""
 DEAR_GWEI, CHEAP_GWEI = 50, 2
 """At least that, where blocks are rare and dear, and where they are not."""
+PRESETS = {
+    "careful": "acts below 1.35, restores 1.55",
+    "balanced": "acts below 1.25, restores 1.40",
+    "thrifty": "acts below 1.15, restores 1.35",
+}
 RARE_BLOCKS_S = 10
 COLUMN = 31
 """Where comments begin, beside what is not longer."""
@@ -42,11 +47,8 @@ path = "keeper.sqlite3"  # the journal: keep it, it knows what was sent
 max_fee_gwei = {max_fee_gwei:g}            # never more per gas for what is not urgent
 min_priority_fee_gwei = {priority_gwei:g}
 
-[policies.careful]
-floor = 1.15                  # act below this health, whatever the forecast says
-trigger_probability = 0.10    # or when a liquidation is likelier than this …
-horizon = "24h"  # … within this time
-target = 1.40                 # health that an action restores
+[policies.main]
+preset = "{preset}"   # {meaning} (docs/POLICY.md)
 max_per_action_usd = {action:_}    # the most that one action may move
 max_per_day_usd = {day:_}       # and all of a day
 """
@@ -65,7 +67,7 @@ _POSITION = """
 label = "{label}"
 market = "{market}"
 account = "{account}"  # its wallet is the reserve
-policy = "careful"
+policy = "main"
 signer = "{signer}"
 """
 
@@ -89,6 +91,7 @@ def proposed(
     base_fee_wei: Wei,
     positions: Sequence[Guarded],
     keystore: Path | None,
+    preset: str,
     further: Mapping[str, str],
 ) -> str:
     """The file's text: limits per action of half the largest debt, and of all of it per day.
@@ -106,6 +109,8 @@ def proposed(
             _round_up(CALM_FEES * base_fee_wei / 1e9), DEAR_GWEI if dear else CHEAP_GWEI
         ),
         priority_gwei=1 if dear else 0.01,
+        preset=preset,
+        meaning=PRESETS[preset],
         action=action,
         day=2 * action,
     )

@@ -218,7 +218,8 @@ class Engine:
             snapshot,
             outlook,
             acting=[row for row, _ in decisions.acting()],
-            decided=decided,
+            # An owner who is refused an own wish is told so: nothing is called for.
+            decided=[each for each in decided if each.plan.cause != "owner"],
             approved=approved,
         )
         await self._wishing.settle(self._scribe.written)

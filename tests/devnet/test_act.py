@@ -17,7 +17,10 @@ from tests.devnet.keeping.ward import ward
 
 @pytest.fixture
 def ground(chain: LocalChain, tmp_path: Path) -> Ground:
-    return Ground(chain=chain, folder=tmp_path)
+    ground = Ground(chain=chain, folder=tmp_path)
+    # Blocks come as fast as they can here, whoever is slow.
+    ground.environ["KEEPER_FEES__DEADLINE_BLOCKS"] = "1000"
+    return ground
 
 
 async def mining(ground: Ground) -> None:
@@ -99,6 +102,7 @@ async def test_act__nobody_agrees__sends_nothing(ground: Ground) -> None:
 
 async def test_act__deleverage_by_a_guardian__sells_within_the_mandate(ground: Ground) -> None:
     one = ward(ground, health="1.20")
+    ground.environ["KEEPER_FEES__DEADLINE_BLOCKS"] = "1000"
     ground.config(ground.chain.rpc_url, None)
     blocks = asyncio.create_task(mining(ground))
     done = await ground.ask("act", "deleverage", "--usd", "1000", "--yes")

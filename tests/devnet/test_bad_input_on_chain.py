@@ -229,7 +229,7 @@ async def test_run__nobody_hears_of_alerts_on_a_real_chain__is_refused(ground: G
     spoil = replaced("[chain]", f"[chain]\n{WRAPPED}")
     said = await refused(ground, ground.guard(), spoil=spoil, gate=as_real())
     assert "service: nobody would hear of an alert on a chain with real money" in said
-    assert "set KEEPER_WEBHOOK_URL, or run with --without-safety-net" in said
+    assert "KEEPER_WEBHOOK_URL, or run with --without-safety-net" in said
 
 
 async def test_run__one_endpoint_alone_on_a_real_chain__is_refused(ground: Ground) -> None:

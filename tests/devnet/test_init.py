@@ -1,6 +1,7 @@
 """`keeper init` on a local chain: from an address to a configuration that runs."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ async def test_init__account_with_a_position__writes_what_a_dry_run_runs_with(
     assert position.account == one.account.address
     done = await ground.ask("run", "--once")
     assert done.exit_code == 0, done.text
-    (decision,) = ground.decisions()
-    assert (decision.outcome, decision.label) == ("dry run", "main")
+    (seen,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
+    assert (seen["label"], seen["health"]) == ("main", pytest.approx(1.10, abs=1e-3))
     assert ground.events(one) == []
 
 

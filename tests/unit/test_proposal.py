@@ -41,6 +41,7 @@ def loaded(
             base_fee_wei=Wei(base_fee_wei),
             positions=positions,
             keystore=keystore,
+            preset="balanced",
             further={},
         )
     )
@@ -59,7 +60,7 @@ def test_proposed__one_position__loads_and_keeps_the_api_key_out_of_the_file(
     assert settings.chain.rpc_url == "https://eth.example/parrot"
     assert "parrot" not in (tmp_path / "keeper.toml").read_text()
     # Half the debt, 5,351.50, to two digits upwards; twice that a day.
-    policy = settings.policies["careful"]
+    policy = settings.policies["main"]
     assert policy.max_per_action_usd8 == 5_400 * 10**8
     assert policy.max_per_day_usd8 == 10_800 * 10**8
 
@@ -73,7 +74,7 @@ def test_proposed__several_markets_of_one_account__share_its_signer(tmp_path: Pa
         ("p2", "p2"),
         ("p3", "p1"),
     ]
-    assert settings.policies["careful"].max_per_action_usd8 == 1_500_000 * 10**8
+    assert settings.policies["main"].max_per_action_usd8 == 1_500_000 * 10**8
 
 
 @pytest.mark.parametrize(
@@ -92,4 +93,4 @@ def test_proposed__fee_ceiling__leaves_room_above_todays_base_fee(
     )
     settings = loaded(tmp_path, one, chain_id=chain_id, base_fee_wei=base_fee_wei)
     assert settings.fees.max_fee_wei == max_fee_gwei * GWEI
-    assert settings.policies["careful"].max_per_action_usd8 == 1_000 * 10**8
+    assert settings.policies["main"].max_per_action_usd8 == 1_000 * 10**8

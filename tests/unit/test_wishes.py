@@ -123,6 +123,8 @@ async def test_wish__cannot_be__is_refused_with_the_reason(
     assert found.state == "refused"
     assert said in found.reason
     assert ground.sent() == []
+    # Nobody is in danger: only the owner is told.
+    assert [each.name for each in ground.notifier.active] == []
 
 
 async def test_wish__of_what_is_not_watched__is_refused(ground: Ground) -> None:
