@@ -37,13 +37,9 @@ class Policy:
     trigger_probability: str | None = None
     most_usd: int = 100_000
     """Per action; twice as much per day."""
-    preset: str | None = None
-    """Whose floor and target these are; they are not written down again then."""
 
     def toml(self) -> str:
         lines = [f"floor = {self.floor}", f"target = {self.target}"]
-        if self.preset is not None:
-            lines = [f'preset = "{self.preset}"']
         if self.trigger_probability is not None:
             lines += [f"trigger_probability = {self.trigger_probability}", 'horizon = "24h"']
         lines += [f"max_per_action_usd = {self.most_usd}", f"max_per_day_usd = {2 * self.most_usd}"]
@@ -63,9 +59,5 @@ TWINS = (
     Twin(name="unprotected", policy=None),
     # The hand-set rule that most bots and dashboards offer: act just above liquidation.
     Twin(name="fixed", policy=Policy(floor="1.05", target="1.30")),
-    # The policy that ships, as everybody gets it; the forecast may act before its floor.
-    Twin(
-        name="forecast",
-        policy=Policy(preset="balanced", floor="1.25", target="1.40", trigger_probability="0.10"),
-    ),
+    Twin(name="forecast", policy=Policy(floor="1.15", target="1.40", trigger_probability="0.10")),
 )

@@ -8,7 +8,6 @@ import pytest
 
 from keeper.config import load_settings
 from keeper.config.settings import Settings
-from keeper.devnet.twins import TWINS
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Wad
 from keeper.policy.consider import not_worth
@@ -124,15 +123,6 @@ def test_policy_file__fitted__is_used_and_a_broken_one_or_one_for_comparison_ref
     for change in ({"means": "pool only"}, {"service_fee_share": 0.001}):
         path.write_text(json.dumps(replace(file, rule=replace(RULE, **change)).to_json()))
         assert "is there to be compared with" in refusal(tmp_path, 'file = "policy.json"\n')
-
-
-def test_demo__last_twin__has_the_policy_that_ships(tmp_path: Path) -> None:
-    twin = next(each for each in TWINS if each.name == "forecast")
-    assert twin.policy is not None
-    settings = loaded(tmp_path, 'preset = "balanced"\n')
-    assert twin.policy.preset == "balanced"
-    assert health_of(float(twin.policy.floor)) == settings.policies["careful"].floor
-    assert health_of(float(twin.policy.target)) == settings.policies["careful"].target
 
 
 # -- fitted to a position ------------------------------------------------------------------------
