@@ -7,7 +7,7 @@ import structlog
 
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import EndpointUnavailableError
-from keeper.chain.transactions.manager import Settled
+from keeper.chain.transactions.verdicts import Settled
 from keeper.engine.watch import MarketSnapshot, Snapshot, Watched, WatchedMarket, assemble
 from keeper.mandate.guardian import logged
 from keeper.model.reading import ReadingError

@@ -5,7 +5,8 @@ from typing import Any
 
 import structlog
 
-from keeper.chain.transactions.manager import Settled, TransactionManager
+from keeper.chain.transactions.manager import TransactionManager
+from keeper.chain.transactions.verdicts import Settled
 from keeper.engine.outcome import Outcomes
 from keeper.engine.records import shown
 from keeper.engine.triggering import Triggering

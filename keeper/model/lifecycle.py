@@ -48,6 +48,9 @@ OPEN = frozenset(
     {State.PLANNED, State.RESERVED, State.SIGNED, State.BROADCAST, State.MINED},
 )
 
+ENDED_IN_BLOCK = frozenset({State.CONFIRMED, State.REVERTED, State.CANCELLED})
+"""Ends that a reorg takes back with their block."""
+
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.PLANNED: frozenset({State.RESERVED, State.EXPIRED}),

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Engine, Row, bindparam, func, insert, select, update
+from sqlalchemy import Engine, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from keeper.model.lifecycle import OPEN, TRANSITIONS, Purpose, State
+from keeper.model.lifecycle import ENDED_IN_BLOCK, OPEN, TRANSITIONS, Purpose, State
 from keeper.model.liquidity import Hop, Route
 from keeper.model.records import (
     ApprovedAction,
@@ -223,11 +223,21 @@ class Journal:
         with self._engine.connect() as connection:
             return load(connection, is_open(chain_id))
 
-    def confirmed_intents(self, chain_id: int) -> list[Intent]:
-        """Intents that are done, and not yet so deep that no reorg can reach them."""
+    def intents_in_reach(self, chain_id: int, finality_blocks: int) -> list[Intent]:
+        """Intents that have ended in a block which a reorg may reach: those confirmed and not final,
+        and those undone or cancelled in the last `finality_blocks` before the newest block that
+        holds a transaction of ours."""
+        ours = attempts.join(intents, attempts.c.intent_id == intents.c.id)
+        of_chain = intents.c.chain_id == chain_id
+        newest = select(func.max(attempts.c.block_number)).select_from(ours).where(of_chain)
         with self._engine.connect() as connection:
+            lowest = (connection.execute(newest).scalar() or 0) - finality_blocks
+            shallow = select(attempts.c.intent_id).where(attempts.c.block_number > lowest)
             return load(
-                connection, intents.c.chain_id == chain_id, intents.c.state == State.CONFIRMED
+                connection,
+                of_chain,
+                intents.c.state.in_(ENDED_IN_BLOCK),
+                or_(intents.c.state == State.CONFIRMED, intents.c.id.in_(shallow)),
             )
 
     def settled_intents(self, chain_id: int, signer: Address, from_nonce: int) -> list[Intent]:

@@ -27,6 +27,7 @@ WITHIN_S = 300
 
 
 MANAGER = "keeper/chain/transactions/manager.py"
+VERDICTS = "keeper/chain/transactions/verdicts.py"
 MENDING = "keeper/chain/transactions/mending.py"
 OUTBOX = "keeper/chain/transactions/outbox.py"
 BREAKERS = "keeper/chain/breakers.py"
@@ -122,9 +123,9 @@ MUTANTS = (
     ),
     Defect(
         name="depth-ignored",
-        file=MANAGER,
-        old="            if _depth(receipt, head) < self._confirmations:\n",
-        new="            if False:\n",
+        file=VERDICTS,
+        old="_depth(mined[1], head) >= self._confirmations else None\n",
+        new="True else None\n",
         tests=("confirmations-not-reached",),
     ),
     Defect(
@@ -161,7 +162,7 @@ MUTANTS = (
     ),
     Defect(
         name="receipt-of-one-believed",
-        file=MANAGER,
+        file=VERDICTS,
         old=" or not await self._vouched_for(known, intents):\n",
         new=":\n",
         tests=("byzantine-receipt-of-failure", "byzantine-receipt-of-success"),

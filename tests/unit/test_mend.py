@@ -180,7 +180,58 @@ async def test_settle__confirmed__is_watched_until_it_is_final(ground: Ground) -
     await ground.settle_over(1)
     ground.node.skip(FINALITY_BLOCKS)
     await ground.settle()
-    assert ground.journal.confirmed_intents(position().chain_id) == []
+    assert ground.journal.intents_in_reach(position().chain_id, FINALITY_BLOCKS) == []
+    assert ground.manager.outcome_requests(ground.node.head) == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_settle__revert_taken_back_and_mined_otherwise__is_told_anew(
+    ground: Ground, *, killed: bool
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.mine(succeeded=False)
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.REVERTED]
+    ground.conclude(settled)
+    if killed:
+        await ground.restarted().recover()
+    # The reorg and the block that mines it again fall between two looks.
+    ground.node.take_back(intent.attempt.hash, intent.attempt.raw)
+    ground.node.mine()
+    assert await ground.settle() == []
+    (settled,) = await ground.settle_over(1)
+    assert ends(settled) == [State.CONFIRMED]
+
+
+async def test_settle__cancel_taken_back__the_call_that_is_mined_after_all_is_adopted(
+    ground: Ground,
+) -> None:
+    (intent,) = await ground.submit(prepared(REPAY))
+    ground.node.drop(intent.attempt.hash)
+    ground.node.skip(DEADLINE_BLOCKS + 1)
+    await ground.settle()
+    (no_op,) = ground.node.pool
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CANCELLED]
+    ground.conclude(settled)
+    ground.node.take_back(no_op, None)
+    await ground.settle()
+    assert ground.states() == {"Repay": State.BROADCAST}
+    ground.node.pool = {intent.attempt.hash: decoded(intent.attempt.raw)}
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    assert ends(settled) == [State.CONFIRMED]
+
+
+async def test_settle__reverted__is_looked_at_until_it_is_final(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.node.mine(succeeded=False)
+    (settled,) = await ground.settle()
+    ground.conclude(settled)
+    assert ground.manager.outcome_requests(ground.node.head) != []
+    ground.node.skip(FINALITY_BLOCKS)
+    await ground.settle()
     assert ground.manager.outcome_requests(ground.node.head) == []
 
 

@@ -9,7 +9,7 @@ from keeper.chain.fees import Fees
 from keeper.chain.prepare import Prepared, Proposal
 from keeper.chain.settings import BreakerSettings, FeeSettings
 from keeper.chain.simulate import Simulation
-from keeper.chain.transactions.manager import Settled, TransactionManager
+from keeper.chain.transactions.manager import TransactionManager
 from keeper.chain.transactions.seams import (
     BeforeSigning,
     GasLeft,
@@ -19,6 +19,7 @@ from keeper.chain.transactions.seams import (
     nothing_against,
     without_limit,
 )
+from keeper.chain.transactions.verdicts import Settled
 from keeper.model.lifecycle import State
 from keeper.model.records import DecisionRecord, Intent, MinedReceipt, Result
 from keeper.model.units import WAD, Address, Wad, Wei

@@ -63,16 +63,16 @@ class Witness:
     """The questions of one pass, and how to read the answers."""
 
     def __init__(
-        self, head: Head, *, followed: Sequence[Intent], confirmed: Iterable[Intent], depth: int
+        self, head: Head, *, followed: Sequence[Intent], ended: Iterable[Intent], depth: int
     ) -> None:
-        """`followed` are open; of `confirmed` ones only the receipts are asked for. `depth` is the
+        """`followed` are open; of those that have `ended` only the receipts are asked for. `depth` is the
         number of confirmations."""
         self._head = head
         attempts = [attempt for intent in followed for attempt in intent.attempts]
         self._hashes = list(
             dict.fromkeys(
                 [attempt.hash for attempt in attempts]
-                + [attempt.hash for intent in confirmed for attempt in intent.attempts]
+                + [attempt.hash for intent in ended for attempt in intent.attempts]
             )
         )
         self._waiting = list(dict.fromkeys(attempt.hash for attempt in attempts))
