@@ -11,7 +11,7 @@ from keeper.model.reading import ReadingError
 from keeper.model.units import Wad, float_from_wad
 from keeper.model.values import PositionId, PositionState
 from keeper.policy.settings import Policy
-from keeper.policy.tailoring import fitted_to, known_pairs
+from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, known_pairs, pegged_by_terms
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
@@ -43,11 +43,14 @@ class Fitting:
             start = await self._start(position, snapshot.head.timestamp)
             if start is None:
                 continue
-            exposed = (start, outlook.exposure(row))
+            pegged = pegged_by_terms(position)
+            exposed = (start, pegged, outlook.exposure(row))
             if self._fitted.get(row) == exposed:
                 continue
             self._fitted[row] = exposed
             pair = outlook.pair_of(row, known_pairs(watched.rule))
+            if pair == UNKNOWN and pegged:
+                pair = PEGGED
             policy = fitted_to(watched.rule, self._written[row], pair=pair, start=start)
             if policy == watched.policy:
                 continue

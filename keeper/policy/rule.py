@@ -42,11 +42,12 @@ class Rule:
     a slower response adds to the quickest. Empty: the floor is the same for all."""
     rare_jump_after_s: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """The same for jumps that are rarer still: the room that a position which starts below its floor
-    is given at least."""
+    is given at least. Empty: no floor is scaled to a start, since nothing tells how far that may go."""
     pair_share: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Of a correlated pair, how far it jumps as a share of how far all pairs do. 1 for others."""
     scaled_to_start: bool = True
-    """Whether the floor of a position that starts below it lies below its start."""
+    """Whether the floor of a position that starts below it lies below its start, as far as
+    `rare_jump_after_s` allows."""
     by_pair: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     """Floor and target of some pairs, in place of the common ones."""
     means: Means = "reserve first"
@@ -91,7 +92,8 @@ def tailored(rule: Rule, pairs: list[str], health_start: Floats, latency_s: Floa
     so that a correlated pair is given as much room as it needs, and a position that starts below
     the floor is left alone until a tenth of its margin is gone, and then restored like any other. But
     no floor is scaled down below exp(j·s), j being a rare jump within the response
-    (`Rule.rare_jump_after_s`): a position that starts below that is helped at once.
+    (`Rule.rare_jump_after_s`): a position that starts below that is helped at once. So one that is
+    first seen in the middle of a crash has the room to be helped before the next jump liquidates it.
     """
     own = [rule.by_pair.get(pair, (rule.floor, rule.target)) for pair in pairs]
     floor, target = np.array(own, dtype=np.float64).reshape(-1, 2).T
@@ -99,7 +101,7 @@ def tailored(rule: Rule, pairs: list[str], health_start: Floats, latency_s: Floa
     share = np.array([rule.pair_share.get(pair, 1.0) for pair in pairs])
     margin = (floor * rise - 1.0) * share
     target = 1.0 + (target * rise - 1.0) * share
-    if rule.scaled_to_start:
+    if rule.scaled_to_start and rule.rare_jump_after_s:
         kept = KEPT_MARGIN * np.maximum(health_start - 1.0, 0.0)
         jump = np.expm1(_jump(rule.rare_jump_after_s, latency_s) * share)
         margin = np.minimum(margin, np.maximum(kept, jump))
@@ -123,9 +125,11 @@ def _rise(rule: Rule, latency_s: Floats) -> Floats:
 
 
 def _jump(known: Mapping[int, float], latency_s: Floats) -> Floats:
-    """Linear between the latencies that are known; 0 where none is."""
+    """Linear between the latencies that are known, and as the square root of time beyond the longest;
+    0 where none is."""
     if not known:
         return np.zeros_like(latency_s)
     seconds, jumps = np.array(sorted(known.items()), dtype=np.float64).T
-    found: Floats = np.interp(latency_s, seconds, jumps)
+    beyond = np.sqrt(np.maximum(latency_s / seconds[-1], 1.0))
+    found: Floats = np.interp(latency_s, seconds, jumps) * beyond
     return found

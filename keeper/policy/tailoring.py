@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from keeper.model.units import Wad, float_from_wad, wad_from_fraction_up
+from keeper.model.units import BPS, WAD, Wad, float_from_wad, wad_from_fraction_up
+from keeper.model.values import PositionState
 from keeper.policy.rule import Rule, tailored
 from keeper.policy.settings import Policy
 
@@ -14,6 +15,9 @@ PEGGED = "pegged"
 """Two prices of which one keeps to the other, where the rule does not name the pair."""
 UNKNOWN = "unknown"
 """Prices whose feeds do not say what they are of."""
+PEGGED_ABOVE_BPS = 9_000
+"""Of a liquidation threshold: efficiency modes of correlated assets lie at 93 to 97 %, what is lent on
+volatile collateral at 86 % or less."""
 
 
 def health_of(value: float) -> Wad:
@@ -25,16 +29,13 @@ def fitted_to(rule: Rule, policy: Policy, *, pair: str, start: Wad) -> Policy:
     """The policy with the floor and the target of a position of this pair that started at this
     health.
 
-    `PEGGED` pairs that the rule does not name have the least share that it names. Of `UNKNOWN` ones
-    that start below the floor, floor and target are scaled alike, as if the pair were as correlated
-    as its start says: nobody runs a volatile pair so near to liquidation for long.
+    `PEGGED` pairs that the rule does not name have the least share that it names. `UNKNOWN` ones are
+    taken for volatile, however near to liquidation they start: they may be first seen in a crash.
     """
     health = float_from_wad(start)
     shares: Mapping[str, float] = rule.pair_share
     if pair == PEGGED and shares:
         shares = {**shares, PEGGED: min(shares.values())}
-    elif pair == UNKNOWN and 1.0 < health < rule.floor:
-        shares = {**shares, UNKNOWN: (health - 1.0) / (rule.floor - 1.0)}
     own = tailored(
         replace(rule, pair_share=shares),
         [pair],
@@ -50,6 +51,17 @@ def fitted_to(rule: Rule, policy: Policy, *, pair: str, start: Wad) -> Policy:
         max_health_to_act=max(ceiling, floor),
         guard_steepness=rule.guard_steepness / float(own.pair_share[0]),
     )
+
+
+def pegged_by_terms(position: PositionState) -> bool:
+    """Whether its protocol lends so much on its collateral as it would on no volatile one: health =
+    collateral × threshold / debt gives the threshold, whatever prices do. A perp account's notional
+    over its maintenance margin, which comes out above 1, is none."""
+    if position.health is None:
+        return False
+    counted = position.health * position.debt_usd8
+    most = WAD * position.collateral_usd8
+    return most * PEGGED_ABOVE_BPS < counted * BPS <= most * BPS
 
 
 def known_pairs(rule: Rule) -> Sequence[str]:

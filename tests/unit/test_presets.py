@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -10,11 +12,12 @@ from keeper.config import load_settings
 from keeper.config.settings import Settings
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Wad
+from keeper.model.values import PositionState
 from keeper.policy.consider import not_worth
 from keeper.policy.costs import Costs
 from keeper.policy.policy_file import PolicyFile
 from keeper.policy.rule import Rule
-from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, health_of
+from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, health_of, pegged_by_terms
 from keeper.storage.store import Store
 from tests.unit.test_config import VALID
 from tests.unit.test_plan import POLICY, USD8
@@ -24,7 +27,12 @@ FIGURES = """floor = 1.15
 trigger_probability = 0.05
 target = 1.40
 """
-RULE = Rule(floor=1.25, target=1.4, pair_share={"ETH/BTC": 0.35, "stETH/ETH": 0.15})
+RULE = Rule(
+    floor=1.25,
+    target=1.4,
+    pair_share={"ETH/BTC": 0.35, "stETH/ETH": 0.15},
+    rare_jump_after_s={60: 0.08},
+)
 
 
 def loaded(tmp_path: Path, figures: str) -> Settings:
@@ -138,8 +146,9 @@ def test_policy_file__fitted__is_used_and_a_broken_one_or_one_for_comparison_ref
         ("stETH/ETH", 1.60, 1.0375, 1.06),
         ("stETH/ETH", 1.03, 1.027, 1.06),
         (PEGGED, 1.60, 1.0375, 1.06),
-        # 0.05 of 0.25 is a fifth: the floor of 1.05 is still above nine tenths of the margin.
-        (UNKNOWN, 1.05, 1.045, 1.08),
+        # It may be ETH/USD in the middle of a crash: e^0.08 = 1.0833.
+        (UNKNOWN, 1.0245, 1.083287068, 1.40),
+        (UNKNOWN, 1.10, 1.09, 1.40),
         (UNKNOWN, 1.30, 1.25, 1.40),
     ],
 )
@@ -150,6 +159,22 @@ def test_fitted_to__worked_by_hand__scales_with_the_pair_and_the_start(
     found = fitted_to(RULE, written, pair=pair, start=health_of(start))
     assert (found.floor, found.target) == (health_of(floor), health_of(target))
     assert found.max_health_to_act == found.target
+
+
+@pytest.mark.parametrize(
+    ("threshold_bps", "pegged"),
+    # What is lent on volatile collateral, in an efficiency mode, and a perp account whose notional is
+    # 16 times its maintenance margin.
+    [(8_250, False), (9_000, False), (9_300, True), (10_000, True), (160_000, False)],
+)
+@pytest.mark.parametrize("price", [1.0, 0.7])
+def test_pegged_by_terms__liquidation_threshold__tells_whatever_prices_do(
+    threshold_bps: int, pegged: bool, price: float
+) -> None:
+    collateral, debt = int(1_000 * USD8 * price), 700 * USD8
+    health = collateral * threshold_bps * WAD // (10_000 * debt)
+    position = SimpleNamespace(health=health, collateral_usd8=collateral, debt_usd8=debt)
+    assert pegged_by_terms(cast("PositionState", position)) is pegged
 
 
 def test_fitted_to__the_owners_ceiling__stays() -> None:
@@ -188,8 +213,8 @@ async def test_pass__rule_and_a_start_below_the_floor__waits_for_a_tenth_and_rem
         ground.price(1_960)  # 1.2062
         await ground.block()
         (decided,) = ground.decisions()
-        # The toy's feed does not say what it prices: 1 + 0.4 × 0.2308/0.25.
-        assert decided.predicted_health == pytest.approx(1.3692, abs=1e-3)
+        # The toy's feed does not say what it prices, and 80 % are lent on it: taken for volatile.
+        assert decided.predicted_health == pytest.approx(1.40, abs=1e-3)
     finally:
         ground.store.close()
 

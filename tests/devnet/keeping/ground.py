@@ -76,13 +76,15 @@ class Ground:
         **policy: Any,
     ) -> Guarded:
         """A position of 10 WETH against `debt` at `health` (none if "0"), and nothing in its wallet
-        but whole tokens of `wallet`. By default it is below its floor at once."""
+        but whole tokens of `wallet`. By default it is below its floor at once. A key of the policy
+        that is None is not written."""
         account = self.chain.account(label)
         self._open(account.address, Fraction(health), debt)
         for symbol, whole in ({debt: 10_000} if wallet is None else wallet).items():
             unit = self.chain.contracts.token(symbol).unit
             self.chain.mint(symbol, account.address, whole * unit)
-        one = Guarded(label=label, account=account, policy={**POLICY, **policy})
+        written = {k: v for k, v in {**POLICY, **policy}.items() if v is not None}
+        one = Guarded(label=label, account=account, policy=written)
         self.guarded.append(one)
         self.environ[f"KEEPER_SIGNERS__{label.upper()}__PRIVATE_KEY"] = account.private_key
         self.first_block = self.block() + 1
