@@ -26,7 +26,7 @@ class Fitting:
         self._written: Sequence[Policy] = [row.policy for row in roster]
         """As the configuration has them, which is where every fit begins."""
         self._starts: dict[PositionId, Wad] = {}
-        self._fitted: dict[int, tuple[Wad, Hashable]] = {}
+        self._fitted: dict[int, tuple[Wad, bool, Hashable]] = {}
 
     async def begin(self, chain_id: int) -> None:
         """Take over what an earlier run saw first."""

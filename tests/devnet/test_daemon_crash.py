@@ -1,5 +1,7 @@
 """The daemon is started in the middle of a crash, with a preset: judged by the chain's events."""
 
+from typing import Any
+
 import pytest
 
 from keeper.devnet.aave import STABLECOINS_CATEGORY
@@ -10,7 +12,7 @@ from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.views import Liquidated, Repaid
 from tests.devnet.keeping.ground import POLICY, Ground, Guarded
 
-BALANCED = {"preset": "balanced", "floor": None, "target": None}
+BALANCED: dict[str, Any] = {"preset": "balanced", "floor": None, "target": None}
 ROUNDS = (0.99, 0.93, 0.93)
 """Of the price before: an eighth within three blocks."""
 
