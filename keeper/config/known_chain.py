@@ -1,7 +1,9 @@
 """What cannot be meant on the chain that the settings name."""
 
 from collections.abc import Iterator
+from math import ceil
 
+from keeper.chain.settings import Use
 from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError
 from keeper.config.networks import network, networks
@@ -31,29 +33,44 @@ def _intervals(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
                     'write hours, such as "24h"',
                 ),
             )
-    shortest_s = min(horizons.values(), default=0)
+    if not horizons:
+        return
+    shortest = min(horizons, key=horizons.__getitem__)
+    yield from _alerts(tables, block_s, shortest, horizons[shortest])
+    poll_s = tables.chain.poll_interval_s
+    if poll_s > horizons[shortest]:
+        yield ("chain", "poll_interval_s"), _beyond(f"{poll_s} s", horizons[shortest])
+
+
+def _alerts(
+    tables: Tables, block_s: int, shortest: str, horizon_s: int
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    """When to alert: later than a block is seen, sooner than what a policy looks ahead."""
     service, chain = tables.service, tables.chain
-    for path, interval_s in (
-        (("service", "blind_after"), service.blind_after),
-        (("service", "stall_after"), service.stall_after),
-    ):
-        if interval_s <= max(block_s, chain.poll_interval_s):
+    sockets = [each.ws_url for each in tables.endpoints.values() if Use(each.use).reads]
+    # A socket tells of a block before it is looked for.
+    seen_s = block_s if any([chain.ws_url, *sockets]) else max(block_s, chain.poll_interval_s)
+    for key in ("blind_after", "stall_after"):
+        alert_s = getattr(service, key)
+        # A default stands at no line; what contradicts it does.
+        written = key in service.model_fields_set
+        named = f"{alert_s} s" if written else f"{key}, {alert_s} s by default,"
+        if alert_s <= seen_s:
             yield (
-                path,
+                ("service", key) if written else ("chain", "poll_interval_s"),
                 WrongValueError(
-                    f"{interval_s} s is no longer than it takes until a block is seen",
+                    f"{named} is no longer than it takes until a block is seen",
                     f"blocks come every {block_s or 'few'} s and are looked for every "
                     f"{chain.poll_interval_s} s: the alert would never end",
-                    'write several blocks, such as "45s"',
+                    f'write several of them, such as {key} = "{max(45, 3 * ceil(seen_s))}s" in '
+                    "[service]; a ws_url tells of blocks at once",
                 ),
             )
-        elif interval_s > shortest_s:
-            yield path, _beyond(f"{interval_s} s", shortest_s)
-    if chain.poll_interval_s > shortest_s > 0:
-        yield (
-            ("chain", "poll_interval_s"),
-            _beyond(f"{chain.poll_interval_s} s", shortest_s),
-        )
+        elif alert_s > horizon_s:
+            yield (
+                ("service", key) if written else ("policies", shortest, "horizon"),
+                _beyond(named, horizon_s),
+            )
 
 
 def _beyond(interval: str, horizon_s: int) -> WrongValueError:

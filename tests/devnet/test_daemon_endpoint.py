@@ -56,8 +56,6 @@ async def test_endpoint__frames_do_not_come__polling_overtakes_them(ground: Grou
 
 async def test_endpoint__heads_missed__are_noticed_and_filled_in(ground: Ground) -> None:
     ground.settings["poll_interval_s"] = 60
-    # An alert that a poll comes too late for would be refused.
-    ground.environ |= {"KEEPER_SERVICE__BLIND_AFTER": "2m", "KEEPER_SERVICE__STALL_AFTER": "2m"}
     ground.guard(health="1.50")
     unheard = Unheard()
     async with (

@@ -543,3 +543,31 @@ def test_settings__alerts_that_cannot_be_meant__are_refused_without_showing_a_se
     message = refused(tmp_path, VALID.replace("[fees]", f"{more}\n[fees]"), environ)
     assert said in message
     assert "secretbot" not in message
+
+
+def test_settings__polled_seldom__is_accepted_beside_a_socket_or_a_later_alert(
+    tmp_path: Path,
+) -> None:
+    seldom = VALID.replace("[fees]", "poll_interval_s = 60\n[fees]")
+    message = refused(tmp_path, seldom)
+    where = "keeper.toml:5: chain.poll_interval_s: blind_after, 45 s by default, is no longer than"
+    assert where in message
+    assert 'such as stall_after = "180s" in [service]' in message
+
+    heard = seldom.replace("[fees]", 'ws_url = "ws://127.0.0.1:8546"\n[fees]')
+    later = seldom + '[service]\nblind_after = "180s"\nstall_after = "180s"\n'
+    for text in (heard, later):
+        assert load(tmp_path, text).chain.poll_interval_s == 60
+
+    # Nobody listens at an endpoint that only sends.
+    sends = '[endpoints.a]\nurl = "https://a.example"\nws_url = "wss://a.example"\nuse = "send"\n'
+    assert "blind_after, 45 s by default" in refused(tmp_path, seldom + sends)
+    assert load(tmp_path, seldom + sends.replace('"send"', '"read"')).chain.poll_interval_s == 60
+
+
+def test_settings__horizon_shorter_than_a_default_alert__is_told_at_the_horizon(
+    tmp_path: Path,
+) -> None:
+    brief = VALID.replace("target =", 'horizon = "30s"\ntarget =')
+    message = refused(tmp_path, brief)
+    assert "keeper.toml:11: policies.careful.horizon: stall_after, 45 s by default, is" in message
