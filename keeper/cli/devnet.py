@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -40,6 +39,8 @@ app = typer.Typer(
 AFTERWARDS_S = 12
 """Wall-clock time between blocks after the scenario, as on Ethereum: the chain keeps the states of
 128 blocks, so that a fork of it lasts for 25 minutes."""
+BEFORE_S = 4
+"""Wall-clock time between blocks before it: a keeper that sees none takes itself for blind."""
 
 
 @app.command()
@@ -62,8 +63,8 @@ def up(
 ) -> None:
     """Run a chain with a market, a liquidator and open positions, until Ctrl-C or `devnet down`.
 
-    The scenario begins at once, or after `--wait`; when it is over, prices stand still and blocks
-    go on slowly.
+    The scenario begins at once, or after `--wait`; before it and when it is over, prices stand still
+    and blocks go on slowly.
     """
     from keeper.devnet.files import write_files
     from keeper.devnet.path import endless
@@ -85,7 +86,7 @@ def up(
             details = _details(stage, config)
             with announced(details):
                 _tell(details, as_json=as_json)
-                _begin(wait, len(stage.path) * script.wall_seconds)
+                _begin(stage, wait, len(stage.path) * script.wall_seconds)
                 path = endless(stage.path)
                 _play(stage, islice(path, len(stage.path)), script.wall_seconds)
                 _play(stage, path, AFTERWARDS_S)
@@ -93,13 +94,15 @@ def up(
         return
 
 
-def _begin(wait_s: int, lasts_s: float) -> None:
+def _begin(stage: Stage, wait_s: int, lasts_s: float) -> None:
+    from keeper.devnet.path import waiting
+
+    when = f"in {wait_s} seconds" if wait_s else "now"
     lasts = f"and ends about {lasts_s:.0f} seconds later: the command above guards the twins"
-    if wait_s:
-        print(f"the scenario begins in {wait_s} seconds {lasts}", file=sys.stderr, flush=True)
-        time.sleep(wait_s)
-    else:
-        print(f"the scenario begins now {lasts}", file=sys.stderr, flush=True)
+    print(f"the scenario begins {when} {lasts}", file=sys.stderr, flush=True)
+    ticks = waiting(stage.path, stage.chain.timestamp(), wait_s, BEFORE_S)
+    if ticks:
+        _play(stage, iter(ticks), wait_s / len(ticks))
 
 
 def _play(stage: Stage, ticks: Iterator[Tick], wall_seconds: float) -> None:

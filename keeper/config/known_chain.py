@@ -43,7 +43,7 @@ def _intervals(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
 
 
 def _alerts(
-    tables: Tables, block_s: int, shortest: str, horizon_s: int
+    tables: Tables, block_s: float, shortest: str, horizon_s: float
 ) -> Iterator[tuple[KeyPath, WrongValueError]]:
     """When to alert: later than a block is seen, sooner than what a policy looks ahead."""
     service, chain = tables.service, tables.chain
@@ -73,7 +73,7 @@ def _alerts(
             )
 
 
-def _beyond(interval: str, horizon_s: int) -> WrongValueError:
+def _beyond(interval: str, horizon_s: float) -> WrongValueError:
     return WrongValueError(
         f"{interval} is more than the shortest horizon of a policy ({horizon_s} s)",
         "what is to be foreseen would be over before it is looked at",

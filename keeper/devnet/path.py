@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
+from math import ceil
 from zlib import crc32
 
 import numpy as np
@@ -63,6 +64,17 @@ def endless(path: Sequence[Tick]) -> Iterator[Tick]:
     spacing = path[-1].timestamp - path[-2].timestamp
     for at in count(path[-1].timestamp + spacing, spacing):
         yield replace(path[-1], timestamp=at)
+
+
+def waiting(path: Sequence[Tick], now: int, wait_s: int, every_s: int) -> tuple[Tick, ...]:
+    """What is mined in `wait_s` of the wall clock, about every `every_s`, before the path begins: its
+    first tick, at times spread evenly from the chain's `now` to the path's start, which are limited.
+    """
+    room_s = path[0].timestamp - now
+    blocks = min(ceil(wait_s / every_s), room_s - 1)
+    return tuple(
+        replace(path[0], timestamp=now + room_s * (n + 1) // (blocks + 1)) for n in range(blocks)
+    )
 
 
 def past_rounds(scenario: Scenario, symbol: str, until: int) -> tuple[Round, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from eth_account import Account
 
 from keeper.devnet.proxy import RecordingProxy
+from keeper.devnet.rpc import RpcError
 from keeper.mandate.charter import MANDATE
 from keeper.mandate.guardian import REPAY
 from keeper.watching import guardian_code
@@ -48,7 +49,7 @@ def refused_to(ground: Ground, one: Ward, key: str) -> str:
     call = {"from": key, "to": one.guardian.address, "data": data}
     try:
         ground.chain.rpc.call("eth_call", call, "latest")
-    except Exception as error:  # noqa: BLE001 - whatever the client raises, its text holds the revert
+    except RpcError as error:
         for selector, named in guardian_code().errors.items():
             if selector.hex() in str(error):
                 return named.name

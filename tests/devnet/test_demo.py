@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from keeper.devnet.daemon import KeeperFailedError, running_keeper
 from keeper.devnet.demo import Demo
 from keeper.devnet.files import JOURNAL, environment, write_files
 from keeper.devnet.report import Report
+from keeper.devnet.rpc import Rpc
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.stage import Stage, staged
 from keeper.devnet.story import AccountTold
@@ -152,11 +154,26 @@ async def test_running_keeper__cannot_start__says_why_from_its_log(tmp_path: Pat
             await keeper.ready({"forecast"})
 
 
-def test_devnet_up__ready_config__is_what_the_keeper_runs_with(tmp_path: Path) -> None:
+def next_block(rpc: Rpc) -> dict[str, Any]:
+    """The first that is mined from now on."""
+    number = int(rpc.call("eth_blockNumber"), 16) + 1
+    deadline = time.monotonic() + 30
+    while (block := rpc.call("eth_getBlockByNumber", hex(number), False)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return dict(block)
+
+
+def test_devnet_up__waiting__mines_blocks_and_its_config_is_what_the_keeper_runs_with(
+    tmp_path: Path,
+) -> None:
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     keeper = [sys.executable, "-m", "keeper"]
     with subprocess.Popen(
-        [*keeper, "devnet", "up", "--json"], stdout=subprocess.PIPE, text=True, env=environ
+        [*keeper, "devnet", "up", "--wait", "120", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
     ) as up:
         try:
             assert up.stdout
@@ -185,6 +202,10 @@ def test_devnet_up__ready_config__is_what_the_keeper_runs_with(tmp_path: Path) -
             )
             labels = {one["label"] for one in json.loads(status.stdout)["positions"]}
             assert labels == {"fixed", "forecast"}
+            with Rpc(told["rpc_url"]) as rpc:
+                # A keeper that is started meanwhile sees blocks, or it would call itself blind.
+                mined_at = int(next_block(rpc)["timestamp"], 16)
+                assert mined_at < packaged_scenario("black-thursday").start
             subprocess.run([*keeper, "devnet", "down"], env=environ, timeout=60, check=True)
             assert up.wait(timeout=30) == 0
         finally:

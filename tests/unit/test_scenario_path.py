@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keeper.devnet.feeds import is_due
-from keeper.devnet.path import Tick, block_times, past_rounds, ticks
+from keeper.devnet.path import Tick, block_times, past_rounds, ticks, waiting
 from keeper.devnet.scenario import Scenario, packaged_scenario
 
 
@@ -67,6 +67,28 @@ def test_ticks__other_seed__other_noise(scenario: Scenario, path: tuple[Tick, ..
     other = ticks(scenario.model_copy(update={"seed": scenario.seed + 1}))
     assert other != path
     assert other[-1].prices == pytest.approx(path[-1].prices)
+
+
+def test_waiting__half_a_minute__blocks_come_all_along_at_the_first_price_before_the_start(
+    path: tuple[Tick, ...],
+) -> None:
+    # 30 s by 4 s are 8 blocks; 1,800 s of the chain before the start make 9 gaps of 200 s.
+    awaited = waiting(path, path[0].timestamp - 1800, wait_s=30, every_s=4)
+    gaps = {b.timestamp - a.timestamp for a, b in pairwise([*awaited, path[0]])}
+    assert (len(awaited), gaps) == (8, {200})
+    assert awaited[0].timestamp == path[0].timestamp - 1600
+    assert all(tick.prices == path[0].prices for tick in awaited)
+
+
+def test_waiting__longer_than_the_chain_has_seconds__no_two_blocks_at_one_time(
+    path: tuple[Tick, ...],
+) -> None:
+    times = [tick.timestamp for tick in waiting(path, path[0].timestamp - 10, 3600, 4)]
+    assert times == [path[0].timestamp - 10 + second for second in range(1, 10)]
+
+
+def test_waiting__not_at_all__is_no_block(path: tuple[Tick, ...]) -> None:
+    assert waiting(path, path[0].timestamp - 1800, 0, 4) == ()
 
 
 def test_past_rounds__thirty_days__rounds_follow_the_publishing_rule(scenario: Scenario) -> None:
