@@ -262,6 +262,7 @@ class Daemon:
         self._engine = Engine(
             watched=watched,
             markets=markets,
+            pool=rpc,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run

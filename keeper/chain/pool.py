@@ -212,10 +212,13 @@ class Pool:
         usable = [each for each in ranked if each.state.standing is not Standing.WRONG_CHAIN]
         return usable or ranked
 
-    @property
-    def others(self) -> list[Endpoint]:
-        """The live endpoints beside the one that is asked first."""
-        return [each for each in self.in_order()[1:] if each.state.standing is Standing.ALIVE]
+    def beside(self, reader: Endpoint | None) -> list[Endpoint]:
+        """The live endpoints but the one that was read, whichever would be asked first by now."""
+        return [
+            each
+            for each in self.in_order()
+            if each is not reader and each.state.standing is Standing.ALIVE
+        ]
 
     def is_outvoted(self, endpoint: Endpoint) -> bool:
         """Whether most others contradicted it, and one that is alive can be followed instead."""
@@ -223,9 +226,14 @@ class Pool:
         return endpoint.state.standing is Standing.OUTVOTED and alive
 
     async def batch(self, requests: Sequence[Request]) -> list[Any | RpcError]:
-        """As `Rpc.batch`, by the first endpoint that answers. One that refuses every request, as it
+        """As `Rpc.batch`, by the first endpoint that answers."""
+        answers, _ = await self.answered(requests)
+        return answers
+
+    async def answered(self, requests: Sequence[Request]) -> tuple[list[Any | RpcError], Endpoint]:
+        """The answers, and the first endpoint that gave them. One that refuses every request, as it
         does at a block that it does not know, is passed over unless all do."""
-        refusals: list[Any | RpcError] | None = None
+        refusals: tuple[list[Any | RpcError], Endpoint] | None = None
         failure: EndpointUnavailableError | None = None
         candidates = self.in_order()
         patience_s = PATIENCE_S if len(candidates) > 1 else None
@@ -236,8 +244,8 @@ class Pool:
                 failure = failure or error
                 continue
             if not all(isinstance(answer, RpcError) for answer in answers):
-                return answers
-            refusals = refusals or answers
+                return answers, endpoint
+            refusals = refusals or (answers, endpoint)
         if refusals is None:
             assert failure is not None
             raise failure

@@ -69,6 +69,12 @@ class Reader:
         """The same, asking once: for blocks that the node may have forgotten."""
         return Reader(self._rpc, multicall=self._multicall, patient=False)
 
+    def over(self, rpc: Batches) -> "Reader":
+        """The same, asking somebody else; what it has encoded is kept in common."""
+        other = Reader(rpc, multicall=self._multicall)
+        other._encodings = self._encodings
+        return other
+
     async def head(self, block_hash: str) -> Head:
         """The header of a block that is known by its hash."""
         asked = Request(method="eth_getBlockByHash", params=(block_hash, False))

@@ -60,7 +60,8 @@ class CrossCheck:
 
     async def look(self, snapshot: Snapshot) -> None:
         """Compare if it is time. Never raises for what endpoints do."""
-        reader, witnesses = self._pool.in_order()[0], self._pool.others
+        assert snapshot.reader is not None
+        reader, witnesses = snapshot.reader, self._pool.beside(snapshot.reader)
         if not witnesses or not self._is_due(reader, snapshot.head):
             return
         unseen = self._unseen[1] if self._unseen and self._unseen[0] is reader else None

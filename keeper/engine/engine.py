@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Pool
 from keeper.chain.prepare import Preparer
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
@@ -56,6 +57,7 @@ class Engine:
         *,
         watched: Sequence[Watched],
         markets: Sequence[WatchedMarket],
+        pool: Pool,
         reader: Reader,
         prices: FeedPrices,
         market_prices: MarketPrices,
@@ -97,6 +99,7 @@ class Engine:
         self._sight = Sight(
             watched=self._watched,
             markets=by_name,
+            pool=pool,
             reader=reader,
             prices=prices,
             market_prices=market_prices,

@@ -58,7 +58,9 @@ class Settling:
         those of a later pass if this one does not come so far.
         """
         self._outcomes.keep(snapshot)
-        for settled in await self._transactions.settle(snapshot.head, answers):
+        for settled in await self._transactions.settle(
+            snapshot.head, answers, reader=snapshot.reader
+        ):
             approved = await self._store.run(self._store.journal.approved, settled.decision_id)
             if self._outcomes.at_hand(settled):
                 await self._conclude(snapshot, settled, approved)

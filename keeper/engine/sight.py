@@ -7,9 +7,11 @@ from typing import Any
 import structlog
 
 from keeper.chain.market_prices import MarketPrices
+from keeper.chain.pool import Pool
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError, Request
+from keeper.chain.sitting import Sitting
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
@@ -33,6 +35,7 @@ class Sight:
         *,
         watched: Sequence[Watched],
         markets: Mapping[str, WatchedMarket],
+        pool: Pool,
         reader: Reader,
         prices: FeedPrices,
         market_prices: MarketPrices,
@@ -43,6 +46,7 @@ class Sight:
     ) -> None:
         self._watched = watched
         self._markets = markets
+        self._pool = pool
         self._reader = reader
         self._prices = prices
         self._market_prices = market_prices
@@ -94,7 +98,8 @@ class Sight:
         for market in self._changed:
             await self._discover(market, head)
         markets = list(self._markets.values())
-        values, answers = await self._reader.read(
+        sitting = Sitting(self._pool)
+        values, answers = await self._reader.over(sitting).read(
             [
                 *(market.reading(head) for market in markets),
                 self._prices.latest(),
@@ -124,7 +129,12 @@ class Sight:
         swaps_blocked = self._caution.judge(
             quoted, snapshot, series=self._prices.series, market_prices=self._paid
         )
-        snapshot = replace(snapshot, swaps_blocked=swaps_blocked, nonces=self._accounts.nonces)
+        snapshot = replace(
+            snapshot,
+            swaps_blocked=swaps_blocked,
+            nonces=self._accounts.nonces,
+            reader=sitting.reader,
+        )
         await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, answers[: len(beside)]
 

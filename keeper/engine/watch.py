@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from keeper.chain.pool import Endpoint
 from keeper.chain.reader import Reader
 from keeper.mandate.guardian import Guard
 from keeper.model.book import Book
@@ -263,6 +264,8 @@ class Snapshot:
     """Why nothing may be swapped for a position now. A payment into it is never blocked."""
     nonces: Mapping[Address, int] = field(default_factory=lambda: MappingProxyType({}))
     """Of the signers whose keys are here, as far as the node told."""
+    reader: Endpoint | None = None
+    """Whose word all of this is; None where nothing is sent on it."""
 
     def price(self, token: Address | None) -> Price | None:
         """What any of its markets says of a token; None if none does."""

@@ -60,7 +60,7 @@ class Testimony:
 
 
 class Witnesses:
-    """Asks every live endpoint beside the one that reads."""
+    """Asks every live endpoint beside the one that the snapshot was read from."""
 
     def __init__(
         self, *, pool: Pool, multicall: Address, notifier: Notifier, pause_s: float = PAUSE_S
@@ -76,7 +76,8 @@ class Witnesses:
         """Why each plan may not be sent for what the others say; None where it may."""
         if len(self._pool.readers) == 1:
             return [None] * len(plans)
-        reader, witnesses = self._pool.in_order()[0], self._pool.others
+        assert snapshot.reader is not None
+        reader, witnesses = snapshot.reader, self._pool.beside(snapshot.reader)
         before = self._seen_before(reader, snapshot.head)
         heard = await asyncio.gather(
             *(self._testimonies(witness, plans, snapshot, before) for witness in witnesses)

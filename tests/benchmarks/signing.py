@@ -109,10 +109,10 @@ class Ours:
     def _engine(self, store: Store) -> Engine:
         chain = self.town.chain
         multicall = chain.contracts.multicall3
-        reader = Reader(self.rpc, multicall=multicall)
         key = Account.from_key(self.town.endangered.private_key)
         notifier = Notifications(clock=time.monotonic)
         pool = Pool([Endpoint(self.rpc, chain_id=chain.chain_id)])
+        reader = Reader(pool, multicall=multicall)
         markets = [
             WatchedMarket(
                 aave_v3,
@@ -132,6 +132,7 @@ class Ours:
                 for account in self.town.addresses
             ],
             markets=markets,
+            pool=pool,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=chain.chain_id, store=store.prices, run=store.run

@@ -36,10 +36,10 @@ async def test_pass__two_positions_in_danger__are_both_protected_in_one_pass(
     assert {each.label for each in ground.decisions()} == {"alice@toy", "bob@toy"}
     methods = ground.chain.node.rpc.methods
     # One round trip to read, one to try both plans; then each transaction.
-    assert [post[0] for post in methods] == [
-        "eth_call",
-        "eth_simulateV1",
-        *["eth_sendRawTransaction"] * 4,
+    assert [post[:2] for post in methods] == [
+        ["eth_chainId", "eth_call"],
+        ["eth_simulateV1", "eth_simulateV1"],
+        *[["eth_sendRawTransaction"]] * 4,
     ]
 
 

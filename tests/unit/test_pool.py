@@ -9,6 +9,7 @@ from keeper.chain import standing
 from keeper.chain.pool import Endpoint, Pool, WrongChainError
 from keeper.chain.rpc import EndpointUnavailableError, RateLimitedError, Request, RpcError
 from keeper.chain.settings import Use
+from keeper.chain.sitting import Sitting
 from keeper.chain.standing import EndpointState, Standing
 from tests.unit.fake_rpc import FakeRpc, refused
 
@@ -178,6 +179,23 @@ async def test_batch__rate_limited__another_is_asked_until_it_may_be_asked_again
     clock.now_s += 60
     await pool.endpoints[0].read("eth_getBalance")
     assert await pool.batch([ASKED]) == ["0x1"]
+
+
+async def test_sitting__another_is_asked_first_by_now__goes_on_with_the_one_that_answered(
+    clock: Clock,
+) -> None:
+    one, two = node("one", "0x1"), node("two", "0x2")
+    pool = pool_of(clock, one, two)
+    sitting = Sitting(pool)
+    assert await sitting.batch([ASKED]) == ["0x1"]
+    pool.endpoints[1].showed_head(7, 7)
+    assert await sitting.batch([ASKED]) == ["0x1"]
+    assert sitting.reader is pool.endpoints[0]
+    assert [each.name for each in pool.beside(sitting.reader)] == ["two"]
+    one.down = True
+    with pytest.raises(EndpointUnavailableError):
+        await sitting.batch([ASKED])
+    assert two.posts == []
 
 
 async def test_call__goes_to_one_endpoint_alone(clock: Clock) -> None:

@@ -51,9 +51,14 @@ def pool_of(*nodes: FakeRpc) -> Pool:
     return pool
 
 
+async def vote(pool: Pool) -> Vote:
+    """On a receipt that the first endpoint has told of."""
+    return await PoolVotes(pool).on(RECEIPT, pool.endpoints[0])
+
+
 async def test_on__only_endpoint__is_believed_unasked() -> None:
     alone = node(None)
-    assert await PoolVotes(pool_of(alone)).on(RECEIPT) is Vote.FOR
+    assert await vote(pool_of(alone)) is Vote.FOR
     assert alone.posts == []
 
 
@@ -61,47 +66,62 @@ async def test_on__others_are_dead_or_refuse__is_believed() -> None:
     dead, mute = node(), node()
     dead.down = True
     mute.answers["eth_getTransactionReceipt"] = refused("eth_getTransactionReceipt")
-    assert await PoolVotes(pool_of(node(), dead, mute)).on(RECEIPT) is Vote.FOR
+    assert await vote(pool_of(node(), dead, mute)) is Vote.FOR
 
 
 async def test_on__all_have_it__costs_each_one_post() -> None:
     nodes = [node(), node(), node()]
-    assert await PoolVotes(pool_of(*nodes)).on(RECEIPT) is Vote.FOR
+    assert await vote(pool_of(*nodes)) is Vote.FOR
     assert [len(each.posts) for each in nodes] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("other", [None, REVERTED, ELSEWHERE, "nonsense"])
 async def test_on__one_of_two_others_denies_it__the_majority_decides(other: Any) -> None:
     pool = pool_of(node(), node(), node(other))
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.FOR
+    assert await vote(pool) is Vote.FOR
     assert pool.in_order()[0] is pool.endpoints[0]
 
 
 @pytest.mark.parametrize("other", [None, REVERTED, ELSEWHERE])
 async def test_on__most_deny_it__stays_open_and_the_first_is_outvoted(other: Any) -> None:
     pool = pool_of(node(), node(other), node(other))
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+    assert await vote(pool) is Vote.AGAINST
+    assert pool.endpoints[0].state.standing is Standing.OUTVOTED
+
+
+async def test_on__another_is_asked_first_by_now__the_one_that_told_of_it_is_outvoted() -> None:
+    pool = pool_of(node(), node(None), node(None))
+    pool.endpoints[1].showed_head(BLOCK + 1, BLOCK + 1)
+    assert pool.in_order()[0] is pool.endpoints[1]
+    assert await vote(pool) is Vote.AGAINST
+    standings = [each.state.standing for each in pool.endpoints]
+    assert standings == [Standing.OUTVOTED, Standing.ALIVE, Standing.ALIVE]
+
+
+async def test_on__told_by_one_that_denies_it_when_asked__is_outvoted_all_the_same() -> None:
+    pool = pool_of(node(None), node(None), node(None))
+    assert await vote(pool) is Vote.AGAINST
     assert pool.endpoints[0].state.standing is Standing.OUTVOTED
 
 
 async def test_on__two_deny_each_other__stays_open_and_nobody_is_outvoted() -> None:
     pool = pool_of(node(), node(None))
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+    assert await vote(pool) is Vote.AGAINST
     assert pool.endpoints[0].state.standing is Standing.ALIVE
 
 
 async def test_on__the_other_is_a_block_behind__is_waited_for() -> None:
     """Its silence is no confirmation: the one that is read would decide alone."""
     pool = pool_of(node(), node(None, newest=BLOCK - 1))
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.NOT_YET
+    assert await vote(pool) is Vote.NOT_YET
     pool = pool_of(node(), node(), node(None, newest=BLOCK - 1))
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.FOR
+    assert await vote(pool) is Vote.FOR
 
 
 async def test_on__the_other_shows_the_head_but_denies_the_block__contradicts() -> None:
     pool = pool_of(node(), node(None, newest=BLOCK - 1))
     pool.endpoints[1].state = replace(pool.endpoints[1].state, head_number=BLOCK + 1)
-    assert await PoolVotes(pool).on(RECEIPT) is Vote.AGAINST
+    assert await vote(pool) is Vote.AGAINST
 
 
 NONCE = 7

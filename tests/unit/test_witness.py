@@ -202,6 +202,56 @@ async def test_send__most_contradict_the_reader__refuses_and_reads_elsewhere(
     assert ground.pool.in_order()[0].name == "witness 1"
 
 
+def overtaken(ground: Ground) -> None:
+    """While a pass reads, the next endpoint in line comes to be asked first: its poll is ahead."""
+    read = ground.chain.node.rpc.answers["eth_call"]
+
+    def call(*asked: Any) -> Any:
+        ahead = ground.chain.head.number + 1
+        ground.pool.endpoints[1].showed_head(ahead, ahead)
+        return read(*asked)
+
+    ground.chain.node.rpc.answers["eth_call"] = call
+
+
+def falls_back(ground: Ground) -> None:
+    """The first is asked first again."""
+    number = ground.chain.head.number
+    for endpoint in ground.pool.endpoints:
+        endpoint.showed_head(number, number)
+
+
+async def test_send__another_is_asked_first_during_the_pass__what_was_read_has_no_second_voice(
+    ground: Ground,
+) -> None:
+    """Two endpoints: the one that was read does not bear itself out, and the other is heard."""
+    other = witness(ground, less_debt)
+    head = await in_danger(ground)
+    overtaken(ground)
+    for _ in range(3):
+        falls_back(ground)
+        await ground.engine.run_pass(head)
+        head = ground.chain.block()
+    assert ground.chain.node.raws == []
+    assert other.sent("eth_call")
+    assert alerts(ground) == {("endpoints.disagree", "critical")}
+
+
+async def test_send__another_is_asked_first_during_the_pass__the_liar_is_outvoted_and_not_the_other(
+    ground: Ground,
+) -> None:
+    witness(ground, less_debt), witness(ground, less_debt)
+    head = await in_danger(ground)
+    overtaken(ground)
+    for _ in range(2):
+        falls_back(ground)
+        await ground.engine.run_pass(head)
+        head = ground.chain.block()
+    assert ground.chain.node.raws == []
+    standings = [each.state.standing for each in ground.pool.endpoints]
+    assert standings == [Standing.OUTVOTED, Standing.ALIVE, Standing.ALIVE]
+
+
 async def test_send__other_follows_another_chain_of_blocks__is_a_contradiction(
     ground: Ground,
 ) -> None:

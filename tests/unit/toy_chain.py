@@ -122,6 +122,7 @@ class ToyChain:
             self.state.markets[market_address(name)] = Market(feed=feed)
             publish_history(feed, self.node.head.timestamp)
         self.node.rpc.answers |= {
+            "eth_chainId": lambda: hex(CHAIN_ID),
             "eth_call": self._call,
             "eth_simulateV1": self._simulate,
             "eth_getBlockByHash": lambda found, _: header(
@@ -296,7 +297,9 @@ class Ground:
 
     async def start(self) -> Engine:
         """As after the process began: nothing in memory but what `resume` finds."""
-        rpc, reader = self.chain.node.rpc, Reader(self.chain.node.rpc, multicall=MULTICALL3)
+        rpc = self.chain.node.rpc
+        self.pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in (rpc, *self.witnesses)])
+        reader = Reader(self.pool, multicall=MULTICALL3)
         fees = FeeSettings(
             max_fee_wei=Wei(100 * GWEI),
             min_priority_fee_wei=Wei(1),
@@ -311,7 +314,6 @@ class Ground:
             journal=self.store.journal,
             run=self.store.run,
         )
-        self.pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in (rpc, *self.witnesses)])
         names = dict.fromkeys(row.id.market for row in self.watched)
         markets = [
             WatchedMarket(
@@ -326,6 +328,7 @@ class Ground:
         self.engine = Engine(
             watched=self.watched,
             markets=markets,
+            pool=self.pool,
             reader=reader,
             prices=FeedPrices(
                 reader=reader, chain_id=CHAIN_ID, store=self.store.prices, run=self.store.run
@@ -350,6 +353,9 @@ class Ground:
             now=time.time,
         )
         await self.engine.resume(self.chain.head)
+        for each in self.witnesses:
+            # What the first refuses at the start, such as code, they are asked too.
+            each.posts.clear()
         return self.engine
 
     async def look(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from keeper.abi.multicall import decode_aggregate3
 from keeper.chain.breakers import Breakers
 from keeper.chain.fees import Fees
+from keeper.chain.pool import Endpoint
 from keeper.chain.prepare import Prepared, Proposal
 from keeper.chain.settings import BreakerSettings, FeeSettings
 from keeper.chain.simulate import Simulation
@@ -121,7 +122,7 @@ class Ground:
         """All other endpoints say what the node says."""
         return block_number <= self.node.number and self.node.nonces.get(signer, 0) > nonce
 
-    async def on(self, _: MinedReceipt) -> Vote:
+    async def on(self, _receipt: MinedReceipt, _reader: Endpoint | None) -> Vote:
         """What the other endpoints say of every receipt."""
         return self.vote
 

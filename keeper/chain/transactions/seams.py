@@ -6,6 +6,7 @@ from enum import Enum
 from typing import ParamSpec, Protocol, TypeVar
 
 from keeper.abi.words import MAX_UINT256
+from keeper.chain.pool import Endpoint
 from keeper.model.lifecycle import State, Urgency
 from keeper.model.records import Attempt, Intent, MinedReceipt
 from keeper.model.units import Address, Wei
@@ -116,6 +117,7 @@ class Votes(Protocol):
         """Whether, at that block, a majority of those that answer counts the nonce as used."""
         ...
 
-    async def on(self, receipt: MinedReceipt) -> Vote:
-        """Whether, of those that have its block, more have it so than otherwise."""
+    async def on(self, receipt: MinedReceipt, reader: Endpoint | None) -> Vote:
+        """Whether, of those that have its block, more have it so than otherwise. `reader` told of
+        it, and is outvoted where it does not stand."""
         ...

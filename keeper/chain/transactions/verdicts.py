@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from keeper.chain.pool import Endpoint
 from keeper.chain.rpc import Request, RpcError
 from keeper.chain.transactions.followed import Followed
 from keeper.chain.transactions.patience import Verdict
@@ -79,9 +80,11 @@ class Verdicts:
         )
         return self._witness.requests
 
-    async def settle(self, head: Head, answers: Sequence[Any | RpcError]) -> list[Settled]:
+    async def settle(
+        self, head: Head, answers: Sequence[Any | RpcError], *, reader: Endpoint | None = None
+    ) -> list[Settled]:
         """Note what is mined and what is not any more, and return the plans that are over. They
-        stay open until `close`."""
+        stay open until `close`. The answers are the word of `reader`, if there are others."""
         known = self._witness.known(answers) if self._witness is not None else NOTHING
         self._book.known = known
         await self._note(known, head)
@@ -89,7 +92,7 @@ class Verdicts:
         settled = []
         for decision_id, intents in self._book.open.items():
             ends = [self._ended(intent, known, head, lost=intent.key in lost) for intent in intents]
-            if None in ends or not await self._vouched_for(known, intents):
+            if None in ends or not await self._vouched_for(known, intents, reader):
                 continue
             settled.append(
                 Settled(
@@ -104,12 +107,14 @@ class Verdicts:
             )
         return settled
 
-    async def _vouched_for(self, known: Known, intents: Sequence[Intent]) -> bool:
+    async def _vouched_for(
+        self, known: Known, intents: Sequence[Intent], reader: Endpoint | None
+    ) -> bool:
         """Whether the other endpoints bear out the receipts that are to end a plan."""
         receipts = [mined[1] for intent in intents if (mined := known.mined(intent)) is not None]
         if self._votes is None:
             return True
-        votes = await asyncio.gather(*map(self._votes.on, receipts))
+        votes = await asyncio.gather(*(self._votes.on(each, reader) for each in receipts))
         if Vote.AGAINST in votes:
             self._book.alert(
                 DISPUTED, intents[-1], "most endpoints deny how it ended: it stays open"

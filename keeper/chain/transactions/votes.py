@@ -23,19 +23,18 @@ class PoolVotes:
         told = [each for each in map(quantity, await self._pool.ask_all(count)) if each is not None]
         return 2 * sum(each > nonce for each in told) > len(told)
 
-    async def on(self, receipt: MinedReceipt) -> Vote:
+    async def on(self, receipt: MinedReceipt, reader: Endpoint | None) -> Vote:
         """Whether more endpoints have the transaction in that block, with that status, than have the
         block's height and do not. Those that do not answer abstain; one that will have the block in
-        a moment is waited for where nobody else can say. Where most say otherwise, the endpoint that
-        is read first is outvoted."""
+        a moment is waited for where nobody else can say. `reader` told of it: where
+        most say otherwise it is outvoted, whatever it says now."""
         if len(self._pool.readers) == 1:
             return Vote.FOR
-        first = self._pool.in_order()[0]
-        asked = [first, *self._pool.others]
+        asked = [*([reader] if reader else []), *self._pool.beside(reader)]
         told = await asyncio.gather(*(_word(each, receipt) for each in asked))
         agree, against = told.count(Vote.FOR), told.count(Vote.AGAINST)
-        if against > agree:
-            first.contradicted()
+        if against > agree and reader is not None:
+            reader.contradicted()
         if against >= agree and against > 0:
             return Vote.AGAINST
         if agree <= 1 and Vote.NOT_YET in told:
