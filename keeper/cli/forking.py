@@ -95,7 +95,14 @@ def hand_over(
     # What is known of the origin by its chain id is not known by the fork's.
     known = {"quoter": settings.quoter, "wrapped_native": settings.wrapped_native}
     chain = {key: value for key, value in known.items() if value is not None} | values["chain"]
-    config = write_config(folder, running, {**values, "chain": chain}, heirs, keeper)
+    # Paths are relative to the user's file, and the fork's lies elsewhere.
+    home = settings.document.path.absolute().parent
+    policies = {
+        name: table | ({"file": str(home / table["file"])} if "file" in table else {})
+        for name, table in values["policies"].items()
+    }
+    original = {**values, "chain": chain, "policies": policies}
+    config = write_config(folder, running, original, heirs, keeper)
     return Handed(
         config=config,
         overrides={

@@ -52,7 +52,8 @@ def init(
         ),
     ] = None,
     preset: Annotated[
-        Literal["careful", "balanced", "thrifty"], typer.Option(help="When to act, and how far.")
+        Literal["careful", "balanced", "thrifty", "watchful"],
+        typer.Option(help="When to act, and how far."),
     ] = "balanced",
     output: Annotated[Path, typer.Option(help="Where it is written.")] = Path("keeper.toml"),
     force: Annotated[

@@ -20,6 +20,7 @@ PRESETS = {
     "careful": "acts below 1.35, restores 1.55",
     "balanced": "acts below 1.25, restores 1.40",
     "thrifty": "acts below 1.15, restores 1.35",
+    "watchful": "acts below 1.15 or on the forecast, restores 1.40",
 }
 RARE_BLOCKS_S = 10
 COLUMN = 31

@@ -84,7 +84,8 @@ TimeZone = Annotated[str, _read(schedules.time_zone, str)]
 OptionalPreset = Annotated[
     str | None,
     _read(
-        fields.one_of("careful", "balanced", "thrifty"), Literal["careful", "balanced", "thrifty"]
+        fields.one_of("careful", "balanced", "thrifty", "watchful"),
+        Literal["careful", "balanced", "thrifty", "watchful"],
     ),
 ]
 PrivateSending = Annotated[str, _read(fields.one_of("first", "only"), Literal["first", "only"])]

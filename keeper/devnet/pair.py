@@ -33,12 +33,11 @@ from keeper.devnet.perp_story import PerpWitness
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.scenario import Scenario
 from keeper.devnet.toolchain import Toolchain
-from keeper.devnet.twins import COLLATERAL_WETH, HEALTH_AT_START, Policy
+from keeper.devnet.twins import COLLATERAL_WETH, HEALTH_AT_START, WATCHFUL, Policy
 from keeper.devnet.views import BlockView, Deposited, Liquidated, Repaid, Supplied, TakenOver
 from keeper.devnet.witness import Witness
 from keeper.model.units import BPS, WAD, Address
 
-LOAN: Final = Policy(floor="1.15", target="1.40", trigger_probability="0.10")
 SHORT: Final = Policy(floor="2.20", target="4.00", trigger_probability="0.10")
 RESERVE: Final = Fraction(1, 5)
 """Of the debt, in each pair's wallets together: a wallet with half of it cannot keep the loan."""
@@ -145,7 +144,7 @@ class PairDemo:
         for pair in self.pairs:
             for account in pair.accounts.values():
                 text += signer_section(self.folder, account.name, account.private_key)
-            legs = zip(pair.labels, (LOAN, SHORT), ("aave", "perp"), strict=True)
+            legs = zip(pair.labels, (WATCHFUL, SHORT), ("aave", "perp"), strict=True)
             for (label, policy, market), account in zip(legs, (pair.loan, pair.short), strict=True):
                 text += protected_section(label, policy, market, account.address, account.name)
         path = self.folder / "keeper.toml"

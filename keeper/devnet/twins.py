@@ -37,13 +37,21 @@ class Policy:
     trigger_probability: str | None = None
     most_usd: int = 100_000
     """Per action; twice as much per day."""
+    preset: str | None = None
+    """Whose figures these are: it stands in the configuration in their place."""
 
     def toml(self) -> str:
         lines = [f"floor = {self.floor}", f"target = {self.target}"]
-        if self.trigger_probability is not None:
+        if self.preset is not None:
+            lines = [f'preset = "{self.preset}"']
+        elif self.trigger_probability is not None:
             lines += [f"trigger_probability = {self.trigger_probability}", 'horizon = "24h"']
         lines += [f"max_per_action_usd = {self.most_usd}", f"max_per_day_usd = {2 * self.most_usd}"]
         return "\n".join(lines)
+
+
+WATCHFUL = Policy(preset="watchful", floor="1.15", target="1.40", trigger_probability="0.10")
+"""The preset that the forecast may act in before its floor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +67,5 @@ TWINS = (
     Twin(name="unprotected", policy=None),
     # The hand-set rule that most bots and dashboards offer: act just above liquidation.
     Twin(name="fixed", policy=Policy(floor="1.05", target="1.30")),
-    Twin(name="forecast", policy=Policy(floor="1.15", target="1.40", trigger_probability="0.10")),
+    Twin(name="forecast", policy=WATCHFUL),
 )

@@ -206,6 +206,23 @@ def test_devnet_up__waiting__mines_blocks_and_its_config_is_what_the_keeper_runs
                 # A keeper that is started meanwhile sees blocks, or it would call itself blind.
                 mined_at = int(next_block(rpc)["timestamp"], 16)
                 assert mined_at < packaged_scenario("black-thursday").start
+            # The drill plays the demo's own policies, on a fork of it.
+            drill = subprocess.run(
+                [
+                    *(*keeper, "drill", "--json", "--config", told["config"]),
+                    *("--drop", "40", "--over", "2m"),
+                ],
+                env=environ,
+                capture_output=True,
+                timeout=120,
+                check=False,
+            )
+            assert drill.stdout, drill.stderr
+            rehearsed = {one["label"]: one for one in json.loads(drill.stdout)["positions"]}
+            # Health 1.50 would fall to 0.90.
+            assert rehearsed.keys() == {"fixed", "forecast"}
+            assert rehearsed["forecast"]["verdict"] == "saved"
+            assert rehearsed["forecast"]["actions"] >= 1
             subprocess.run([*keeper, "devnet", "down"], env=environ, timeout=60, check=True)
             assert up.wait(timeout=30) == 0
         finally:

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from keeper.backtest.policies import save
 from keeper.cli import main
 from keeper.devnet.chain import LocalChain
+from keeper.policy.policy_file import PolicyFile
+from keeper.policy.rule import Rule
 from tests.devnet.keeping.ground import Ground
 from tests.devnet.keeping.ward import ward
 from tests.devnet.test_fork import footprint
@@ -86,6 +89,25 @@ def test_drill__a_guardian_without_reserve__unwinds_while_the_pools_fall_too(
     assert saved["cost_usd"] == pytest.approx(saved["gas_usd"] + saved["swap_usd"])
     assert told["pools_not_moved"] == []
     assert footprint(chain, one) == before
+
+
+def test_drill__policy_file_beside_the_configuration__is_what_it_plays(
+    chain: LocalChain, tmp_path: Path
+) -> None:
+    origin = Ground(chain=chain, folder=tmp_path)
+    origin.guard("own", health="1.30", floor=None, target=None, file="mine.json")
+    # 1.30 × 0.92 = 1.196: below this file's floor, and above where `watchful` and `thrifty` act.
+    rule = Rule(floor=1.22, target=1.5, scaled_to_start=False)
+    mine = PolicyFile(id="mine", about="Mine.", default=False, rule=rule, fitted=None)
+    save(mine, tmp_path / "mine.json")
+    code, told, said = drilled(
+        origin.config(chain.rpc_url, chain.ws_url), "--drop", "8", "--over", "2m"
+    )
+    assert code == 0, said
+    (saved,) = told["positions"]
+    assert saved["actions"] == 1
+    # Restored to 1.5 below 1.22, and a fall of 2 % at most from there to 1.196.
+    assert 1.5 * 0.98 <= saved["health"]["end"] <= 1.5
 
 
 # -- wrong input -----------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """The configuration that `keeper fork` writes from the user's."""
 
+import tomllib
 from pathlib import Path
 from typing import Any, cast
 
 from eth_account import Account
 
+from keeper.backtest.policies import roster
 from keeper.config import load_settings
-from keeper.devnet.files import environment
+from keeper.devnet.files import environment, protected_section, write_keystore
 from keeper.devnet.fork import Fork, write_config
+from keeper.devnet.twins import WATCHFUL
 from keeper.model.units import Address
 
 OWNER = Address("0x52908400098527886E0F7030069857D2E4169EE7")
@@ -45,10 +48,8 @@ USERS: dict[str, Any] = {
 }
 
 
-def test_write_config__guardian_relay_and_port_of_the_user__are_left_to_them(
-    tmp_path: Path,
-) -> None:
-    fork = Fork(
+def fork() -> Fork:
+    return Fork(
         rpc_url="http://127.0.0.1:1",
         ws_url="ws://127.0.0.1:1",
         chain_id=10**12 + 1,
@@ -56,11 +57,41 @@ def test_write_config__guardian_relay_and_port_of_the_user__are_left_to_them(
         node=cast("Any", None),
         rpc=cast("Any", None),
     )
+
+
+def test_write_config__demos_own_configuration__is_played_by_the_same_policy_file(
+    tmp_path: Path,
+) -> None:
+    text = (
+        '[chain]\nid = 31337\nrpc_url = "http://127.0.0.1:1"\n[fees]\nmax_fee_gwei = 3000\n'
+        f'[markets.aave]\nprotocol = "aave_v3"\npool_addresses_provider = "{OTHER}"\n'
+        '[signers.forecast]\nkeystore = "forecast.json"\n'
+        + protected_section("forecast", WATCHFUL, "aave", OWNER, "forecast")
+    )
+    ours, drill = tmp_path / "demo.toml", tmp_path / "drill"
+    ours.write_text(text)
+    write_keystore(tmp_path / "forecast.json", b"\x01" * 32)
+    drill.mkdir()
+    written = tomllib.loads(text)
+    loaded = [
+        load_settings(path, environment())
+        for path in (ours, write_config(drill, fork(), written, {OWNER: Account.create()}))
+    ]
+    for settings in loaded:
+        assert settings.policy_files["forecast"].id == "watchful"
+        assert settings.policy_files["forecast"] in roster()
+    assert loaded[0].policies == loaded[1].policies
+    assert loaded[0].rules == loaded[1].rules
+
+
+def test_write_config__guardian_relay_and_port_of_the_user__are_left_to_them(
+    tmp_path: Path,
+) -> None:
     heir = Account.create()
-    path = write_config(tmp_path, fork, USERS, {OWNER: heir})
+    path = write_config(tmp_path, fork(), USERS, {OWNER: heir})
     settings = load_settings(path, environment())
     (endpoint,) = settings.chain.endpoints
-    assert (endpoint.url, settings.chain.private_only) == (fork.rpc_url, False)
+    assert (endpoint.url, settings.chain.private_only) == (fork().rpc_url, False)
     assert settings.chain.finality_blocks == 128
     assert (settings.quoter, settings.wrapped_native) == (OTHER, OWNER)
     (position,) = settings.positions

@@ -10,6 +10,7 @@ import pytest
 
 from keeper.config import load_settings
 from keeper.config.settings import Settings
+from keeper.devnet.twins import TWINS
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Wad
 from keeper.model.values import PositionState
@@ -57,6 +58,7 @@ def refusal(tmp_path: Path, figures: str) -> str:
         ("careful", 1.35, 1.55, None, 0.8),
         ("balanced", 1.25, 1.40, None, 0.4),
         ("thrifty", 1.15, 1.35, None, 0.2),
+        ("watchful", 1.15, 1.40, 0.10, 0.4),
         (None, 1.25, 1.40, None, 0.4),
     ],
 )
@@ -131,6 +133,21 @@ def test_policy_file__fitted__is_used_and_a_broken_one_or_one_for_comparison_ref
     for change in ({"means": "pool only"}, {"service_fee_share": 0.001}):
         path.write_text(json.dumps(replace(file, rule=replace(RULE, **change)).to_json()))
         assert "is there to be compared with" in refusal(tmp_path, 'file = "policy.json"\n')
+
+
+def test_demo__last_twin__is_told_by_the_preset_that_its_configuration_names(
+    tmp_path: Path,
+) -> None:
+    twin = next(each for each in TWINS if each.name == "forecast")
+    assert twin.policy is not None
+    settings = loaded(tmp_path, f'preset = "{twin.policy.preset}"\n')
+    policy = settings.policies["careful"]
+    assert policy.floor == health_of(float(twin.policy.floor))
+    assert policy.target == health_of(float(twin.policy.target))
+    assert policy.trigger_probability == float(twin.policy.trigger_probability or 0)
+    # Nothing but the preset and the limits is written: no figure that could differ from the file's.
+    keys = [line.split(" = ")[0] for line in twin.policy.toml().splitlines()]
+    assert keys == ["preset", "max_per_action_usd", "max_per_day_usd"]
 
 
 # -- fitted to a position ------------------------------------------------------------------------

@@ -208,3 +208,35 @@ def test_page__table_of_rules__has_the_numbers_that_ship() -> None:
             assert cost.startswith("anything")
         elif not policy.rule.guard_steepness:
             assert cost.startswith(f"{policy.rule.guard_share:g} ×")
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text().split(heading)[1]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+
+
+def test_page__presets__have_the_published_tables_figures() -> None:
+    published = {
+        cells[0]: (cells[3], cells[6], cells[7])
+        for cells in rows_of("BACKTEST.md", "<!-- results -->")
+        if cells[1] == "pooled"
+    }
+    presets = {
+        cells[0].split("`")[1] if "`" in cells[0] else "nothing": tuple(cells[4:])
+        for cells in rows_of("POLICY.md", "## Presets")[1:6]
+    }
+    assert presets.keys() == {"careful", "balanced", "thrifty", "watchful", "nothing"}
+    assert presets == {name: published[name] for name in presets}
+
+
+def test_page__published_table__has_a_row_of_every_policy_that_ships() -> None:
+    pooled = [
+        cells[0] for cells in rows_of("BACKTEST.md", "<!-- results -->") if cells[1] == "pooled"
+    ]
+    assert pooled == [
+        policy.id for policy in sorted(roster(), key=lambda p: (p.id != "nothing", p.id))
+    ]
