@@ -39,7 +39,7 @@ def resolved(document: Document, name: str, table: PolicyTable, folder: Path) ->
         return Resolved(policy=_policy(name, table, None))
     file = _file(table, folder)
     rule = file.rule
-    if rule is None or rule.means != "reserve first" or rule.service_fee_share:
+    if rule is None or _is_anothers(rule):
         raise ConfigurationError(
             problems.problem(
                 document,
@@ -64,6 +64,16 @@ def resolved(document: Document, name: str, table: PolicyTable, folder: Path) ->
         guard_share=None if policy.guard_share == inf else policy.guard_share,
     )
     return Resolved(policy=policy, rule=None if own else rule, file=file)
+
+
+def _is_anothers(rule: Rule) -> bool:
+    """Whether it has what only a rival's rule has: the daemon knows its own means and the pools' fees."""
+    return (
+        rule.means != "reserve first"
+        or rule.swap_fee_share is not None
+        or rule.service_fee_share > 0.0
+        or rule.least_debt_usd > 0.0
+    )
 
 
 def _file(table: PolicyTable, folder: Path) -> PolicyFile:

@@ -78,6 +78,42 @@ async def test_daemon__reserve_of_another_account__pays_with_its_consent(ground:
     assert ground.flaws() == []
 
 
+async def test_daemon__vault_that_cannot_save_both__pays_first_where_a_dollar_spares_the_most(
+    ground: Ground,
+) -> None:
+    # Of 18,821 dollars that count, health 1.22 leaves a debt of 15,427, of which 1,983 lead to 1.4,
+    # and 1.06 one of 17,756, of which 4,312 do. The vault's 4,500 are worth most to the second.
+    vault, only = ground.chain.account("treasury"), {"sources": '["vault"]'}
+    far, near = (
+        ward(ground, label=label, health=health, reserve=vault, wallet={"USDC": usd}, further=only)
+        for label, health, usd in (("far", "1.22", 4_500), ("near", "1.06", 0))
+    )
+    usdc = ground.chain.contracts.tokens["USDC"]
+    for one in (far, near):
+        ground.chain.transact(vault.address, usdc, "approve", one.guardian.address, 10**12)
+    ground.first_block = ground.block() + 1
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="Repay")
+        for _ in range(3):
+            await ground.pass_block(running)
+    (saved,) = ground.events(near)
+    assert isinstance(saved, Repaid)
+    assert ground.health(near) >= target_of(near)
+    # The other is left with the rest, 188 dollars, where all it needs would have left 2,517 to the
+    # first: not enough.
+    left = 4_500 * 10**6 - saved.amount_raw
+    assert sum(each.amount_raw for each in ground.events(far) if isinstance(each, Repaid)) <= left
+    assert ground.health(far) < target_of(far)
+    (first,) = [decision for decision in ground.decisions() if decision.label == "near"]
+    told = json.loads((await ground.ask("explain", str(first.id), "--json")).output)["document"]
+    # The configuration names the other first.
+    assert told["reserve"]["order"] == ["near", "far"]
+    assert ground.flaws() == []
+
+
 async def test_daemon__pool_first_in_the_owners_order__leaves_the_reserve_alone(
     ground: Ground,
 ) -> None:

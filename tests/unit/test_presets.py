@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from keeper.backtest.policies import roster
 from keeper.config import load_settings
 from keeper.config.settings import Settings
 from keeper.devnet.twins import TWINS
@@ -17,7 +19,7 @@ from keeper.model.values import PositionState
 from keeper.policy.consider import not_worth
 from keeper.policy.costs import Costs
 from keeper.policy.policy_file import PolicyFile
-from keeper.policy.rule import Rule
+from keeper.policy.rule import Rule, tailored
 from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, health_of, pegged_by_terms
 from keeper.storage.store import Store
 from tests.unit.test_config import VALID
@@ -130,7 +132,13 @@ def test_policy_file__fitted__is_used_and_a_broken_one_or_one_for_comparison_ref
     assert settings.policy_files["careful"] == file
     path.write_text(json.dumps(file.to_json() | {"version": 9}))
     assert "it is of version 9" in refusal(tmp_path, 'file = "policy.json"\n')
-    for change in ({"means": "pool only"}, {"service_fee_share": 0.001}):
+    rivals: list[dict[str, Any]] = [
+        {"means": "pool only"},
+        {"service_fee_share": 0.001},
+        {"swap_fee_share": 0.0025},
+        {"least_debt_usd": 30_000.0},
+    ]
+    for change in rivals:
         path.write_text(json.dumps(replace(file, rule=replace(RULE, **change)).to_json()))
         assert "is there to be compared with" in refusal(tmp_path, 'file = "policy.json"\n')
 
@@ -176,6 +184,51 @@ def test_fitted_to__worked_by_hand__scales_with_the_pair_and_the_start(
     found = fitted_to(RULE, written, pair=pair, start=health_of(start))
     assert (found.floor, found.target) == (health_of(floor), health_of(target))
     assert found.max_health_to_act == found.target
+
+
+SERVABLE = {
+    policy.id: policy.rule
+    for policy in roster()
+    if policy.rule is not None and policy.rule.means == "reserve first"
+}
+
+
+@pytest.mark.parametrize("rule", SERVABLE.values(), ids=SERVABLE)
+@pytest.mark.parametrize("pair", ["ETH/USD", "SOL/USD", "ETH/BTC", "stETH/ETH"])
+@pytest.mark.parametrize("start", [1.02, 1.12, 1.60])
+@pytest.mark.parametrize("response_s", [60, 300, 900])
+def test_fitted_to__whatever_ships__is_what_the_replay_takes(
+    rule: Rule, pair: str, start: float, response_s: int
+) -> None:
+    written = replace(POLICY, max_health_to_act=POLICY.target, response_s=response_s)
+    found = fitted_to(rule, written, pair=pair, start=health_of(start))
+    replayed = tailored(rule, [pair], np.array([start]), np.array([float(response_s)]))
+    assert found.floor / WAD == pytest.approx(float(replayed.triggers.floor[0]), abs=2e-9)
+    assert found.target / WAD == pytest.approx(float(replayed.target[0]), abs=2e-9)
+    assert found.guard_steepness == pytest.approx(
+        rule.guard_steepness / float(replayed.pair_share[0])
+    )
+
+
+def test_fitted_to__every_number_of_a_rule__counts() -> None:
+    # Five minutes: e^(0.06 − 0.04) on 1.30 and 1.60 of the pair's own; half as correlated.
+    rule = Rule(
+        floor=1.25,
+        target=1.40,
+        guard_steepness=12.0,
+        jump_after_s={60: 0.04, 300: 0.06},
+        rare_jump_after_s={60: 0.08, 300: 0.12},
+        pair_share={"ETH/BTC": 0.5},
+        by_pair={"ETH/BTC": (1.30, 1.60)},
+    )
+    written = replace(POLICY, max_health_to_act=POLICY.target, response_s=300)
+    found = fitted_to(rule, written, pair="ETH/BTC", start=health_of(1.9))
+    assert found.floor / WAD == pytest.approx(1 + (1.30 * 1.0202013 - 1) / 2, abs=1e-6)
+    assert found.target / WAD == pytest.approx(1 + (1.60 * 1.0202013 - 1) / 2, abs=1e-6)
+    assert found.guard_steepness == 24.0
+    low = fitted_to(rule, written, pair="ETH/BTC", start=health_of(1.02))
+    # Half of the rarer jump of 0.12.
+    assert low.floor / WAD == pytest.approx(1.0618365, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ class Ward(Guarded):
 def ward(
     ground: Ground,
     *,
+    label: str = "main",
     health: str = "1.20",
     debt: str = "USDC",
     wallet: Mapping[str, int] | None = None,
@@ -40,9 +41,12 @@ def ward(
     """10 WETH against `debt`, with a guardian that may sell all of it on every pool; the reserve,
     the owner itself unless another is given, holds whole tokens of `wallet`."""
     chain = ground.chain
-    own = ground.guard("main", health=health, debt=debt, wallet={})
+    own = ground.guard(label, health=health, debt=debt, wallet={})
     ground.guarded.remove(own)
-    keeper, owner = chain.account("keeper"), own.account.address
+    keeper, owner = (
+        chain.account("keeper" if label == "main" else f"keeper-{label}"),
+        own.account.address,
+    )
     payer = reserve or own.account
     made = guarding.Ground(
         chain=chain,
@@ -68,7 +72,7 @@ def ward(
         consent = (made.market, 100_000 * 10**8, 0, 2**40)
         chain.transact(reserve.address, made.guardian, "consent", *consent)
     one = Ward(
-        label="main",
+        label=label,
         account=own.account,
         policy=own.policy,
         keeper=keeper,
@@ -79,7 +83,7 @@ def ward(
         },
     )
     ground.guarded.append(one)
-    ground.environ = {"KEEPER_SIGNERS__MAIN__PRIVATE_KEY": keeper.private_key}
+    ground.environ[f"KEEPER_SIGNERS__{label.upper()}__PRIVATE_KEY"] = keeper.private_key
     ground.settings["quoter"] = chain.contracts.uniswap.quoter.address
     ground.settings["wrapped_native"] = chain.contracts.tokens["WETH"].address
     ground.first_block = ground.block() + 1
