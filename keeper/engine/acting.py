@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.chain.prepare import Prepared
+from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.approval import Approved
 from keeper.engine.decided import Decided
@@ -21,6 +23,9 @@ from keeper.policy.plan import Plan
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
+
+ENDS_A_PASS = (EndpointUnavailableError, SQLAlchemyError)
+"""Nothing is done without the chain and the journal: the next head tries again."""
 
 
 class Acting:
@@ -51,14 +56,21 @@ class Acting:
         self, snapshot: Snapshot, outlook: Outlook, approved: Sequence[Approved]
     ) -> None:
         """Send what is new and mend what waits, side by side: the manager keeps the order of each
-        signer, and no signer waits for another."""
-        await asyncio.gather(
+        signer, and no signer waits for another. All have ended when it ends, by an error too."""
+        ended = await asyncio.gather(
             *(self._act(snapshot, outlook, each, prepared) for each, prepared in approved),
             self._transactions.mend(
                 snapshot.head,
                 lambda position: self._planner.stake_of(snapshot, outlook, position),
             ),
+            return_exceptions=True,
         )
+        for each in ended:
+            if isinstance(each, Exception) and not isinstance(each, ENDS_A_PASS):
+                # Of one signer's transactions; those of others were mended.
+                log.error("mending.failed", exc_info=each)
+            elif isinstance(each, BaseException):
+                raise each
 
     async def _act(
         self, snapshot: Snapshot, outlook: Outlook, each: Decided, prepared: Prepared
@@ -102,8 +114,8 @@ class Acting:
                 self._store.journal.open_episode, position, snapshot.head.number
             )
             self._settling.opened(position)
-            self._triggering.sent(each.row, in_slices=plan.slice)
-            self._planner.sent(plan, snapshot.head)
-            await self._transactions.submit(
+            if await self._transactions.submit(
                 prepared, decision_id=decision_id, episode=episode, head=snapshot.head
-            )
+            ):
+                self._triggering.sent(each.row, in_slices=plan.slice)
+                self._planner.sent(plan, snapshot.head)

@@ -180,6 +180,16 @@ class Journal:
         with self._engine.begin() as connection:
             insert_attempt(connection, intent, attempt)
 
+    def holds_nonce(self, chain_id: int, signer: Address, nonce: int) -> bool:
+        """Whether a slot was ever made for the nonce, and not freed again."""
+        query = select(nonce_slots.c.id).where(
+            nonce_slots.c.chain_id == chain_id,
+            nonce_slots.c.signer == signer,
+            nonce_slots.c.nonce == nonce,
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def last_nonce(self, chain_id: int, signer: Address) -> int | None:
         """The highest nonce that was ever signed for; None if none was."""
         query = select(func.max(nonce_slots.c.nonce)).where(

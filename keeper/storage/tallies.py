@@ -17,7 +17,8 @@ from keeper.storage.schema import attempts, decisions, intents, results
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverts:
-    """A position's plans that reverted on the chain one after the other, up to the newest."""
+    """A position's plans that reverted on the chain one after the other, up to the newest, however
+    few blocks ago."""
 
     count: int
     decision_id: int
@@ -141,8 +142,20 @@ class Tallies:
     def reverts_in_a_row(self, position: PositionId, *, after_decision: int = 0) -> Reverts:
         """Newest first, until a plan that succeeded; plans that were never mined do not count, nor
         those up to `after_decision`."""
+        undone = (
+            select(attempts.c.intent_id)
+            .where(attempts.c.intent_id == intents.c.id, attempts.c.succeeded.is_(False))
+            .exists()
+        )
         query = (
-            select(intents.c.decision_id, intents.c.state, decisions.c.timestamp)
+            select(
+                intents.c.decision_id,
+                case(
+                    (undone & (intents.c.state == State.MINED), State.REVERTED),
+                    else_=intents.c.state,
+                ),
+                decisions.c.timestamp,
+            )
             .join(decisions, intents.c.decision_id == decisions.c.id)
             .where(
                 intents.c.chain_id == position.chain_id,

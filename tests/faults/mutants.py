@@ -163,8 +163,8 @@ MUTANTS = (
     Defect(
         name="receipt-of-one-believed",
         file=VERDICTS,
-        old=" or not await self._vouched_for(known, intents):\n",
-        new=":\n",
+        old="        vote = await self._votes.on(receipt)\n",
+        new="        vote = Vote.FOR\n",
         tests=("byzantine-receipt-of-failure", "byzantine-receipt-of-success"),
     ),
     Defect(

@@ -73,7 +73,7 @@ class Desk:
             now=lambda: self.now,
         )
 
-    def ended(self, state: State) -> int:
+    def ended(self, state: State, *, succeeded: bool | None = None) -> int:
         """A plan of one transaction that ended so; its decision."""
         decision_id = self.journal.record_decision(decision(timestamp=self.now))
         episode = self.journal.open_episode(ALICE, 100)
@@ -111,6 +111,7 @@ class Desk:
                     priority_fee_wei=1,
                     gas_used=21_000 if mined else None,
                     effective_gas_price_wei=10 if mined else None,
+                    succeeded=succeeded,
                 )
             )
         return decision_id
@@ -223,6 +224,13 @@ async def test_quarantine__as_many_reverts_in_a_row__holds_until_its_time_is_ove
     assert desk.ears.standing == {}
     # One more was tried: it reverts, and the position is left alone again at once.
     desk.ended(State.REVERTED)
+    assert await desk.breakers.quarantine(ALICE) is not None
+
+
+async def test_quarantine__reverted_and_not_deep_yet__counts(desk: Desk) -> None:
+    """With a dozen confirmations each of a dozen blocks would bring another revert."""
+    for _ in range(3):
+        desk.ended(State.MINED, succeeded=False)
     assert await desk.breakers.quarantine(ALICE) is not None
 
 

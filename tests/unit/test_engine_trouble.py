@@ -1,16 +1,19 @@
 """When something goes wrong in a pass: who is protected all the same, and what is told of it."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from keeper.model.units import WAD, Wad
 from keeper.storage.views import explanation
 from tests.unit.fake_rpc import refused
-from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, Ground
+from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, FLOOR_ONLY, Ground
 from tests.unit.toy_protocol import DOLLAR
 
 
@@ -282,3 +285,62 @@ async def test_pass__journal_fails__nothing_is_sent_and_the_next_block_tries_aga
         assert ground.position().note == "the journal cannot be used: the log says why"
     await ground.block()
     assert len(ground.sent()) == 2
+
+
+async def test_pass__journal_fails_while_it_mends__ends_after_its_own_sends(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    ground.chain.block()
+    begun, failed = asyncio.Event(), asyncio.Event()
+    submit = ground.transactions.submit
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        begun.set()
+        await failed.wait()
+        return await submit(*args, **more)
+
+    async def broken(*_: object) -> NoReturn:
+        await begun.wait()
+        failed.set()
+        raise OperationalError("select", {}, Exception("disk I/O error"))
+
+    ground.transactions.submit, ground.transactions.mend = slow, broken  # type: ignore[method-assign, assignment]  # held by the test
+    with pytest.raises(OperationalError):
+        await ground.look()
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+
+
+async def test_pass__mending_fails_for_another_reason__goes_on(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+
+    async def broken(*_: object) -> NoReturn:
+        raise OverflowError("int too large to convert to float")
+
+    ground.transactions.mend = broken  # type: ignore[method-assign, assignment]  # broken by the test
+    ground.price(1_850)
+    with capture_logs() as logs:
+        await ground.block()
+    assert "mending.failed" in [line["event"] for line in logs]
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+
+
+async def test_pass__plan_could_not_be_written_down__does_not_cool_down(ground: Ground) -> None:
+    ground.watch(ALICE.address, replace(FLOOR_ONLY, cooldown_s=3_600, floor=Wad(WAD * 12 // 10)))
+    await ground.start()
+    journal = ground.store.journal
+    reserve = journal.reserve
+
+    def locked(*_: object) -> NoReturn:
+        raise OperationalError("insert", {}, Exception("database is locked"))
+
+    journal.reserve = locked  # type: ignore[method-assign, assignment]  # broken by the test
+    ground.price(1_945)
+    await ground.block()
+    assert ground.sent() == []
+    journal.reserve = reserve  # type: ignore[method-assign]  # mended
+    await ground.block()
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]

@@ -1,5 +1,6 @@
 """What waits is outbid, cancelled or displaced: never beside itself, always in its own nonce."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -10,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, replacement, replaces
-from keeper.chain.transactions.seams import Stake
+from keeper.chain.transactions.patience import LOOKS_TO_LOSE
+from keeper.chain.transactions.seams import Stake, Vote
 from keeper.model.lifecycle import State, Urgency
+from keeper.model.records import MinedReceipt
 from keeper.model.units import Wei
 from tests.unit.fake_node import CAPS, decoded
 from tests.unit.transaction_ground import (
     ALICE,
+    BOB,
     DEADLINE_BLOCKS,
     FINALITY_BLOCKS,
     GWEI,
@@ -279,3 +283,80 @@ def test_replacement__any_fees__is_one_that_nodes_take_within_the_ceiling(
     assert replaces(new, old)
     assert new.priority_fee_wei <= new.max_fee_wei <= most
     assert 10 * new.max_fee_wei >= 11 * old.max_fee_wei
+
+
+async def test_settle__nonce_told_too_low__opens_what_was_ours_again_and_fills_nothing(
+    ground: Ground,
+) -> None:
+    await ground.submit()
+    ground.node.mine()
+    (settled,) = await ground.settle()
+    ground.conclude(settled)
+    await ground.submit(prepared(REPAY, chain_nonce=2))
+    ground.node.nonces[ALICE.address] = 1
+    assert await ground.settle_over(3) == []
+    ground.node.nonces[ALICE.address] = 2
+    (again,) = await ground.settle_over(1)
+    assert ends(again) == [State.CONFIRMED]
+    assert {tx.nonce for tx in ground.node.sent()[2:]} == {2}
+
+
+async def test_settle__reorg_frees_a_nonce_that_was_lost__our_own_bytes_take_it(
+    ground: Ground,
+) -> None:
+    (lost,) = await ground.submit(prepared(REPAY))
+    ground.node.drop(lost.attempt.hash)
+    ground.node.nonces[ALICE.address] = 1
+    (settled,) = await ground.settle_over(LOOKS_TO_LOSE)
+    assert ends(settled) == [State.NONCE_LOST]
+    ground.conclude(settled)
+    await ground.submit(prepared(REPAY, chain_nonce=1))
+    ground.node.nonces[ALICE.address] = 0
+    await ground.settle_over(4)
+    assert sorted(tx.nonce for tx in ground.node.pool.values()) == [0, 1]
+    assert lost.attempt.hash in ground.node.pool or b"" in {
+        tx.call for tx in ground.node.pool.values()
+    }
+
+
+async def test_submit__takes_a_slot_over__the_dearer_of_the_two_counts(
+    ground: Ground, tmp_path: Path
+) -> None:
+    routine = prepared(REPAY, of=OTHER)
+    urgent = prepared(REPAY)
+    urgent = replace(urgent, proposal=replace(urgent.proposal, urgency=Urgency.URGENT))
+    most_wei = routine.gas_limits[0] * routine.fees.max_fee_wei
+    ground.bounded_by(most_wei * 3 // 2, tmp_path / "keeper.kill")
+    await ground.submit(routine)
+    (intent,) = await ground.submit(urgent)
+    assert (intent.nonce, intent.state) == (0, State.BROADCAST)
+
+
+async def test_busy__left_by_an_earlier_run__nothing_is_planned_before_it_is_mended(
+    ground: Ground,
+) -> None:
+    await ground.submit(prepared(REPAY))
+    manager = ground.restarted()
+    await manager.recover()
+    stranger = position(BOB.address)
+    assert manager.busy(stranger, Urgency.URGENT)
+    await ground.settle_over(1)
+    assert not manager.busy(stranger)
+
+
+async def test_settle__submitted_while_votes_are_counted__both_go_on(ground: Ground) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.node.mine()
+    counted = asyncio.Event()
+
+    async def slow(_: MinedReceipt, __: object) -> Vote:
+        await counted.wait()
+        return Vote.FOR
+
+    ground.on = slow  # type: ignore[method-assign]  # the test's own votes
+    settling = asyncio.create_task(ground.settle())
+    await asyncio.sleep(0)
+    await ground.submit(prepared(REPAY, of=position(BOB.address)))
+    counted.set()
+    (settled,) = await settling
+    assert ends(settled) == [State.CONFIRMED]

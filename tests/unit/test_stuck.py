@@ -249,6 +249,13 @@ def test_allot__slot_of_a_no_op__is_the_urgent_plans(urgency: Urgency) -> None:
     assert allot(1, chain_nonce=0, of_signer=[waiting], urgency=Urgency.ROUTINE).nonces == (1,)
 
 
+def test_allot__slot_that_the_chain_has_used__is_not_taken() -> None:
+    """A node may count the nonce before it tells of the receipt."""
+    mined = intent(1, 1, nonce=5, state=State.BROADCAST)
+    found = allot(1, chain_nonce=6, of_signer=[mined], urgency=Urgency.URGENT)
+    assert (found.nonces, found.taken_from, found.left_over) == ((6,), {}, ())
+
+
 def test_remedy__rollup__what_protection_is_worth_pays_the_l1_fee_first(ground: Ground) -> None:
     call = attempt(
         nonce=0,

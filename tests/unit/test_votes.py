@@ -11,7 +11,8 @@ from keeper.chain.transactions.seams import Vote
 from keeper.chain.transactions.votes import PoolVotes
 from keeper.model.records import MinedReceipt
 from keeper.model.units import Wei
-from tests.unit.fake_rpc import FakeRpc, address, block_hash, head_at, header, refused
+from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
+from tests.unit.journal_values import intent
 
 CHAIN_ID = 31_337
 BLOCK = 100
@@ -125,6 +126,7 @@ async def test_on__the_other_shows_the_head_but_denies_the_block__contradicts() 
 
 
 NONCE = 7
+OURS = intent(1, 1, nonce=NONCE)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +140,31 @@ NONCE = 7
         ((None, ""), False),
     ],
 )
-async def test_is_used__what_is_no_number__does_not_count(
+async def test_is_lost__what_is_no_number__does_not_count(
     told: tuple[Any, ...], used: bool
 ) -> None:
-    nodes = [node() for _ in told]
+    nodes = [node(None) for _ in told]
     for each, nonce in zip(nodes, told, strict=True):
         each.answers["eth_getTransactionCount"] = lambda *_, nonce=nonce: nonce
-    votes = PoolVotes(pool_of(*nodes))
-    assert await votes.is_used(address("a1"), NONCE, block_number=BLOCK) is used
+    assert await PoolVotes(pool_of(*nodes)).is_lost(OURS, None, block_number=BLOCK) is used
+
+
+@pytest.mark.parametrize(
+    ("receipts", "standing"),
+    [
+        ((None, TRUE, TRUE), Standing.OUTVOTED),
+        ((None, TRUE), Standing.OUTVOTED),
+        ((None, None, TRUE), Standing.ALIVE),
+    ],
+)
+async def test_is_lost__somebody_has_a_receipt_of_ours__it_is_not(
+    receipts: tuple[Any, ...], standing: Standing
+) -> None:
+    """What was executed by ourselves must not count as lost: its costs and its action are ours."""
+    nodes = [node(receipt) for receipt in receipts]
+    for each in nodes:
+        each.answers["eth_getTransactionCount"] = lambda *_: hex(NONCE + 1)
+    pool = pool_of(*nodes)
+    reader = pool.endpoints[0]
+    assert not await PoolVotes(pool).is_lost(OURS, reader, block_number=BLOCK)
+    assert reader.state.standing is standing

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from keeper.chain.rpc import RpcError
 from keeper.chain.standing import Standing
+from keeper.model.units import WAD
 from keeper.model.values import Head
 from keeper.policy.agreement import Verdict, weigh
 from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused
@@ -41,6 +43,9 @@ def witness(ground: Ground, lie: Lie = lambda _: None) -> FakeRpc:
             "eth_chainId": lambda: hex(CHAIN_ID),
             "eth_call": call,
             "eth_getBlockByHash": lambda found, _: header(head_at(int(found[3:], 16))),
+            "eth_getBlockByNumber": lambda number, _: header(head_at(int(number, 16))),
+            "eth_getTransactionReceipt": ground.chain.node.rpc.answers["eth_getTransactionReceipt"],
+            "eth_getTransactionCount": ground.chain.node.rpc.answers["eth_getTransactionCount"],
         }
     )
     rpc.name = f"witness {len(ground.witnesses) + 1}"
@@ -375,3 +380,37 @@ def test_weigh__contradicted__waits_a_block_and_then_follows_the_majority(
     assert weighed(waited=True) is verdict
     # A contract that checks again on the chain needs no majority.
     assert weighed(waited=True, rechecked=True) is Verdict.ACT
+
+
+async def test_pass__one_makes_up_a_receipt__does_not_free_the_position(ground: Ground) -> None:
+    """Both of its transactions may still be mined: what is planned anew would be done twice."""
+    witness(ground)
+    witness(ground)
+    answers = ground.chain.node.rpc.answers
+    true = answers["eth_getTransactionReceipt"]
+    ground.confirmations = 3
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+
+    def made_up(tx_hash: str) -> Any:
+        return true(tx_hash) or {
+            "transactionHash": tx_hash,
+            "blockNumber": hex(head.number),
+            "blockHash": head.hash,
+            "status": "0x0",
+            "gasUsed": "0x1",
+            "effectiveGasPrice": "0x1",
+        }
+
+    answers["eth_getTransactionReceipt"] = made_up
+    with capture_logs() as logs:
+        await ground.block()
+    assert "receipt.disputed" in [line["event"] for line in logs]
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+    answers["eth_getTransactionReceipt"] = true
+    await ground.mine()
+    await ground.block()
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+    health = ground.position().health
+    assert health is not None
+    assert health > ground.watched[0].policy.floor / WAD

@@ -20,6 +20,7 @@ from keeper.chain.settings import MULTICALL3, FeeSettings
 from keeper.chain.signer import Signer
 from keeper.chain.transactions.accounts import SignerAccounts
 from keeper.chain.transactions.manager import TransactionManager
+from keeper.chain.transactions.votes import PoolVotes
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.caution import Caution
 from keeper.engine.crosscheck import CrossCheck
@@ -123,6 +124,7 @@ class ToyChain:
             publish_history(feed, self.node.head.timestamp)
         self.node.rpc.answers |= {
             "eth_chainId": lambda: hex(CHAIN_ID),
+            "eth_getBlockByNumber": lambda number, _: header(head_at(int(number, 16))),
             "eth_call": self._call,
             "eth_simulateV1": self._simulate,
             "eth_getBlockByHash": lambda found, _: header(
@@ -305,6 +307,7 @@ class Ground:
             min_priority_fee_wei=Wei(1),
             deadline_blocks=DEADLINE_BLOCKS,
         )
+        self.pool = Pool([Endpoint(each, chain_id=CHAIN_ID) for each in (rpc, *self.witnesses)])
         self.transactions = TransactionManager(
             rpc=rpc,
             chain_id=CHAIN_ID,
@@ -313,6 +316,7 @@ class Ground:
             confirmations=self.confirmations,
             journal=self.store.journal,
             run=self.store.run,
+            votes=PoolVotes(self.pool),
         )
         names = dict.fromkeys(row.id.market for row in self.watched)
         markets = [

@@ -118,9 +118,10 @@ class Ground:
         )
         return self.manager
 
-    async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
+    async def is_lost(self, intent: Intent, _: object, *, block_number: int) -> bool:
         """All other endpoints say what the node says."""
-        return block_number <= self.node.number and self.node.nonces.get(signer, 0) > nonce
+        used = self.node.nonces.get(intent.signer, 0) > intent.nonce
+        return block_number <= self.node.number and used
 
     async def on(self, _receipt: MinedReceipt, _reader: Endpoint | None) -> Vote:
         """What the other endpoints say of every receipt."""

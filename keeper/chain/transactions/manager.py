@@ -21,7 +21,7 @@ from keeper.chain.settings import FeeSettings
 from keeper.chain.signer import Signer
 from keeper.chain.transactions import remedies
 from keeper.chain.transactions.followed import Followed
-from keeper.chain.transactions.mending import Mender
+from keeper.chain.transactions.mending import Mender, Stakes
 from keeper.chain.transactions.outbox import Outbox
 from keeper.chain.transactions.patience import Clock
 from keeper.chain.transactions.pen import ObjectedError, Pen
@@ -38,13 +38,11 @@ from keeper.chain.transactions.slots import allot
 from keeper.chain.transactions.verdicts import Verdicts
 from keeper.model.alerts import Notifier
 from keeper.model.lifecycle import State, Urgency
-from keeper.model.records import Intent
+from keeper.model.records import Attempt, Intent
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head, PositionId
 
 log = structlog.get_logger()
-
-DISPUTED = "receipt.disputed"
 
 
 class TransactionManager:
@@ -89,15 +87,6 @@ class TransactionManager:
             run=run,
             broadcaster=broadcaster or Broadcaster([rpc]),
         )
-        self._mender = Mender(
-            self._book,
-            self._outbox,
-            self._pen,
-            chain_id=chain_id,
-            signers=signers,
-            fees=fees,
-            gas_left=gas_left,
-        )
         self._verdicts = Verdicts(
             self._book,
             chain_id=chain_id,
@@ -108,8 +97,18 @@ class TransactionManager:
             votes=votes,
             notifier=notifier,
         )
+        self._mender = Mender(
+            self._book,
+            self._outbox,
+            self._pen,
+            self._verdicts,
+            chain_id=chain_id,
+            signers=signers,
+            fees=fees,
+            gas_left=gas_left,
+        )
+        self._recovering = False
         self.gas_left_wei = self._mender.gas_left_wei
-        self.mend = self._mender.mend
         self.outcome_requests = self._verdicts.outcome_requests
         self.settle = self._verdicts.settle
         self.close = self._verdicts.close
@@ -120,8 +119,9 @@ class TransactionManager:
     async def recover(self) -> None:
         """Take up everything that an earlier run left open, whether it is still watched or not: its
         nonces are taken. What was never signed is over; of the rest, `settle` and `mend` find out
-        what came of it before anything is planned anew for its account."""
+        what came of it before anything is planned anew."""
         self._book.open.clear()
+        self._recovering = True
         found = await self._run(self._journal.open_intents, self._chain_id)
         if unsigned := [intent.key for intent in found if not intent.attempts]:
             await self._run(self._journal.move, dict.fromkeys(unsigned, State.EXPIRED))
@@ -135,8 +135,8 @@ class TransactionManager:
     def busy(self, position: PositionId, urgency: Urgency = Urgency.ROUTINE) -> bool:
         """Whether nothing may be planned for the position: its account's wallet serves one plan at a
         time. What is mined leaves it free again, and a routine plan for another position of the
-        account gives way to an urgent one."""
-        return any(
+        account gives way to an urgent one. After a restart what was left is mended first."""
+        return (self._recovering and not self.idle) or any(
             intent.position.account == position.account
             and intent.state.unmined
             and not (urgency > intent.urgency and intent.position != position)
@@ -156,6 +156,13 @@ class TransactionManager:
     def settled(self) -> bool:
         """Whether nothing is open of the signers whose keys are here."""
         return not any(intent.signer in self._signers for intent in self._book.all())
+
+    async def mend(self, head: Head, stakes: Stakes) -> None:
+        """Send again, outbid or cancel whatever waits, each signer for itself."""
+        try:
+            await self._mender.mend(head, stakes)
+        finally:
+            self._recovering = False
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -240,7 +247,9 @@ class TransactionManager:
             intents, prepared.gas_limits, l1_fees_wei, strict=True
         ):
             fees = prepared.fees
+            displaced: tuple[Attempt, ...] = ()
             if intent.nonce in taken_from:
+                displaced = taken_from[intent.nonce].attempts
                 old = remedies.fees_of(taken_from[intent.nonce].attempt)
                 fees = remedies.over(old, prepared.fees)
             attempt = await self._pen.call(
@@ -250,6 +259,7 @@ class TransactionManager:
                 head=head,
                 l1_fee_wei=l1_fee_wei,
                 beside=tuple(each.attempt for each in signed),
+                displaced=displaced,
             )
             signed.append(replace(intent, state=State.SIGNED, attempts=(attempt,)))
         return signed

@@ -25,6 +25,7 @@ from keeper.chain.transactions.remedies import (
 )
 from keeper.chain.transactions.seams import GasLeft, Stake
 from keeper.chain.transactions.slots import gaps
+from keeper.chain.transactions.verdicts import Verdicts
 from keeper.model.lifecycle import Purpose
 from keeper.model.records import Intent
 from keeper.model.units import Address, Wei
@@ -51,6 +52,7 @@ class Mender:
         book: Followed,
         outbox: Outbox,
         pen: Pen,
+        verdicts: Verdicts,
         *,
         chain_id: int,
         signers: dict[Address, Signer],
@@ -60,6 +62,7 @@ class Mender:
         self._book = book
         self._outbox = outbox
         self._pen = pen
+        self._verdicts = verdicts
         self._chain_id = chain_id
         self._signers = signers
         self._fees = fees
@@ -152,13 +155,24 @@ class Mender:
         return remedies.remedy(
             intent,
             market=market,
-            worth_wei=None if stake is None else stake.worth_wei,
+            worth_wei=self._share_of_worth(intent, stake),
             missing=newest.hash in self._book.known.missing,
             hidden=self._book.taken[newest.hash] >= TAKEN_AND_HIDDEN,
             underpriced=intent.key in self._book.underpriced,
             waited_blocks=market.head.number - since,
             void=void,
         )
+
+    def _share_of_worth(self, intent: Intent, stake: Stake | None) -> Wei | None:
+        """What is left of the worth for this transaction, by gas: a plan's transactions may not cost
+        more together. Rounded down."""
+        if stake is None or stake.worth_wei is None:
+            return None
+        gas = {
+            each.key: max((a.gas_limit for a in each.attempts), default=0)
+            for each in self._book.open[intent.decision_id]
+        }
+        return Wei(stake.worth_wei * gas[intent.key] // max(sum(gas.values()), 1))
 
     def _void_plans(self, waiting: Iterable[Intent], head: Head, stakes: Stakes) -> set[int]:
         """Plans that are not wanted any more: what of them is not mined is cancelled as a whole."""
@@ -217,7 +231,8 @@ class Mender:
         return True
 
     async def _fill_gaps(self, signer: Address, head: Head) -> None:
-        """Where a nonce below ours is nobody's for a while, a no-op takes it."""
+        """Where a nonce below ours is nobody's for a while, a no-op takes it; what was ours there is
+        open again."""
         ours = self._book.of_signer(signer)
         nonce = self._book.known.nonces.get(signer)
         found = [] if nonce is None else gaps(chain_nonce=nonce, of_signer=ours)
@@ -232,6 +247,12 @@ class Mender:
                 (i for i in ours if i.nonce > gap and i.attempts), key=lambda each: each.nonce
             )
             if looks < LOOKS_TO_FILL:
+                continue
+            if await self._verdicts.reopened(signer, gap, head):
+                return
+            if await self._verdicts.is_ours(signer, gap):
+                # So deep that no reorg reaches it: the node is wrong.
+                log.error("nonce.told_too_low", signer=signer, nonce=gap)
                 continue
             log.error("nonce.gap_filled", signer=signer, nonce=gap)
             await self._fill(behind, gap, remedies.fees_of(behind.attempt), head)

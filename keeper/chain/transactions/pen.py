@@ -44,8 +44,10 @@ class Pen:
         head: Head,
         l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
+        displaced: tuple[Attempt, ...] = (),
     ) -> Attempt:
-        """The intent's own transaction, beside others of its plan. Raises `ObjectedError`."""
+        """The intent's own transaction, beside others of its plan, in the place of those of the
+        intent whose slot it takes. Raises `ObjectedError`."""
         return await self._sign(
             intent,
             intent.transaction,
@@ -56,6 +58,7 @@ class Pen:
             head,
             l1_fee_wei,
             beside,
+            displaced,
         )
 
     async def no_op(
@@ -85,8 +88,9 @@ class Pen:
         head: Head,
         l1_fee_wei: Wei,
         beside: tuple[Attempt, ...] = (),
+        displaced: tuple[Attempt, ...] = (),
     ) -> Attempt:
-        rivals = [each for each in intent.attempts if each.nonce == nonce]
+        rivals = [each for each in (*intent.attempts, *displaced) if each.nonce == nonce]
         objection = await self._ask(
             SignatureRequest(
                 chain_id=self._chain_id,

@@ -30,6 +30,7 @@ class IntentJournal(Protocol):
     def settled_intents(
         self, chain_id: int, signer: Address, from_nonce: int
     ) -> Sequence[Intent]: ...
+    def holds_nonce(self, chain_id: int, signer: Address, nonce: int) -> bool: ...
     def next_step(self, episode: int) -> int: ...
 
 
@@ -113,8 +114,9 @@ class Vote(Enum):
 class Votes(Protocol):
     """Asks every endpoint: one that lies or lags must not end an intent."""
 
-    async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
-        """Whether, at that block, a majority of those that answer counts the nonce as used."""
+    async def is_lost(self, intent: Intent, reader: Endpoint | None, *, block_number: int) -> bool:
+        """Whether, at that block, a majority of those that answer counts the intent's nonce as used,
+        and none has a receipt of its bytes."""
         ...
 
     async def on(self, receipt: MinedReceipt, reader: Endpoint | None) -> Vote:

@@ -41,6 +41,8 @@ def allot(
         and intent.state.unmined
         and intent.attempts
         and not intent.displaced
+        # A node may count a nonce as used before it tells of the receipt.
+        and intent.nonce >= chain_nonce
     }
     nonces = tuple(sorted([*routine, *lowest])[:number])
     taken_from = {nonce: routine[nonce] for nonce in nonces if nonce in routine}

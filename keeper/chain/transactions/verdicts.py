@@ -62,6 +62,8 @@ class Verdicts:
         """By key, what ended in a block that a reorg may still take back."""
         self._witness: Witness | None = None
         self._written: dict[str, MinedReceipt] = {}
+        self._heard: dict[str, tuple[MinedReceipt, str]] = {}
+        """By hash, what the other endpoints bore out, and at which head."""
 
     async def recover(self) -> None:
         """Take up what an earlier run saw end, as far as a reorg may still reach it."""
@@ -86,13 +88,13 @@ class Verdicts:
         """Note what is mined and what is not any more, and return the plans that are over. They
         stay open until `close`. The answers are the word of `reader`, if there are others."""
         known = self._witness.known(answers) if self._witness is not None else NOTHING
-        self._book.known = known
+        lost = await self._lost(known, head, reader)
+        known = self._book.known = await self._borne_out(known, head, reader)
         await self._note(known, head)
-        lost = await self._lost(known, head)
         settled = []
-        for decision_id, intents in self._book.open.items():
+        for decision_id, intents in list(self._book.open.items()):
             ends = [self._ended(intent, known, head, lost=intent.key in lost) for intent in intents]
-            if None in ends or not await self._vouched_for(known, intents, reader):
+            if None in ends or not await self._still_borne_out(known, intents, head, reader):
                 continue
             settled.append(
                 Settled(
@@ -107,14 +109,32 @@ class Verdicts:
             )
         return settled
 
-    async def _vouched_for(
-        self, known: Known, intents: Sequence[Intent], reader: Endpoint | None
+    async def _borne_out(self, known: Known, head: Head, reader: Endpoint | None) -> Known:
+        """Without receipts that the other endpoints do not bear out: one that lies must not free a
+        position whose transaction may still be mined."""
+        new = [
+            (intent, receipt)
+            for intent in self._book.all()
+            for attempt in intent.attempts
+            if (receipt := known.receipts.get(attempt.hash)) is not None
+            and self._heard.get(receipt.hash, (None,))[0] != receipt
+        ]
+        votes = await asyncio.gather(*(self._vote(receipt, head, reader) for _, receipt in new))
+        doubted = set()
+        for (intent, receipt), vote in zip(new, votes, strict=True):
+            if vote is Vote.AGAINST:
+                self._book.alert(DISPUTED, intent, "most endpoints deny its receipt: it stays open")
+            if vote is not Vote.FOR:
+                doubted.add(receipt.hash)
+        receipts = {h: receipt for h, receipt in known.receipts.items() if h not in doubted}
+        return replace(known, receipts=receipts)
+
+    async def _still_borne_out(
+        self, known: Known, intents: Sequence[Intent], head: Head, reader: Endpoint | None
     ) -> bool:
-        """Whether the other endpoints bear out the receipts that are to end a plan."""
+        """Whether the other endpoints bear out, at this head, the receipts that are to end a plan."""
         receipts = [mined[1] for intent in intents if (mined := known.mined(intent)) is not None]
-        if self._votes is None:
-            return True
-        votes = await asyncio.gather(*(self._votes.on(each, reader) for each in receipts))
+        votes = await asyncio.gather(*(self._vote(receipt, head, reader) for receipt in receipts))
         if Vote.AGAINST in votes:
             self._book.alert(
                 DISPUTED, intents[-1], "most endpoints deny how it ended: it stays open"
@@ -122,6 +142,15 @@ class Verdicts:
         elif self._notifier is not None:
             self._notifier.resolve(DISPUTED, str(intents[-1].position))
         return all(vote is Vote.FOR for vote in votes)
+
+    async def _vote(self, receipt: MinedReceipt, head: Head, reader: Endpoint | None) -> Vote:
+        """Once at each head."""
+        if self._votes is None or self._heard.get(receipt.hash) == (receipt, head.hash):
+            return Vote.FOR
+        vote = await self._votes.on(receipt, reader)
+        if vote is Vote.FOR:
+            self._heard[receipt.hash] = receipt, head.hash
+        return vote
 
     def close(self, settled: Settled) -> None:
         """The plan is over; its position may be planned for."""
@@ -190,9 +219,9 @@ class Verdicts:
         mined = known.mined(intent)
         return mined is not None and _depth(mined[1], head) >= self._finality_blocks
 
-    async def _lost(self, known: Known, head: Head) -> set[str]:
-        """Intents whose nonce somebody else has used: their node has said so for a while, and the
-        majority at the depth of a confirmed transaction says so."""
+    async def _lost(self, known: Known, head: Head, reader: Endpoint | None) -> set[str]:
+        """Intents whose nonce somebody else has used: their node has said so for a while, the majority
+        at the depth of a confirmed transaction says so, and nobody has a receipt of ours."""
         lost = set()
         for intent in self._book.all():
             if not intent.attempts or not intent.state.unmined:
@@ -202,8 +231,8 @@ class Verdicts:
             patience.looked(nonce_used=used and known.not_mined(intent))
             if used and patience.verdict is Verdict.LOST:
                 number = max(head.number - self._confirmations + 1, 0)
-                if self._votes is None or await self._votes.is_used(
-                    intent.signer, intent.nonce, block_number=number
+                if self._votes is None or await self._votes.is_lost(
+                    intent, reader, block_number=number
                 ):
                     lost.add(intent.key)
         return lost
@@ -244,6 +273,11 @@ class Verdicts:
     def _forget(self, intent: Intent) -> None:
         for attempt in intent.attempts:
             self._written.pop(attempt.hash, None)
+            self._heard.pop(attempt.hash, None)
+
+    async def is_ours(self, signer: Address, nonce: int) -> bool:
+        """Whether the journal has bytes for the nonce."""
+        return await self._run(self._journal.holds_nonce, self._chain_id, signer, nonce)
 
     async def reopened(self, signer: Address, chain_nonce: int, head: Head) -> bool:
         """Open again what the journal holds for over although the chain's nonce is not past it."""

@@ -6,8 +6,7 @@ from typing import Any
 from keeper.chain.pool import PATIENCE_S, Endpoint, Pool
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError, quantity
 from keeper.chain.transactions.seams import Vote
-from keeper.model.records import MinedReceipt
-from keeper.model.units import Address
+from keeper.model.records import Intent, MinedReceipt
 
 
 class PoolVotes:
@@ -16,12 +15,20 @@ class PoolVotes:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def is_used(self, signer: Address, nonce: int, *, block_number: int) -> bool:
-        """Whether more than half of those that answer count the nonce as used at that block; not
-        where nobody answers."""
-        count = Request(method="eth_getTransactionCount", params=(signer, hex(block_number)))
+    async def is_lost(self, intent: Intent, reader: Endpoint | None, *, block_number: int) -> bool:
+        """Whether more than half of those that answer count the nonce as used at that block, and none
+        has a receipt of the intent's bytes; not where nobody answers. Where `reader`, which told of
+        none, has against it half of them or more, it is outvoted."""
+        count = Request(method="eth_getTransactionCount", params=(intent.signer, hex(block_number)))
         told = [each for each in map(quantity, await self._pool.ask_all(count)) if each is not None]
-        return 2 * sum(each > nonce for each in told) > len(told)
+        if 2 * sum(each > intent.nonce for each in told) <= len(told):
+            return False
+        have = await asyncio.gather(
+            *(_has_receipt(each, intent) for each in self._pool.beside(reader))
+        )
+        if reader is not None and have.count(True) >= have.count(False) + 1:
+            reader.contradicted()
+        return True not in have
 
     async def on(self, receipt: MinedReceipt, reader: Endpoint | None) -> Vote:
         """Whether more endpoints have the transaction in that block, with that status, than have the
@@ -40,6 +47,22 @@ class PoolVotes:
         if agree <= 1 and Vote.NOT_YET in told:
             return Vote.NOT_YET
         return Vote.FOR if agree else Vote.NOT_YET
+
+
+async def _has_receipt(endpoint: Endpoint, intent: Intent) -> bool | None:
+    """Of any of the intent's bytes; None if the endpoint cannot tell."""
+    asked = [
+        Request(method="eth_getTransactionReceipt", params=(attempt.hash,))
+        for attempt in intent.attempts
+        if attempt.nonce == intent.nonce
+    ]
+    try:
+        told = await endpoint.batch(asked, patience_s=PATIENCE_S)
+    except EndpointUnavailableError:
+        return None
+    if any(isinstance(each, dict) for each in told):
+        return True
+    return None if any(isinstance(each, RpcError) for each in told) else False
 
 
 async def _word(endpoint: Endpoint, receipt: MinedReceipt) -> Vote | None:
