@@ -40,6 +40,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = sample(int(wanted), metafunc.config.getoption("--faults-seed", 0))
     else:
         names = wanted.split(",")
+    if unknown := [name for name in names if name not in LINES]:
+        raise pytest.UsageError(f"no fault is named {', '.join(unknown)}: see docs/FAULTS.md")
     metafunc.parametrize("line", [LINES[name] for name in names], ids=names)
 
 
