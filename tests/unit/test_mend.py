@@ -353,7 +353,7 @@ async def test_settle__submitted_while_votes_are_counted__both_go_on(ground: Gro
         await counted.wait()
         return Vote.FOR
 
-    ground.on = slow  # type: ignore[method-assign]  # the test's own votes
+    ground.on = slow  # type: ignore[method-assign, assignment]  # the test's own votes
     settling = asyncio.create_task(ground.settle())
     await asyncio.sleep(0)
     await ground.submit(prepared(REPAY, of=position(BOB.address)))
