@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -21,7 +22,7 @@ from keeper.config.checks import (
 from keeper.config.networks import network
 from keeper.config.settings import Settings
 from keeper.config.urls import near
-from keeper.model.errors import Problem
+from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import SECONDS_PER_DAY, Address
 from keeper.model.values import Head
 
@@ -136,11 +137,27 @@ async def local_instance(rpc: JsonRpc) -> str:
         return ""
 
 
+async def opened(settings: Settings, name: str) -> Signer:
+    """The signer of that name; who calls this closes it. Raises `ConfigurationError`, with its line
+    where it is one of the file's, and `TemporaryError` where a service does not answer."""
+    try:
+        return await open_signer(settings.signers[name])
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            *(
+                replace(problem, where=settings.document.where(tuple(problem.where.split("."))))
+                if problem.where.startswith(f"signers.{name}")
+                else problem
+                for problem in error.problems
+            )
+        ) from None
+
+
 async def open_signers(settings: Settings, *, local: bool) -> dict[Address, Signer]:
     """Open every signer that a position needs; who calls this closes them."""
-    opened: dict[str, Signer] = {}
+    found: dict[str, Signer] = {}
     for position in settings.positions:
-        if position.signer not in opened:
-            opened[position.signer] = await open_signer(settings.signers[position.signer])
-        check_signer(settings, position, opened[position.signer].address, local=local)
-    return {signer.address: signer for signer in opened.values()}
+        if position.signer not in found:
+            found[position.signer] = await opened(settings, position.signer)
+        check_signer(settings, position, found[position.signer].address, local=local)
+    return {signer.address: signer for signer in found.values()}

@@ -144,6 +144,7 @@ async def _attended(
     live: bool,
     without_safety_net: bool,
 ) -> None:
+    refusal = guardian_refusals()
     rpc = Pool.of(settings.chain)
     try:
         await _reached(check_chains, rpc, settings, once=once)
@@ -155,9 +156,10 @@ async def _attended(
         store = Store(settings.store_path)
         try:
             with owned(settings.chain.chain_id, signers, instance=instance):
-                await Daemon(settings, attendance, rpc, store, signers, turn, live=live).follow(
-                    once=once
+                daemon = Daemon(
+                    settings, attendance, rpc, store, signers, turn, refusal=refusal, live=live
                 )
+                await daemon.follow(once=once)
         finally:
             store.close()
             for signer in signers.values():
@@ -214,6 +216,7 @@ class Daemon:
         signers: dict[Address, Signer],
         turn: Turn,
         *,
+        refusal: Callable[[bytes], str | None],
         live: bool,
     ) -> None:
         chain = settings.chain
@@ -285,7 +288,7 @@ class Daemon:
                 watched=watched,
                 markets={market.name: market for market in markets},
                 quoter=settings.quoter,
-                refusal=guardian_refusals(),
+                refusal=refusal,
             ),
             caution=Caution(
                 markets=markets,

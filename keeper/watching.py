@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 
+from eth_utils.abi import function_abi_to_4byte_selector
+
+from keeper.abi.words import Function
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.watch import Watched, WatchedMarket
 from keeper.mandate.charter import CONSENT_OF, MANDATE, OWNER, STATUS
 from keeper.mandate.deployment import GuardianCode
-from keeper.mandate.guardian import ADD_COLLATERAL, REPAY, Guard
+from keeper.mandate.guardian import ADD_COLLATERAL, DELEVERAGE, REPAY, Guard
 from keeper.mandate.perp_guardian import ADD_MARGIN, REDUCE_POSITION
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
@@ -15,12 +18,17 @@ from keeper.model.values import PositionId, Purse
 from keeper.protocols.registry import PROTOCOLS
 from keeper.resources import resource
 
-_READ = tuple(each.signature for each in (OWNER, MANDATE, STATUS, CONSENT_OF))
-CALLED: Mapping[str, tuple[str, ...]] = {
-    "aave_guardian": (*_READ, ADD_COLLATERAL.signature, REPAY.signature, "deleverage(…)"),
-    "perp_guardian": (*_READ, ADD_MARGIN.signature, REDUCE_POSITION.signature),
+
+def _named(*functions: Function) -> dict[str, bytes]:
+    return {each.signature: each.selector for each in functions}
+
+
+_READ = _named(OWNER, MANDATE, STATUS, CONSENT_OF)
+CALLED: Mapping[str, Mapping[str, bytes]] = {
+    "aave_guardian": {**_READ, **_named(ADD_COLLATERAL, REPAY), "deleverage(…)": DELEVERAGE},
+    "perp_guardian": {**_READ, **_named(ADD_MARGIN, REDUCE_POSITION)},
 }
-"""What a keeper calls of each guardian."""
+"""The functions that a keeper calls of each guardian, with their selectors."""
 GUARDIAN_OF: Mapping[str, str] = {"aave_v3": "aave_guardian", "perp_v2": "perp_guardian"}
 """By protocol."""
 
@@ -72,8 +80,12 @@ def guardian_code(protocol: str = "aave_v3") -> GuardianCode:
     name = GUARDIAN_OF[protocol]
     path = resource("contracts_abi", "guardian", f"{name}.json")
     artifact = json.loads(path.read_text())
-    has = {entry["name"] for entry in artifact["abi"] if entry["type"] == "function"}
-    missing = sorted(each for each in CALLED[name] if each.partition("(")[0] not in has)
+    has = {
+        function_abi_to_4byte_selector(entry)
+        for entry in artifact["abi"]
+        if entry["type"] == "function"
+    }
+    missing = [signature for signature, selector in CALLED[name].items() if selector not in has]
     if missing:
         raise ConfigurationError(
             Problem(

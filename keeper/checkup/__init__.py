@@ -5,10 +5,12 @@ looked at all the same.
 """
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from keeper.chain.pool import Pool
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.checkup.chain import chain_lines, endpoint_lines
+from keeper.checkup.figures import policy_lines
 from keeper.checkup.keys import key_lines, mandate_lines
 from keeper.checkup.line import Line, of_error
 from keeper.checkup.machine import machine_lines
@@ -40,5 +42,7 @@ async def checkup(settings: Settings, *, now_s: float) -> AsyncIterator[Line]:
                 yield of_error("endpoints", "fail", error)
     finally:
         await pool.close()
+    for line in policy_lines(settings.policy_files, datetime.fromtimestamp(now_s, UTC).date()):
+        yield line
     for line in machine_lines(settings):
         yield line

@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-from keeper.admission import is_local
+from keeper.admission import is_local, opened
 from keeper.chain.pool import Pool
 from keeper.chain.reader import Reader
 from keeper.chain.signer import Signer
-from keeper.chain.signers import open_signer
 from keeper.checkup.line import Line, of_error
 from keeper.config.checks import check_signer
 from keeper.config.settings import PositionSettings, Settings
@@ -30,7 +29,7 @@ async def key_lines(settings: Settings, pool: Pool, head: Head) -> AsyncIterator
         seen.add(position.signer)
         topic = f"key {position.signer}"
         try:
-            signer = await open_signer(settings.signers[position.signer])
+            signer = await opened(settings, position.signer)
         except (ConfigurationError, TemporaryError) as error:
             line = of_error(topic, "warn", error)
             what = f"{line.what} (a dry run needs no key)"

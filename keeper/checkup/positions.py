@@ -3,20 +3,18 @@
 from collections.abc import Iterator
 from math import inf
 
-from keeper.backtest.shipped import shipped
 from keeper.chain.rpc import EndpointUnavailableError
+from keeper.checkup.figures import table_line
 from keeper.checkup.line import Line, of_error
 from keeper.config.settings import Settings
 from keeper.engine.runway import fall_of, runway
 from keeper.inquiry import Seen, look
 from keeper.model.errors import ConfigurationError, TemporaryError
 from keeper.model.reading import ReadingError
-from keeper.model.units import SECONDS_PER_DAY
 from keeper.model.values import PositionState
 from keeper.watching import watched_markets
 
 DEVIATIONS = 3.0
-OLD_TABLE_S = 365 * SECONDS_PER_DAY
 
 
 async def position_lines(settings: Settings) -> list[Line]:
@@ -98,16 +96,5 @@ def _history(seen: Seen) -> Iterator[Line]:
     if not cold:
         what = "every price that a position depends on has rounds enough for its forecast"
         yield Line(topic="history", verdict="ok", what=what)
-    table = shipped()
-    fits = seen.outlook.calibration
-    own = fits is not None and fits is not table and fits != table
-    if now - table.until > OLD_TABLE_S and not own:
-        yield Line(
-            topic="table",
-            verdict="warn",
-            what=f"the probabilities are of the table that ships, {(now - table.until) // SECONDS_PER_DAY} "
-            "days old; this chain's own prices are not fitted yet",
-            fix="keeper run fits them within the day; keeper prices fetch gives it more",
-        )
-    else:
-        yield Line(topic="table", verdict="ok", what="the forecast's tables are of the last year")
+    if seen.outlook.calibration is not None:
+        yield table_line(seen.outlook.calibration, now=now)

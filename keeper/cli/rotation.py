@@ -15,12 +15,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from keeper.admission import checked
+from keeper.admission import checked, opened
 from keeper.chain.heads import Heads
 from keeper.chain.kill_file import Order, order, ordered
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
-from keeper.chain.signers import open_signer
 from keeper.cli import owner
 from keeper.cli.ordering import WAITING
 from keeper.cli.output import show
@@ -198,9 +197,9 @@ class Rotation:
             if isinstance(charter, ReadingError):
                 raise charter
             if signer not in signers:
-                opened = await open_signer(self._settings.signers[signer])
-                signers[signer] = opened.address
-                await opened.close()
+                key = await opened(self._settings, signer)
+                signers[signer] = key.address
+                await key.close()
             to = signers[signer]
             check_signer(self._settings, position, to, local=local)
             if charter.mandate is not None and charter.mandate.keeper != to:

@@ -34,7 +34,8 @@ def amount(value: Any) -> Decimal:
     parsed = positive(value)
     if scientific or isinstance(value, ScientificNumber):
         raise WrongValueError(
-            f"{value} is in scientific notation",
+            f"{value.written if isinstance(value, ScientificNumber) else value} is in scientific "
+            "notation",
             "one digit of its exponent is ten times the money",
             f"write it out: {plain(parsed)}"
             if abs(parsed.adjusted()) <= MAX_DIGITS

@@ -6,6 +6,8 @@ Each check raises `ConfigurationError` at the line of the setting that is wrong.
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
+from keeper.abi.aave_v3 import AddressesProvider
+from keeper.abi.perp_v2 import ClearingHouse
 from keeper.abi.words import WORD, Function, word_to_address
 from keeper.config.document import KeyPath
 from keeper.config.networks import network, networks
@@ -107,7 +109,8 @@ def check_code(settings: Settings, path: KeyPath, code: bytes) -> None:
             what=f"there is no contract at {contracts(settings)[tuple(path)]} on chain "
             f"{settings.chain.chain_id}",
             why="a call to an address without code succeeds and says nothing",
-            fix="copy the address for this chain from the protocol's documentation",
+            fix=_guardian(settings, path)
+            or "copy the address for this chain from the protocol's documentation",
         )
 
 
@@ -120,9 +123,10 @@ SEEN_FROM = {
     "pool": ("Uniswap v3 pool", Function("slot0()")),
     "base": ("token", Function("decimals()")),
     "guardian": ("guardian", Function("owner()")),
+    "pool_addresses_provider": ("PoolAddressesProvider of Aave v3", AddressesProvider.GET_POOL),
+    "clearing_house": ("ClearingHouse of Perp v2", ClearingHouse.GET_VAULT),
 }
-"""By key: what its contract has to be, and the function by which that is seen. A market is looked
-at when it is discovered."""
+"""By key: what its contract has to be, and the function by which that is seen."""
 
 
 def check_answer(settings: Settings, path: KeyPath, answer: bytes) -> None:
@@ -134,11 +138,20 @@ def check_answer(settings: Settings, path: KeyPath, answer: bytes) -> None:
             what=f"the contract at {contracts(settings)[tuple(path)]} does not answer "
             f"{function.signature}: it is no {kind}",
             why="another contract, or another version of it, would be called in its place",
-            fix=f"copy the address of the {kind} for chain {settings.chain.chain_id} from its "
+            fix=_guardian(settings, path)
+            or f"copy the address of the {kind} for chain {settings.chain.chain_id} from its "
             "documentation",
         )
     if path[-1] == "guardian":
         _check_owner(settings, path, word_to_address(int.from_bytes(answer[:WORD], "big")))
+
+
+def _guardian(settings: Settings, path: KeyPath) -> str | None:
+    """How to come by the right one, where `path` is a guardian's."""
+    if path[-1] != "guardian":
+        return None
+    account = settings.positions[int(path[1])].account
+    return f"give the guardian of {account}, which `keeper mandate show` tells"
 
 
 def _check_owner(settings: Settings, path: KeyPath, owner: Address) -> None:
@@ -148,8 +161,7 @@ def _check_owner(settings: Settings, path: KeyPath, owner: Address) -> None:
             *path,
             what=f"this guardian belongs to {owner}, not to the position's account {account}",
             why="a guardian acts for its owner alone",
-            fix=f"give the guardian of {account}, which `keeper mandate show` tells, or correct "
-            "`account`",
+            fix=f"{_guardian(settings, path)}, or correct `account`",
         )
 
 

@@ -97,7 +97,7 @@ def read_document(path: Path, environ: Mapping[str, str]) -> Document:
 
 
 def _number(written: str) -> Decimal:
-    return (ScientificNumber if "e" in written.lower() else Decimal)(written)
+    return (ScientificNumber.read if "e" in written.lower() else Decimal)(written)
 
 
 def _refuse_invisible(where: str, line: str) -> None:

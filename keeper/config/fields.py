@@ -39,6 +39,15 @@ class WrongValueError(ValueError):
 class ScientificNumber(Decimal):
     """A number that the file gives with an exponent."""
 
+    written: str
+    """As it stands there."""
+
+    @classmethod
+    def read(cls, written: str) -> "ScientificNumber":
+        number = cls(written)
+        number.written = written
+        return number
+
 
 class EnvironmentText(str):
     """A value from the environment: text, whatever it stands for."""
@@ -215,8 +224,11 @@ def flag(value: Any) -> bool:
         return value.lower() == "true"
     if isinstance(value, bool):
         return value
+    quoted = isinstance(value, str) and value.lower() in {"true", "false"}
     raise WrongValueError(
-        f"{shown(value)} is neither true nor false", "it is a switch", "write true or false"
+        f'"{value}" is text' if quoted else f"{shown(value)} is neither true nor false",
+        "it is a switch",
+        f"write it without quotes: {value.lower()}" if quoted else "write true or false",
     )
 
 

@@ -33,13 +33,17 @@ def _intervals(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
                     'write hours, such as "24h"',
                 ),
             )
-    if not horizons:
+    if not horizons or min(horizons.values()) < block_s:
         return
     shortest = min(horizons, key=horizons.__getitem__)
-    yield from _alerts(tables, block_s, shortest, horizons[shortest])
     poll_s = tables.chain.poll_interval_s
     if poll_s > horizons[shortest]:
-        yield ("chain", "poll_interval_s"), _beyond(f"{poll_s} s", horizons[shortest])
+        yield (
+            ("chain", "poll_interval_s"),
+            _beyond(f"{poll_s} s", horizons[shortest], "write less than that"),
+        )
+    else:
+        yield from _alerts(tables, block_s, shortest, horizons[shortest])
 
 
 def _alerts(
@@ -63,21 +67,23 @@ def _alerts(
                     f"blocks come every {block_s or 'few'} s and are looked for every "
                     f"{chain.poll_interval_s} s: the alert would never end",
                     f'write several of them, such as {key} = "{max(45, 3 * ceil(seen_s))}s" in '
-                    "[service]; a ws_url tells of blocks at once",
+                    f"[service]{', or give a ws_url' if seen_s > block_s else ''}",
                 ),
             )
         elif alert_s > horizon_s:
             yield (
                 ("service", key) if written else ("policies", shortest, "horizon"),
-                _beyond(named, horizon_s),
+                _beyond(
+                    named, horizon_s, f"write a longer horizon, or a shorter {key} in [service]"
+                ),
             )
 
 
-def _beyond(interval: str, horizon_s: float) -> WrongValueError:
+def _beyond(interval: str, horizon_s: float, fix: str) -> WrongValueError:
     return WrongValueError(
         f"{interval} is more than the shortest horizon of a policy ({horizon_s} s)",
         "what is to be foreseen would be over before it is looked at",
-        "write less than that",
+        fix,
     )
 
 

@@ -126,7 +126,9 @@ async def test_run__another_contract_than_the_one_needed__is_refused_by_its_addr
     aave = ground.chain.contracts.aave
     spoil = replaced(aave.pool_addresses_provider.address, aave.pool.address)
     said = await refused(ground, one, spoil=spoil)
-    assert f"PoolAddressesProvider {aave.pool.address}: no PoolAddressesProvider answers" in said
+    where = "keeper.toml:18: markets.aave.pool_addresses_provider: "
+    assert f"{where}the contract at {aave.pool.address} does not answer getPool()" in said
+    assert "it is no PoolAddressesProvider of Aave v3" in said
 
 
 def market_price(**addresses: Address) -> str:
@@ -198,11 +200,22 @@ async def test_run__guardian_of_another_owner__is_refused_at_its_line(ground: Gr
     assert f"{other_owner}, not to the position's account {owner}" in said
 
 
-async def test_run__token_for_a_guardian__is_refused_at_its_line(ground: Ground) -> None:
+@pytest.mark.parametrize("kind", ["token", "account"])
+async def test_run__something_else_for_a_guardian__is_refused_at_its_line(
+    ground: Ground, kind: str
+) -> None:
     one = ward(ground)
-    token = ground.chain.contracts.tokens["WETH"].address
-    said = await refused(ground, one, spoil=replaced(one.guardian.address, token))
-    assert f"positions[0].guardian: the contract at {token} does not answer owner()" in said
+    token, account = (
+        ground.chain.contracts.tokens["WETH"].address,
+        ground.chain.account("bob").address,
+    )
+    wrong, what = {
+        "token": (token, f"the contract at {token} does not answer owner()"),
+        "account": (account, f"there is no contract at {account} on chain 31337"),
+    }[kind]
+    said = await refused(ground, one, spoil=replaced(one.guardian.address, wrong))
+    assert f"keeper.toml:33: positions[0].guardian: {what}" in said
+    assert f"fix: give the guardian of {one.account.address}, which `keeper mandate show`" in said
 
 
 # -- money is at stake -----------------------------------------------------------------------------
@@ -316,8 +329,12 @@ async def test_run__wrong_password__is_refused_and_not_repeated(ground: Ground) 
         ({PASSWORD: "bird"}, "keeper.toml", "keeper.toml: this is not a keystore"),
         ({PASSWORD: "bird"}, ".", ": the keystore cannot be read: Is a directory"),
         ({}, "main.json", "main.json: there is no password for this keystore"),
-        ({}, None, "signers.main: there is no key for this signer"),
-        ({KEY: "0x" + 64 * "f"}, None, "signers.main: the private key is not valid"),
+        ({}, None, "keeper.toml:24: signers.main: there is no key for this signer"),
+        (
+            {KEY: "0x" + 64 * "f"},
+            None,
+            "keeper.toml:24: signers.main: the private key is not valid",
+        ),
         ({KEY: "0x" + 63 * "0" + "1"}, None, 'positions[0].signer: the key of "main" belongs to'),
     ],
 )

@@ -1,6 +1,8 @@
 """Bad input through the command line: what is wrong, where, why and how to mend it, and then 78."""
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from keeper import resources
 from keeper.cli import main
 from keeper.cli.errors import told
+from keeper.resources import resource
 from keeper.storage.database import open_database
 from keeper.storage.store import Store
+from keeper.watching import CALLED
 from tests.unit.test_config import ACCOUNT, KEY, OTHER, VALID
 
 OPTIMISM = "0xa97684ead0e402dC232d5A977953DF7ECBaB3CDb"
@@ -56,13 +61,13 @@ TABLE = {
     "less than one wei": ("[fees]", "[service]\nmin_gas_balance = 0.0000000000000000001\n[fees]", ":6: service.min_gas_balance: 0.0000000000000000001 has more than 18 decimals", "at most 18"),
     "19 decimals": ("= 50_000", "= 0.1234567890123456789", ":12: policies.careful.max_per_action_usd: 0.1234567890123456789 has more than 18 decimals", "at most 18"),
     "19 decimals of a fee": ("= 500", "= 500.0000000000000000001", ":6: fees.max_fee_gwei: 500.0000000000000000001 has more than 18 decimals", "at most 18"),
-    "scientific dollars": ("= 50_000", "= 5e4", ":12: policies.careful.max_per_action_usd: 5E+4 is in scientific notation", "write it out: 50000"),
-    "small scientific dollars": ("= 50_000", "= 5000.0E-1", ":12: policies.careful.max_per_action_usd: 500.00 is in scientific notation", "write it out: 500"),
-    "scientific fee": ("= 500", "= 5e2", ":6: fees.max_fee_gwei: 5E+2 is in scientific notation", "write it out: 500"),
-    "scientific tokens": ("[fees]", MANDATE % f'reserve_tokens = {{ "{OTHER}" = 1e3 }}', ":6: mandates.main.reserve_tokens: 1E+3 is in scientific notation", "write it out: 1000"),
+    "scientific dollars": ("= 50_000", "= 5e4", ":12: policies.careful.max_per_action_usd: 5e4 is in scientific notation", "write it out: 50000"),
+    "small scientific dollars": ("= 50_000", "= 5000.0E-1", ":12: policies.careful.max_per_action_usd: 5000.0E-1 is in scientific notation", "write it out: 500"),
+    "scientific fee": ("= 500", "= 5e2", ":6: fees.max_fee_gwei: 5e2 is in scientific notation", "write it out: 500"),
+    "scientific tokens": ("[fees]", MANDATE % f'reserve_tokens = {{ "{OTHER}" = 1e3 }}', ":6: mandates.main.reserve_tokens: 1e3 is in scientific notation", "write it out: 1000"),
     "tokens in wei": ("[fees]", MANDATE % f'reserve_tokens = {{ "{OTHER}" = 2_000_000_000_000_000_000 }}', ":6: mandates.main.reserve_tokens: 2000000000000000000 whole tokens cannot be meant", "1 is one token"),
     "dollars in wei": ("= 50_000", "= 50_000_000_000_000_000_000_000", ":12: policies.careful.max_per_action_usd: 50000000000000000000000 US dollars cannot be meant", "write dollars"),
-    "quoted bool": ("[fees]", MANDATE % 'emergency_outlives_expiry = "true"', ":6: mandates.main.emergency_outlives_expiry: true is neither true nor false", "write true or false"),
+    "quoted bool": ("[fees]", MANDATE % 'emergency_outlives_expiry = "true"', ":6: mandates.main.emergency_outlives_expiry: \"true\" is text", "write it without quotes: true"),
     "infinite health": ("floor = 1.15", "floor = -inf", ":9: policies.careful.floor: -Infinity is not a finite number", "write a number"),
     "fraction for basis points": ("[fees]", MANDATE % "slippage_calm_bps = 0.005", ":6: mandates.main.slippage_calm_bps: 0.005 is not a whole number of basis points", "50 for half a percent"),
     "no cap per action": ("max_per_action_usd = 50_000\n", "", ":8: policies.careful.max_per_action_usd: `max_per_action_usd` is missing", "max_per_action_usd = 50_000"),
@@ -208,6 +213,33 @@ def test_run__log_that_cannot_be_written__is_named(
     said = refused(monkeypatch, capsys, "run", "--config", config)
     assert f"{config.parent}/no such folder/k.log: the log cannot be written there" in said
     assert "fix: let keeper's user write the file and its folder" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [(name, each) for name, called in CALLED.items() for each in called]
+)
+def test_run__abi_that_lacks_a_function__is_named_before_anything_begins(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    name: str,
+    function: str,
+) -> None:
+    artifact = resource("contracts_abi", "guardian", f"{name}.json")
+    document = json.loads(artifact.read_text())
+    for entry in document["abi"]:
+        if entry.get("name") == function.partition("(")[0]:
+            entry["inputs"] = entry["inputs"][1:] or [{"name": "more", "type": "uint256"}]
+    spoilt = config.parent / "installed"
+    shutil.copytree(artifact.parents[2] / "config", spoilt / "config")
+    shutil.copytree(artifact.parent, spoilt / "contracts_abi" / "guardian")
+    broken = spoilt / "contracts_abi" / "guardian" / artifact.name
+    broken.write_text(json.dumps(document))
+    monkeypatch.setattr(resources, "_WHEEL_RESOURCES", spoilt)
+    said = refused(monkeypatch, capsys, "run", "--once", "--config", config)
+    assert f"{broken}: the ABI has no {function}\n" in said
+    assert "fix: install keeper anew, or build the contract of this version" in said
+    assert {path.name for path in config.parent.iterdir()} == {config.name, "installed"}
 
 
 def test_run__directory_for_a_configuration__asks_for_the_file_in_it(

@@ -13,6 +13,7 @@ from keeper.config.checks import (
     check_chain_id,
     check_code,
     check_signer,
+    check_tokens,
     contracts,
 )
 from keeper.model.errors import ConfigurationError
@@ -59,6 +60,33 @@ def test_code__address_without_contract__is_refused_at_its_line(tmp_path: Path) 
     # A default has no line of its own: its section's is given.
     with pytest.raises(ConfigurationError, match=r"toml:1: chain\.multicall: "):
         check_code(settings, ("chain", "multicall"), b"")
+
+
+MANDATE = f"""
+[mandates.main]
+account = "{ACCOUNT}"
+market = "aave"
+keeper = "{OTHER}"
+max_health_to_act = 1.40
+target = 1.40
+max_per_day_usd = 100_000
+expires = 2030-06-30
+pools = ["{ACCOUNT}"]
+"""
+
+
+@pytest.mark.parametrize("key", ["reserve_tokens", "collaterals"])
+def test_tokens__token_of_a_deposit_in_a_mandate__is_refused_at_its_line(
+    tmp_path: Path, key: str
+) -> None:
+    sold = "" if key == "collaterals" else f'collaterals = {{ "{ACCOUNT}" = 1 }}\n'
+    settings = loaded(tmp_path, f'{VALID}{MANDATE}{sold}{key} = {{ "{OTHER}" = 1 }}\n')
+    check_tokens(settings, {})
+    line = len(settings.document.text.splitlines())
+    with pytest.raises(
+        ConfigurationError, match=rf"toml:{line}: mandates\.main\.{key}: {OTHER} is the aToken"
+    ):
+        check_tokens(settings, {Address(OTHER): "the aToken of WETH"})
 
 
 def test_signer__key_of_another_account__is_refused(tmp_path: Path) -> None:
