@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,7 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from keeper.chain.prepare import Prepared
 from keeper.chain.rpc import EndpointUnavailableError
 from keeper.chain.transactions.manager import TransactionManager
+from keeper.chain.transactions.seams import Stake
 from keeper.engine.approval import Approved
+from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.decided import Decided
 from keeper.engine.outlook import Outlook
 from keeper.engine.planning import Planner
@@ -19,6 +22,7 @@ from keeper.engine.settling import Settling
 from keeper.engine.triggering import Triggering
 from keeper.engine.watch import Snapshot, Watched
 from keeper.model.records import DRY_RUN
+from keeper.model.values import PositionId
 from keeper.policy.plan import Plan
 from keeper.storage.store import Store
 
@@ -39,6 +43,7 @@ class Acting:
         planner: Planner,
         settling: Settling,
         triggering: Triggering,
+        crosscheck: CrossCheck,
         scribe: Scribe,
         store: Store,
         live: bool,
@@ -48,6 +53,7 @@ class Acting:
         self._planner = planner
         self._settling = settling
         self._triggering = triggering
+        self._crosscheck = crosscheck
         self._scribe = scribe
         self._store = store
         self._live = live
@@ -57,12 +63,10 @@ class Acting:
     ) -> None:
         """Send what is new and mend what waits, side by side: the manager keeps the order of each
         signer, and no signer waits for another. All have ended when it ends, by an error too."""
+        stakes = await self._stakes(snapshot, outlook)
         ended = await asyncio.gather(
             *(self._act(snapshot, outlook, each, prepared) for each, prepared in approved),
-            self._transactions.mend(
-                snapshot.head,
-                lambda position: self._planner.stake_of(snapshot, outlook, position),
-            ),
+            self._transactions.mend(snapshot.head, stakes.get),
             return_exceptions=True,
         )
         for each in ended:
@@ -71,6 +75,22 @@ class Acting:
                 log.error("mending.failed", exc_info=each)
             elif isinstance(each, BaseException):
                 raise each
+
+    async def _stakes(self, snapshot: Snapshot, outlook: Outlook) -> dict[PositionId, Stake]:
+        """How the positions stand for which something is under way. What protects one is not taken
+        back because a single endpoint shows it healthy."""
+        stakes = {
+            watched.id: stake
+            for watched in self._watched
+            if self._transactions.pending(watched.id)
+            and (stake := self._planner.stake_of(snapshot, outlook, watched.id)) is not None
+        }
+        if any(
+            stake.healthy and self._transactions.busy(position)
+            for position, stake in stakes.items()
+        ) and not await self._crosscheck.look(snapshot, at_once=True):
+            return {position: replace(stake, healthy=False) for position, stake in stakes.items()}
+        return stakes
 
     async def _act(
         self, snapshot: Snapshot, outlook: Outlook, each: Decided, prepared: Prepared

@@ -58,12 +58,13 @@ class CrossCheck:
         self._contradicted: Endpoint | None = None
         self._told: set[str] = set()
 
-    async def look(self, snapshot: Snapshot) -> None:
-        """Compare if it is time. Never raises for what endpoints do."""
+    async def look(self, snapshot: Snapshot, *, at_once: bool = False) -> bool:
+        """Compare if it is time, or `at_once`, and tell whether what was read stands undisputed. Never
+        raises for what endpoints do."""
         assert snapshot.reader is not None
         reader, witnesses = snapshot.reader, self._pool.beside(snapshot.reader)
-        if not witnesses or not self._is_due(reader, snapshot.head):
-            return
+        if not witnesses or not (at_once or self._is_due(reader, snapshot.head)):
+            return self._contradicted is None
         unseen = self._unseen[1] if self._unseen and self._unseen[0] is reader else None
         heard = await asyncio.gather(
             *(self._testimony(witness, snapshot, unseen) for witness in witnesses)
@@ -79,6 +80,7 @@ class CrossCheck:
             for name in self._told:
                 self._notifier.resolve(DISAGREE, name)
             self._told.clear()
+        return not against
 
     def _is_due(self, reader: Endpoint, head: Head) -> bool:
         if self._compared is None or self._contradicted is not None:

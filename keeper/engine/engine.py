@@ -144,6 +144,7 @@ class Engine:
             planner=self._planner,
             settling=self._settling,
             triggering=self._triggering,
+            crosscheck=crosscheck,
             scribe=self._scribe,
             store=store,
             live=live,

@@ -14,7 +14,7 @@ from keeper.model.units import WAD
 from keeper.model.values import Head
 from keeper.policy.agreement import Verdict, weigh
 from tests.unit.fake_rpc import FakeRpc, head_at, header, multicall, refused
-from tests.unit.toy_chain import ALICE, USD8, Ground, State
+from tests.unit.toy_chain import ALICE, GET_BLOCK_NUMBER, USD8, Ground, State
 from tests.unit.toy_protocol import CHAIN_ID
 
 Lie = Callable[[State], None]
@@ -414,3 +414,30 @@ async def test_pass__one_makes_up_a_receipt__does_not_free_the_position(ground: 
     health = ground.position().health
     assert health is not None
     assert health > ground.watched[0].policy.floor / WAD
+
+
+async def test_mend__one_shows_the_danger_gone__does_not_take_protection_back(
+    ground: Ground,
+) -> None:
+    witness(ground)
+    witness(ground)
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    answers = ground.chain.node.rpc.answers
+    true = answers["eth_call"]
+
+    def recovered(call: Any, block: Any) -> Any:
+        if call["data"] == GET_BLOCK_NUMBER:
+            return true(call, block)
+        state = deepcopy(ground.chain.state)
+        for market in state.markets.values():
+            market.price_usd8 = 9_000 * USD8
+        return multicall(lambda view: ground.chain._view(state, view))(call)
+
+    answers["eth_call"] = recovered
+    await ground.block()
+    assert all(tx.to != tx.sender for tx in ground.sent())
+    answers["eth_call"] = true
+    ground.price(9_000)
+    await ground.block()
+    assert any(tx.to == tx.sender for tx in ground.sent())  # all say so
