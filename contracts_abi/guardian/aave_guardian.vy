@@ -259,6 +259,8 @@ def deleverage(
         max_taken,
         route,
         flash_loan,
+        msg.sender,
+        1,
     )
 
 
@@ -271,10 +273,45 @@ def emergency(market: address) -> (uint256, uint256):
     """
     @notice Unwind along the mandate's emergency route below its emergency health, at half of the
             slippage that a keeper would be allowed. Open to anyone, for no reward; the limit, the
-            smallest action, the cooldown and a freeze hold as for the keeper.
+            smallest action, the cooldown and a freeze hold as for the keeper. Where the pools do not
+            bear the whole of it, half is tried, then an eighth.
+    @dev A refusal is that of the whole. 100 bytes hold a reason of Aave's, too.
     @param market The PoolAddressesProvider of an Aave v3 market
     @return The debt repaid and the collateral taken
     """
+    refusal: Bytes[100] = b""
+    for parts: uint256 in [1, 2, 8]:
+        done: bool = False
+        answer: Bytes[100] = b""
+        done, answer = raw_call(
+            self,
+            abi_encode(
+                market,
+                msg.sender,
+                parts,
+                method_id=method_id("emergency_part(address,address,uint256)"),
+            ),
+            max_outsize=100,
+            revert_on_failure=False,
+        )
+        if done:
+            return abi_decode(answer, (uint256, uint256))
+        if parts == 1:
+            refusal = answer
+    raw_revert(refusal)
+
+
+@external
+def emergency_part(market: address, caller: address, parts: uint256) -> (uint256, uint256):
+    """
+    @notice One try of `emergency`, which alone calls it, under its lock.
+    @param market The PoolAddressesProvider of an Aave v3 market
+    @param caller Who called `emergency`
+    @param parts 1 for all that is needed and allowed, 2 for half of it
+    @return The debt repaid and the collateral taken
+    """
+    if msg.sender != self:
+        refusals._refuse_address(refusals.UNEXPECTED_CALLBACK, msg.sender, parts)
     terms: core.Mandate = core._emergency_mandate(market)
     at: aave.Market = aave._open(market)
     before: aave.Account = self._account_below(at, terms.emergency_health)
@@ -291,6 +328,8 @@ def emergency(market: address) -> (uint256, uint256):
         EVERYTHING,
         self._emergency_route(terms),
         False,
+        caller,
+        parts,
     )
 
 
@@ -364,6 +403,8 @@ def _deleverage(
     max_taken: uint256,
     route: DynArray[address, 3],
     flash_loan: bool,
+    caller: address,
+    parts: uint256,
 ) -> (uint256, uint256):
     """
     @dev Sizes the unwind, uses up the limit, swaps, and checks what came of it.
@@ -377,6 +418,8 @@ def _deleverage(
         min(max_repay, self._owed(bought)), funds._amount(needed, bought.health_price, bought.unit)
     )
     amount: uint256 = self._unwindable(market, terms, sold, bought, wanted, slippage_bps)
+    if parts > 1:
+        amount = self._unwindable(market, terms, sold, bought, amount // parts, slippage_bps)
     core._spend(market, terms, funds._value(amount, bought.price, bought.unit))
 
     most: uint256 = min(max_taken, aave._most_collateral(bought, sold, amount, slippage_bps))
@@ -389,7 +432,7 @@ def _deleverage(
         market=market,
         collateral=collateral,
         debt=debt,
-        caller=msg.sender,
+        caller=caller,
         repaid=amount,
         taken=taken,
         value=funds._value(amount, bought.price, bought.unit),
@@ -492,14 +535,16 @@ def _repay_debt(step: Unwind):
 @internal
 def _withdraw(step: Unwind, amount: uint256, to: address):
     """
-    @dev A transfer of aTokens may arrive one unit short by the pool's rounding: then one more is
-         pulled, and what a withdrawal leaves goes back.
+    @dev The pool keeps aTokens divided by its index, so a transfer may arrive half an index short:
+         then as much more is pulled, which is one unit of what it keeps, and what a withdrawal leaves
+         goes back.
     """
     a_token: IERC20 = IERC20(step.a_token)
     held: uint256 = staticcall a_token.balanceOf(self)
     extcall a_token.transferFrom(core.OWNER, self, amount)
     if staticcall a_token.balanceOf(self) < held + amount:
-        extcall a_token.transferFrom(core.OWNER, self, 1)
+        index: uint256 = staticcall aave.Pool(step.pool).getReserveNormalizedIncome(step.collateral)
+        extcall a_token.transferFrom(core.OWNER, self, 1 + index // (2 * aave.RAY))
     extcall aave.Pool(step.pool).withdraw(step.collateral, amount, to)
     left: uint256 = staticcall a_token.balanceOf(self)
     if left > held:

@@ -20,6 +20,7 @@ interface Pool:
     def getReserveData(asset: address) -> Reserve: view
     def getUserConfiguration(user: address) -> uint256: view
     def getUserEMode(user: address) -> uint256: view
+    def getReserveNormalizedIncome(asset: address) -> uint256: view
     def supply(asset: address, amount: uint256, on_behalf_of: address, referral: uint16): nonpayable
     def repay(asset: address, amount: uint256, mode: uint256, on_behalf_of: address) -> uint256: nonpayable
     def withdraw(asset: address, amount: uint256, to: address) -> uint256: nonpayable
@@ -68,6 +69,7 @@ struct Asset:
     health_price: uint256  # what health counts: differs in an e-mode with a price of its own
     threshold: uint256
     half_bonus_bps: uint256
+    dust: uint256  # units that the pool's roundings may cost
     enabled: bool  # the owner uses it as collateral
 
 struct Moved:
@@ -78,6 +80,7 @@ struct Moved:
     dust: uint256  # value of the units that roundings may cost
 
 WAD: constant(uint256) = 10**18
+RAY: constant(uint256) = 10**27  # the unit of Aave's indexes
 BPS: constant(uint256) = 10_000
 CLOSE: constant(uint256) = max_value(uint256)
 EVERYTHING: constant(uint256) = max_value(uint256)
@@ -136,6 +139,7 @@ def _asset(at: Market, market: address, token: address, owner: address) -> Asset
         health_price=price,
         threshold=(word >> 16) & SIXTEEN_BITS,
         half_bonus_bps=self._half_bonus((word >> 32) & SIXTEEN_BITS),
+        dust=2 + max(reserve.liquidity_index, reserve.debt_index) // RAY,
         enabled=(staticcall Pool(at.pool).getUserConfiguration(owner) >> (2 * reserve.id + 1)) & 1 == 1,
     )
     category: uint256 = staticcall Pool(at.pool).getUserEMode(owner)
@@ -222,9 +226,10 @@ def _health_value(asset: Asset, amount: uint256) -> uint256:
 @pure
 def _dust(asset: Asset) -> uint256:
     """
-    @dev Value of what the pool's roundings may cost: two units of the token, two of the currency.
+    @dev Value of what the pool's roundings may cost. It keeps amounts divided by an index: a movement
+         is off by half an index, each reading by half a unit; and two units of the currency.
     """
-    return (2 * asset.health_price + asset.unit - 1) // asset.unit + 2
+    return (asset.dust * asset.health_price + asset.unit - 1) // asset.unit + 2
 
 
 # -- sizes: the value that lifts health to the target, all else equal

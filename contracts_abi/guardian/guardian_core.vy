@@ -6,8 +6,9 @@
         before each action.
 @dev Invariants, each held by one function:
      1. Only the owner, fixed at deployment, sets, revokes or unfreezes. There is no admin.
-     2. `_spend` is the only place where an allowance is used up, and `_accrued` the only one where
-        it grows: by time alone, never by `set_mandate`, `revoke_mandate`, `unfreeze` or `consent`.
+     2. What was spent is kept, not what is left. `_charged` is the only place where it grows, and
+        `_spent` the only one where it shrinks: by time alone, never by `set_mandate`,
+        `revoke_mandate`, `unfreeze` or `consent`.
      3. A callback is accepted once, from the one caller, selector and data that `_expect` stored,
         and never after the entry point has ended.
      Health is in WAD (10**18 is where liquidation starts), values are in the market's base
@@ -99,7 +100,7 @@ OWNER: immutable(address)
 
 # market → address of the code that holds its mandate | FROZEN_BIT | nonce << NONCE_SHIFT
 _charters: HashMap[address, uint256]
-# market → available | updated at << 128 | last action at << 192
+# market → spent | updated at << 128 | last action at << 192
 _buckets: HashMap[address, uint256]
 # market → reserve → limit_max | limit_per_second << 112 | expiry << 208
 _consents: HashMap[address, HashMap[address, uint256]]
@@ -151,17 +152,16 @@ def status(market: address) -> Status:
     @notice What changes while a mandate is in force.
     @param market The name of the market, for Aave its PoolAddressesProvider
     @return The nonce of the last mandate, whether it is frozen, the hash that a keeper's calls must
-            carry (zero without a mandate), the value that may be moved now, the last action's time.
+            carry and the value that may be moved now (both zero without a mandate), the last action's
+            time.
     """
     charter: uint256 = self._charters[market]
     current: bytes32 = empty(bytes32)
-    available: uint256 = self._buckets[market] & AMOUNT_MASK
+    available: uint256 = 0
     if self._code_of(charter) != empty(address):
         terms: Mandate = self._read_mandate(market, charter)
         current = self._hash(market, terms, charter >> NONCE_SHIFT)
-        available = self._accrued(
-            self._buckets[market], terms.limit_max, terms.limit_per_second
-        )
+        available = self._available(market, terms)
     return Status(
         nonce=charter >> NONCE_SHIFT,
         frozen=charter & FROZEN_BIT != 0,
@@ -182,7 +182,7 @@ def consent_of(market: address, reserve: address) -> (Consent, uint256):
     @return The consent, and the value that may be pulled now if it has not expired
     """
     given: Consent = self._read_consent(market, reserve)
-    return given, self._accrued(
+    return given, self._left(
         self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
     )
 
@@ -243,8 +243,8 @@ def consent(market: address, limit_max: uint256, limit_per_second: uint256, expi
     @notice The caller, as a reserve, lets this guardian pull its tokens for its owner's position in
             one market, up to a rolling limit in the market's base currency. Zeros end it.
     @dev Given to this contract, hence to exactly this guardian and owner. The tokens' allowances
-         limit the pull as well. Giving it again does not refill the limit, and ending it forfeits
-         what was left of a limit that was used before.
+         limit the pull as well. Giving it again, ended or not, gives back nothing that was spent; a
+         higher limit adds what it is higher by.
     @param market The name of the market, for Aave its PoolAddressesProvider
     @param limit_max The most that may be pulled at once
     @param limit_per_second What comes back of it each second
@@ -256,9 +256,9 @@ def consent(market: address, limit_max: uint256, limit_per_second: uint256, expi
         refusals._refuse(refusals.EXPIRY_OUT_OF_RANGE, expiry, block.timestamp)
     old: Consent = self._read_consent(market, msg.sender)
     bucket: uint256 = self._reserve_buckets[market][msg.sender]
-    if bucket != 0:
-        left: uint256 = self._accrued(bucket, old.limit_max, old.limit_per_second)
-        self._reserve_buckets[market][msg.sender] = self._bucket(left, bucket >> 192)
+    self._reserve_buckets[market][msg.sender] = self._bucket(
+        self._spent(bucket, old.limit_per_second), bucket >> 192
+    )
     self._consents[market][msg.sender] = (
         limit_max | (limit_per_second << 112) | (expiry << 208)
     )
@@ -285,8 +285,6 @@ def _set_mandate(market: address, terms: Mandate) -> bytes32:
     self._charters[market] = (
         convert(code, uint256) | (charter & FROZEN_BIT) | (nonce << NONCE_SHIFT)
     )
-    if nonce == 1:
-        self._buckets[market] = self._bucket(terms.limit_max, 0)
     mandate_hash: bytes32 = self._hash(market, terms, nonce)
     log MandateSet(market=market, keeper=terms.keeper, nonce=nonce, mandate_hash=mandate_hash)
     return mandate_hash
@@ -374,7 +372,7 @@ def _available(market: address, terms: Mandate) -> uint256:
     """
     @dev The value that the mandate's rolling limit still allows.
     """
-    return self._accrued(self._buckets[market], terms.limit_max, terms.limit_per_second)
+    return self._left(self._buckets[market], terms.limit_max, terms.limit_per_second)
 
 
 @internal
@@ -388,7 +386,7 @@ def _available_of_reserve(market: address, reserve: address) -> uint256:
     given: Consent = self._read_consent(market, reserve)
     if block.timestamp > given.expiry:
         refusals._refuse_address(refusals.CONSENT_MISSING, reserve, given.expiry)
-    return self._accrued(
+    return self._left(
         self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
     )
 
@@ -396,11 +394,11 @@ def _available_of_reserve(market: address, reserve: address) -> uint256:
 @internal
 def _spend(market: address, terms: Mandate, worth: uint256):
     """
-    @dev Uses up the mandate's limit and starts the cooldown. The subtraction reverts where a
-         guardian did not keep to `_available`.
+    @dev Uses up the mandate's limit and starts the cooldown.
     """
-    left: uint256 = self._available(market, terms) - worth
-    self._buckets[market] = self._bucket(left, block.timestamp)
+    self._buckets[market] = self._charged(
+        self._buckets[market], terms.limit_max, terms.limit_per_second, worth
+    )
 
 
 @internal
@@ -409,8 +407,10 @@ def _spend_of_reserve(market: address, reserve: address, worth: uint256):
     @dev As `_spend`, for the reserve's own limit.
     """
     if reserve != OWNER:
-        left: uint256 = self._available_of_reserve(market, reserve) - worth
-        self._reserve_buckets[market][reserve] = self._bucket(left, block.timestamp)
+        given: Consent = self._read_consent(market, reserve)
+        self._reserve_buckets[market][reserve] = self._charged(
+            self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second, worth
+        )
 
 
 @internal
@@ -510,32 +510,51 @@ def _read_consent(market: address, reserve: address) -> Consent:
 
 @internal
 @view
-def _accrued(bucket: uint256, limit_max: uint256, limit_per_second: uint256) -> uint256:
+def _spent(bucket: uint256, limit_per_second: uint256) -> uint256:
     """
-    @dev min(slope × Δt + last, max). A bucket that was never used is full.
+    @dev max(last − slope × Δt, 0).
     """
-    if bucket == 0:
-        return limit_max
     elapsed: uint256 = block.timestamp - ((bucket >> 128) & TIME_MASK)
-    return min((bucket & AMOUNT_MASK) + limit_per_second * elapsed, limit_max)
+    spent: uint256 = bucket & AMOUNT_MASK
+    return spent - min(spent, limit_per_second * elapsed)
 
 
 @internal
 @view
-def _bucket(available: uint256, last_action_at: uint256) -> uint256:
-    return available | (block.timestamp << 128) | (last_action_at << 192)
+def _left(bucket: uint256, limit_max: uint256, limit_per_second: uint256) -> uint256:
+    """
+    @dev max(limit − spent, 0): nothing where a lowered limit is below what was spent.
+    """
+    return limit_max - min(limit_max, self._spent(bucket, limit_per_second))
+
+
+@internal
+@view
+def _charged(
+    bucket: uint256, limit_max: uint256, limit_per_second: uint256, worth: uint256
+) -> uint256:
+    """
+    @dev The bucket once this is spent, by a guardian that kept to what `_left` said.
+    """
+    spent: uint256 = self._spent(bucket, limit_per_second) + worth
+    assert spent <= limit_max
+    return self._bucket(spent, block.timestamp)
+
+
+@internal
+@view
+def _bucket(spent: uint256, last_action_at: uint256) -> uint256:
+    return spent | (block.timestamp << 128) | (last_action_at << 192)
 
 
 @internal
 def _settle_bucket(market: address, charter: uint256):
     """
-    @dev Closes the account of the mandate that ends: what accrued under it stays, and nothing
-         accrues until the next one. `_accrued` caps it by the next one's maximum.
+    @dev Closes the account of the mandate that ends: what was spent under it stays, less what its
+         own slope gave back, and nothing comes back until the next one.
     """
-    if charter >> NONCE_SHIFT == 0:
-        return
     bucket: uint256 = self._buckets[market]
-    left: uint256 = bucket & AMOUNT_MASK
+    slope: uint256 = 0
     if self._code_of(charter) != empty(address):
-        left = self._available(market, self._read_mandate(market, charter))
-    self._buckets[market] = self._bucket(left, bucket >> 192)
+        slope = self._read_mandate(market, charter).limit_per_second
+    self._buckets[market] = self._bucket(self._spent(bucket, slope), bucket >> 192)

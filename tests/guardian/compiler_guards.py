@@ -14,6 +14,7 @@ GUARDS: Final = {
     "extcodesize is zero": "a market, oracle or token without code; `set_mandate` refuses such markets",
     "range() bounds check": "a loop over a route that is longer than 3",
     "returndatasize too small": "an answer shorter than the interface of Aave, Uniswap or ERC-20",
+    "user assert": "the core's own: spending past a limit, which `_sized` keeps to before",
     "safeadd": "a sum past 2**256: amounts, prices and times are far below",
     "safemul": "a product past 2**256, as above",
     "safepow": "10 to the 78th: no token has such decimals",

@@ -120,16 +120,48 @@ HOW_MUCH: Final = (
     Defect(
         name="limit-not-used-up",
         file=CORE,
-        old="self._buckets[market] = self._bucket(left, block.timestamp)",
-        new="self._buckets[market] = self._bucket(left + worth, block.timestamp)",
+        old="self._spent(bucket, limit_per_second) + worth",
+        new="self._spent(bucket, limit_per_second)",
         tests=("test_limits.py::test_limit__one_for_all_actions__is_used_by_each",),
     ),
     Defect(
         name="limit-refilled-when-set-again",
         file=CORE,
-        old="    if nonce == 1:\n",
-        new="    if nonce >= 1:\n",
-        tests=("test_limits.py::test_limit__mandate_set_again__is_not_refilled",),
+        old="self._buckets[market] = self._bucket(self._spent(bucket, slope), bucket >> 192)",
+        new="self._buckets[market] = self._bucket(0, bucket >> 192)",
+        tests=("test_limits.py::test_limit__mandate_set_again__is_not_refilled", THIEF),
+    ),
+    Defect(
+        name="limit-refilled-when-lowered",
+        file=CORE,
+        old="    nonce: uint256 = (charter >> NONCE_SHIFT) + 1\n    code: address",
+        new=(
+            "    if self._buckets[market] & AMOUNT_MASK > terms.limit_max:\n"
+            "        self._buckets[market] = 0\n"
+            "    nonce: uint256 = (charter >> NONCE_SHIFT) + 1\n    code: address"
+        ),
+        tests=(
+            "test_limits.py::test_limit__lowered_and_raised_again__forgets_nothing_spent",
+            THIEF,
+        ),
+    ),
+    Defect(
+        name="raised-limit-without-effect",
+        file=CORE,
+        old="        slope = self._read_mandate(market, charter).limit_per_second\n",
+        new=(
+            "        slope = self._read_mandate(market, charter).limit_per_second\n"
+            "        bucket += 10**13 if bucket & AMOUNT_MASK == 0 else 0\n"
+        ),
+        tests=("test_limits.py::test_limit__raised_before_anything_was_spent__is_all_there",),
+    ),
+    Defect(
+        name="raised-refill-counts-backwards",
+        file=CORE,
+        old="    self._check_terms(market, terms)\n    charter: uint256 = self._charters[market]\n"
+        "    self._settle_bucket(market, charter)\n",
+        new="    self._check_terms(market, terms)\n    charter: uint256 = self._charters[market]\n",
+        tests=("test_limits.py::test_limit__its_refill_raised__does_not_count_backwards",),
     ),
     Defect(
         name="limit-refilled-when-unfrozen",
@@ -142,14 +174,17 @@ HOW_MUCH: Final = (
         name="limit-refilled-when-revoked",
         file=CORE,
         old="    self._charters[market] = (charter & FROZEN_BIT) | (nonce << NONCE_SHIFT)\n",
-        new="    self._charters[market] = 0\n",
+        new=(
+            "    self._charters[market] = (charter & FROZEN_BIT) | (nonce << NONCE_SHIFT)\n"
+            "    self._buckets[market] = 0\n"
+        ),
         tests=("test_limits.py::test_limit__mandate_revoked_and_set_again__is_not_refilled",),
     ),
     Defect(
         name="limit-refilled-while-revoked",
         file=CORE,
-        old="    left: uint256 = bucket & AMOUNT_MASK\n",
-        new="    left: uint256 = AMOUNT_MASK\n",
+        old="    slope: uint256 = 0\n",
+        new="    slope: uint256 = AMOUNT_MASK\n",
         tests=("test_limits.py::test_limit__mandate_revoked_and_set_again__is_not_refilled",),
     ),
     Defect(
@@ -162,9 +197,16 @@ HOW_MUCH: Final = (
     Defect(
         name="reserves-limit-refilled-when-given-again",
         file=CORE,
-        old="self._reserve_buckets[market][msg.sender] = self._bucket(left, bucket >> 192)",
-        new="self._reserve_buckets[market][msg.sender] = 0",
+        old="self._spent(bucket, old.limit_per_second), bucket >> 192",
+        new="0, bucket >> 192",
         tests=("test_limits.py::test_reserve__with_consent__gives_up_to_its_own_limit",),
+    ),
+    Defect(
+        name="reserves-limit-refilled-when-ended",
+        file=CORE,
+        old="self._spent(bucket, old.limit_per_second), bucket >> 192",
+        new="min(self._spent(bucket, old.limit_per_second), limit_max), bucket >> 192",
+        tests=("test_limits.py::test_reserve__consent_ended_and_given_again__is_not_refilled",),
     ),
     Defect(
         name="health-bound-dropped",
@@ -247,6 +289,25 @@ SWAPS: Final = (
         old="core._allowed_slippage_bps(terms, before.health) // 2",
         new="core._allowed_slippage_bps(terms, before.health)",
         tests=("test_actions.py::test_emergency__tighter_slippage__refuses_what_the_keeper_may",),
+    ),
+    Defect(
+        name="emergency-all-or-nothing",
+        file=GUARDIAN,
+        old="in [1, 2, 8]:",
+        new="in [1]:",
+        tests=(
+            (
+                "test_actions.py::"
+                "test_emergency__more_than_the_pool_bears__unwinds_half_or_an_eighth_of_it"
+            ),
+        ),
+    ),
+    Defect(
+        name="emergency-part-open-to-anyone",
+        file=GUARDIAN,
+        old="    if msg.sender != self:",
+        new="    if False:",
+        tests=("test_actions.py::test_emergency__part_of_it__is_made_by_nobody_else",),
     ),
     Defect(
         name="no-list-of-pools",
@@ -414,6 +475,18 @@ SETTLING: Final = (
         file=GUARDIAN,
         old="extcall a_token.transfer(core.OWNER, left - held)",
         new="extcall a_token.transfer(tx.origin, left - held)",
+        tests=(
+            (
+                "test_actions.py::"
+                "test_deleverage__a_token_transfer_short_by_its_rounding__is_made_good_and_returned"
+            ),
+        ),
+    ),
+    Defect(
+        name="one-unit-more-at-any-index",
+        file=GUARDIAN,
+        old="extcall a_token.transferFrom(core.OWNER, self, 1 + index // (2 * aave.RAY))",
+        new="extcall a_token.transferFrom(core.OWNER, self, 1)",
         tests=(
             (
                 "test_actions.py::"

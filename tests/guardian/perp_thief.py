@@ -194,7 +194,7 @@ class PerpThief(RuleBasedStateMachine):
         for start, first in enumerate(self.losses):
             lost_until = accumulate(loss.usd8 for loss in self.losses[start:])
             for last, lost in zip(self.losses[start:], lost_until, strict=True):
-                window = LIMIT + PER_SECOND * (last.time - first.time)
+                window = last.limit + PER_SECOND * (last.time - first.time)
                 bound = self.made.mandate.slippage_urgent_bps * window // BPS
                 assert lost <= bound + DUST * len(self.losses), (lost, bound)
                 self.tally.worst = max(self.tally.worst, lost / bound)
@@ -241,7 +241,12 @@ class PerpThief(RuleBasedStateMachine):
         lost = before["equity"] - after["equity"] + paid + 100 * (before["owner"] - after["owner"])
         timestamp = self.chain.rpc.call("eth_getBlockByNumber", receipt["blockNumber"], False)
         self.losses.append(
-            Loss(time=int(timestamp["timestamp"], 16), usd8=lost, from_treasury_usd8=paid)
+            Loss(
+                time=int(timestamp["timestamp"], 16),
+                usd8=lost,
+                limit=LIMIT,
+                from_treasury_usd8=paid,
+            )
         )
         return True
 

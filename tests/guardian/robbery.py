@@ -61,6 +61,8 @@ class Loss:
 
     time: int
     usd8: int
+    limit: int
+    """The mandate's, at that time."""
     from_treasury_usd8: int
     """What left the consenting reserve, for the owner's position."""
 
@@ -116,7 +118,7 @@ class Robbery(RuleBasedStateMachine):
                 accumulate(loss.usd8 for loss in self.losses[start:]),
                 strict=True,
             ):
-                window = LIMIT + PER_SECOND * (last.time - first.time)
+                window = last.limit + PER_SECOND * (last.time - first.time)
                 bound = slippage_bps * window // BPS
                 assert lost <= bound + DUST * len(self.losses), (lost, bound)
                 self.tally.worst = max(self.tally.worst, lost / bound)
@@ -190,7 +192,8 @@ class Robbery(RuleBasedStateMachine):
             ]
         )
         taken = before.wallets["treasury"] - after.wallets["treasury"]
-        self.losses.append(Loss(time=time, usd8=lost, from_treasury_usd8=taken))
+        limit = self.made.mandate.limit_max
+        self.losses.append(Loss(time=time, usd8=lost, limit=limit, from_treasury_usd8=taken))
         return True
 
     def _note_refusal(self, receipt: Mapping[str, Any]) -> None:

@@ -229,22 +229,27 @@ def test_add_collateral__switched_off__is_refused_since_health_does_not_rise(mad
     assert made.refusal(made.keeper, *made.add_collateral("WBTC")).name == "CollateralFell"
 
 
+@pytest.mark.parametrize(("years", "index", "more"), [(10, 1.32, 1), (36, 2.14, 2)])
 def test_deleverage__a_token_transfer_short_by_its_rounding__is_made_good_and_returned(
-    chain: LocalChain,
+    chain: LocalChain, years: int, index: float, more: int
 ) -> None:
-    """The pool keeps aTokens scaled by an index: at 1.3, one transfer in eight arrives a unit short.
-    Then one unit more is pulled, and what the withdrawal does not need goes back."""
+    """The pool keeps aTokens divided by an index: at 1.3, one transfer in eight arrives a unit short.
+    Then half an index more is pulled, rounded up, and what the withdrawal does not need goes back. Above
+    an index of 2 one unit is no unit of what the pool keeps."""
     whale = chain.account("whale").address
     chain.open_position(whale, collateral={"WBTC": 5_000 * BTC}, debt={"WETH": 50_000 * WAD})
-    chain.mine(chain.timestamp() + 3_650 * DAY_S)
+    chain.mine(chain.timestamp() + years * 365 * DAY_S)
     made = ground(chain, {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC})
+    pool, weth = chain.contracts.aave.pool, made.token("WETH").address
+    ray = chain.read(pool, "getReserveNormalizedIncome", weth)
+    assert ray / 10**27 == pytest.approx(index, abs=0.01)
     returned = 0
     for cents in range(40):
         receipt = made.send(made.keeper, *made.deleverage(most=60 * USDC + cents * 10_007))
         (event,) = made.events(receipt)
         moves = transfers(receipt, made.a_token("WETH").address)
         pulled = [amount for sender, _, amount in moves if sender == int(made.owner, 16)]
-        assert pulled in ([event["taken"]], [event["taken"], 1])
+        assert pulled in ([event["taken"]], [event["taken"], more])
         assert made.balance(made.a_token("WETH"), made.guardian.address) == 0
         guardian, owner = int(made.guardian.address, 16), int(made.owner, 16)
         returned += sum((sender, to) == (guardian, owner) for sender, to, _ in moves)
@@ -404,6 +409,32 @@ def test_emergency__tighter_slippage__refuses_what_the_keeper_may(made: Ground) 
     made.move_pool(WETH_USDC, 2_281.37 / 0.99984 * 0.992)
     assert made.refusal(stranger, "emergency", made.market).name == "PriceBeyondLimit"
     unwind(made, made.deleverage())
+
+
+@pytest.mark.parametrize(("weth", "parts"), [(300, 1), (500, 2), (1_000, 8)])
+def test_emergency__more_than_the_pool_bears__unwinds_half_or_an_eighth_of_it(
+    chain: LocalChain, weth: int, parts: int
+) -> None:
+    """Of (target × debt − counted) / (target − threshold), with a threshold of 0.825. At half of the
+    slippage the pool bears between 223,000 and 372,000 USDC."""
+    made = ground(
+        chain, {"WETH": weth * WAD}, {"USDC": weth * 1_650 * USDC}, limit_max=10**6 * DOLLAR
+    )
+    stranger = with_emergency(made, slippage_calm_bps=100)
+    debt, counted = made.account()["debt"], priced(made, "WETH", weth * WAD) * 0.825
+    needed = (1.4 * debt - counted) / (1.4 - 0.825)
+    before = made.health
+    (event,) = made.events(made.send(stranger, "emergency", made.market))
+    assert event["value"] == pytest.approx(needed / parts, rel=1e-5)
+    assert event["caller"] == stranger.lower()
+    assert before < made.health == event["health_after"] < made.mandate.target
+
+
+def test_emergency__part_of_it__is_made_by_nobody_else(made: Ground) -> None:
+    stranger = with_emergency(made)
+    for caller in (stranger, made.keeper, made.owner):
+        refusal = made.refusal(caller, "emergency_part", made.market, caller, 8)
+        assert refusal == ("UnexpectedCallback", (caller.lower(), (8).to_bytes(32)))
 
 
 @pytest.mark.parametrize("outlives", [True, False])

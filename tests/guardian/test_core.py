@@ -86,8 +86,11 @@ def test_core__another_protocols_action__is_sized_by_target_and_limit(other: Oth
     assert other.margin == 1_300 * USDC
     other.chain.transact(other.owner, other.ledger, "require", other.owner, 1_200 * USDC)
     assert other.refusal() == ("LimitReached", (0, 50 * DOLLAR))
-    other.set_mandate(limit_max=50_000 * DOLLAR)
+    other.set_mandate(cooldown_s=1)
     assert other.refusal().name == "LimitReached"
+    other.set_mandate(limit_max=260 * DOLLAR)
+    other.add()
+    assert other.margin == 1_360 * USDC
 
 
 def test_core__another_protocols_action__reaches_the_target(other: Other) -> None:

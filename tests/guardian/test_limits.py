@@ -40,23 +40,43 @@ def test_limit__used__refills_with_time_up_to_its_maximum(made: Ground) -> None:
 
 
 def test_limit__mandate_set_again__is_not_refilled(spent: Ground) -> None:
+    spent.set_mandate()
+    assert left(spent) == 400
+
+
+def test_limit__raised__adds_what_it_is_higher_by(spent: Ground) -> None:
     spent.set_mandate(limit_max=50_000 * DOLLAR)
+    assert left(spent) == 49_400
+
+
+def test_limit__raised_before_anything_was_spent__is_all_there(made: Ground) -> None:
+    made.set_mandate(limit_max=1_000 * DOLLAR, limit_per_second=0)
+    made.set_mandate(limit_max=100_000 * DOLLAR)
+    assert made.available == 100_000 * DOLLAR
+
+
+def test_limit__its_refill_raised__does_not_count_backwards(spent: Ground) -> None:
+    spent.chain.mine(spent.chain.timestamp() + DAY_S)
+    spent.set_mandate(limit_per_second=DOLLAR)
     assert left(spent) == 400
 
 
 def test_limit__mandate_revoked_and_set_again__is_not_refilled(spent: Ground) -> None:
     spent.set_mandate(limit_per_second=DOLLAR)
-    spent.send(spent.owner, "revoke_mandate", spent.market)
     before = spent.available
+    spent.send(spent.owner, "revoke_mandate", spent.market)
+    assert spent.available == 0
     spent.chain.mine(spent.chain.timestamp() + DAY_S)
     spent.set_mandate()
-    assert spent.available == before
+    assert before <= spent.available <= before + 2 * BLOCK_SECONDS * DOLLAR
 
 
-def test_limit__lowered_and_raised_again__keeps_the_lower(spent: Ground) -> None:
-    spent.set_mandate(limit_max=100 * DOLLAR)
-    spent.set_mandate(limit_max=50_000 * DOLLAR)
-    assert left(spent) == 100
+def test_limit__lowered_and_raised_again__forgets_nothing_spent(spent: Ground) -> None:
+    spent.set_mandate(limit_max=500 * DOLLAR)
+    assert spent.available == 0
+    assert spent.refusal(spent.keeper, *spent.repay("USDC", SMALL)).name == "LimitReached"
+    spent.set_mandate(limit_max=1_000 * DOLLAR)
+    assert left(spent) == 400
 
 
 def test_limit__frozen_and_unfrozen__is_not_refilled(spent: Ground) -> None:
@@ -185,6 +205,28 @@ def test_reserve__with_consent__gives_up_to_its_own_limit(made: Ground, treasury
     consent, available = made.chain.read(made.guardian, "consent_of", made.market, treasury)
     assert consent == (1_000 * DOLLAR, DOLLAR, 2**40)
     assert available < DOLLAR
+
+
+def test_reserve__consent_raised_after_it_was_used__adds_what_it_is_higher_by(
+    made: Ground, treasury: Address
+) -> None:
+    for expiry in (2**40, 2**40 + 1):
+        made.send(treasury, "consent", made.market, 500 * DOLLAR, 0, expiry)
+    made.send(made.keeper, *made.repay("USDC"))
+    made.send(treasury, "consent", made.market, 3_000 * DOLLAR, 0, 2**40)
+    _, available = made.chain.read(made.guardian, "consent_of", made.market, treasury)
+    assert available == pytest.approx(2_500 * DOLLAR, abs=DOLLAR)
+    made.send(made.keeper, *made.repay("USDC", SMALL))
+
+
+def test_reserve__consent_ended_and_given_again__is_not_refilled(
+    made: Ground, treasury: Address
+) -> None:
+    made.send(treasury, "consent", made.market, 500 * DOLLAR, 0, 2**40)
+    made.send(made.keeper, *made.repay("USDC"))
+    for limit, expiry in ((0, 0), (500 * DOLLAR, 2**40)):
+        made.send(treasury, "consent", made.market, limit, 0, expiry)
+    assert made.refusal(made.keeper, *made.repay("USDC")).name == "LimitReached"
 
 
 def test_reserve__consent_expired_or_withdrawn__is_not_touched(

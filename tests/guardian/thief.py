@@ -122,10 +122,11 @@ class Thief(Robbery):
 
     # -- the owner and the freezer ---------------------------------------------------------------
 
-    @rule()
-    def owner_sets_the_mandate_again(self) -> None:
+    @rule(share=st.sampled_from([1.0, 0.25, 1.5]))
+    def owner_sets_the_mandate_again(self, share: float) -> None:
+        """With this share of the first limit: lowering it must not make what was spent forgotten."""
         self.old_hashes.append(self.made.hash)
-        self.made.set_mandate()
+        self.made.set_mandate(limit_max=int(LIMIT * share))
 
     @rule()
     def owner_revokes_and_sets_again(self) -> None:
@@ -319,6 +320,8 @@ class Thief(Robbery):
         terms = (self.made.mandate.words(),) if call == "set_mandate" else ()
         for caller in (self.thief, self.made.keeper):
             assert not self._attempt(caller, (call, self.made.market, *terms))
+            part = ("emergency_part", self.made.market, self.thief, 8)
+            assert not self._attempt(caller, part)
 
     def _his_pool(self) -> Address:
         """A contract of his that sells at the oracle's price, and asks for the price as a pool does."""
@@ -337,7 +340,7 @@ class Thief(Robbery):
         self.price_moves(health=1.003, gap=0.0)
         for renewed in (False, False, True):
             if renewed:
-                self.owner_sets_the_mandate_again()
+                self.owner_sets_the_mandate_again(1.0)
                 self.replays_an_old_mandate()
             self.chain.mine(self.chain.timestamp() + self.made.mandate.cooldown_s)
             self.sandwiches_an_unwind("deep", MAX_UINT256, flash_loan=False)
