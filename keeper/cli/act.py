@@ -54,46 +54,28 @@ POLL_S = 0.2
 PENDING = "pending"
 
 
-@app.command()
-def topup(
-    position: PositionOption = None,
-    usd: UsdOption = None,
-    token: TokenOption = None,
-    simulate: SimulateOption = False,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Add collateral from the reserve."""
-    _act("topup", position, usd, token, config, simulate=simulate, yes=yes, as_json=as_json)
+def _offer(verb: Verb, told: str) -> None:
+    """A command of its own for each: they differ in what the keeper is asked for."""
+
+    @app.command(verb, help=told)
+    def command(
+        position: PositionOption = None,
+        usd: UsdOption = None,
+        token: TokenOption = None,
+        simulate: SimulateOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        _act(verb, position, usd, token, config, simulate=simulate, yes=yes, as_json=as_json)
 
 
-@app.command()
-def repay(
-    position: PositionOption = None,
-    usd: UsdOption = None,
-    token: TokenOption = None,
-    simulate: SimulateOption = False,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Pay debt back from the reserve."""
-    _act("repay", position, usd, token, config, simulate=simulate, yes=yes, as_json=as_json)
-
-
-@app.command()
-def deleverage(
-    position: PositionOption = None,
-    usd: UsdOption = None,
-    token: TokenOption = None,
-    simulate: SimulateOption = False,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Sell collateral for debt through the mandate's pools; this needs a guardian."""
-    _act("deleverage", position, usd, token, config, simulate=simulate, yes=yes, as_json=as_json)
+_offer("topup", "Add collateral from the reserve.")
+_offer("repay", "Pay debt back from the reserve.")
+_offer(
+    "deleverage",
+    "Sell collateral for debt through the mandate's pools; this needs a guardian.",
+)
 
 
 def _act(
