@@ -66,6 +66,8 @@ FINISH_S = 15.0
 """A stop waits so long for the pass under way …"""
 RECEIPTS_S = 24.0
 """… and then so long for the receipts of what was sent; the journal keeps the rest."""
+UNFORESEEN_IN_A_ROW = 3
+"""A bug in so many passes, one after the other, ends the process."""
 RECURSION_LIMIT = 1_000
 """Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
 with that an answer of nested brackets overruns the stack: it would kill the process."""
@@ -309,6 +311,7 @@ class Daemon:
         self._markets = markets
         self._policy_files = settings.policy_files
         self._live = live
+        self._unforeseen = 0
         self._turn = turn
         self._rpc = rpc
         self._store = store
@@ -422,8 +425,19 @@ class Daemon:
                 # Nothing is sent without the journal, so both mend themselves at a later head.
                 if once:
                     raise TemporaryError(str(error)) from error
+                self._unforeseen = 0
                 log.error("pass.failed", block=head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
                 pulse.failed(str(error.args[0]))
+                metrics.failed()
+                return False
+            except Exception as error:
+                # What one block brings must not leave all positions alone; what stays is for a
+                # new process, which begins from the journal.
+                self._unforeseen += 1
+                if once or self._unforeseen >= UNFORESEEN_IN_A_ROW:
+                    raise
+                log.exception("pass.broken", block=head.number)
+                pulse.failed(type(error).__name__)
                 metrics.failed()
                 return False
             finally:
@@ -431,6 +445,7 @@ class Daemon:
                     self._turn.settled.set()
                 else:
                     self._turn.settled.clear()
+            self._unforeseen = 0
             pulse.passed()
             self._tending.report = report
             metrics.passed(

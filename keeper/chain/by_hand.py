@@ -101,7 +101,8 @@ async def _send(
     history = decode_fee_history(
         await rpc.read(
             "eth_feeHistory", hex(FEE_HISTORY_BLOCKS), hex(head.number), list(PERCENTILES.values())
-        )
+        ),
+        head,
     )
     chosen = suggest_fees(
         base_fee_wei=history.next_base_fee_wei or head.base_fee_wei,

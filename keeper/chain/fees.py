@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from keeper.chain.rpc import quantity
 from keeper.model.lifecycle import Urgency
 from keeper.model.units import WAD, Bps, Wei, mul_div_down, mul_div_up
+from keeper.model.values import Head
 
 FEE_HISTORY_BLOCKS = 10
 
@@ -20,6 +22,20 @@ LEAST_BUMP_PERCENT = 10
 """Nodes refuse a replacement that raises either cap by less (geth's `--txpool.pricebump`)."""
 
 NO_OP_GAS = 21_000
+
+MOST_STEP_OF_BASE_FEE = 2
+"""A next base fee further from the head's than by this factor is not believed: EIP-1559 moves it by
+12.5 % a block, and no rollup's rule comes near doubling it."""
+
+MOST_TIP_IN_BASE_FEES = 4
+MOST_TIP_WEI = Wei(10 * 10**9)
+"""What a first offer tips at most, however much recent blocks are said to have paid: the larger of
+the two, or the floor where that is above both. One endpoint tells those figures and nothing bears
+them out, while the base fee is in the block itself. Who has to pay more comes to it by outbidding
+oneself, a step at a time."""
+
+MOST_WEI_PER_GAS = 2**63
+"""Nine of the chain's coins for one gas: no chain has such a fee, and no store such a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,25 +77,42 @@ class FeeCapReachedError(Exception):
 
     def __init__(self, needed_wei: int, ceiling: Ceiling) -> None:
         super().__init__(
-            f"the next block needs {needed_wei / 1e9:.2f} gwei, above what {ceiling.bound} allows "
-            f"= {ceiling.max_fee_wei / 1e9:.2f}; raise {ceiling.bound} if the position is "
+            f"the next block needs {_gwei(needed_wei)} gwei, above what {ceiling.bound} allows "
+            f"= {_gwei(ceiling.max_fee_wei)}; raise {ceiling.bound} if the position is "
             "worth it"
         )
         self.needed_wei = needed_wei
         self.ceiling = ceiling
 
 
-def decode_fee_history(answer: Any) -> FeeHistory:
-    """The answer to eth_feeHistory with `PERCENTILES`, whatever it is."""
+def decode_fee_history(answer: Any, head: Head) -> FeeHistory:
+    """The answer to eth_feeHistory with `PERCENTILES` up to `head`, whatever it is; empty where any of
+    it makes no sense, and without a base fee that the head's cannot come to in one block."""
     try:
-        return FeeHistory(
-            next_base_fee_wei=Wei(int(answer["baseFeePerGas"][-1], 16)),
-            rewards_wei=tuple(
-                tuple(int(reward, 16) for reward in block) for block in answer.get("reward") or ()
-            ),
+        told = _per_gas_told(answer["baseFeePerGas"][-1])
+        rewards = tuple(
+            tuple(_per_gas_told(reward) for reward in block) for block in answer.get("reward") or ()
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return FeeHistory()
+    lowest = head.base_fee_wei // MOST_STEP_OF_BASE_FEE
+    # A base fee of 0 may rise by one.
+    highest = head.base_fee_wei * MOST_STEP_OF_BASE_FEE + 1
+    return FeeHistory(
+        next_base_fee_wei=Wei(told) if lowest <= told <= highest else None, rewards_wei=rewards
+    )
+
+
+def _per_gas_told(answer: Any) -> int:
+    told = quantity(answer)
+    if told is None or told >= MOST_WEI_PER_GAS:
+        raise ValueError(f"{answer!r:.80} is no price of gas")
+    return told
+
+
+def _gwei(wei: int) -> str:
+    """With two decimals, rounded down."""
+    return f"{wei // 10**9}.{wei % 10**9 // 10**7:02d}"
 
 
 def suggest_fees(
@@ -92,14 +125,16 @@ def suggest_fees(
 ) -> Fees:
     """Fees that stay valid for several rising blocks, from the next one's base fee.
 
-    priority = max(floor, median of `rewards_wei`), the floor because quiet chains answer 0;
+    priority = max(floor, median of `rewards_wei`), the floor because quiet chains answer 0, the
+    median at most max(`MOST_TIP_IN_BASE_FEES` × base, `MOST_TIP_WEI`);
     max = headroom × base + priority, at most the ceiling. Raises `FeeCapReachedError` if the
     ceiling does not even pay base + floor now.
     """
     if base_fee_wei + floor_wei > ceiling.max_fee_wei:
         raise FeeCapReachedError(base_fee_wei + floor_wei, ceiling)
     median = sorted(rewards_wei)[len(rewards_wei) // 2] if rewards_wei else 0
-    priority = min(max(floor_wei, median), ceiling.max_fee_wei - base_fee_wei)
+    tip = min(median, max(MOST_TIP_IN_BASE_FEES * base_fee_wei, MOST_TIP_WEI))
+    priority = min(max(floor_wei, tip), ceiling.max_fee_wei - base_fee_wei)
     wanted = BASE_FEE_HEADROOM[urgency] * base_fee_wei + priority
     return Fees(max_fee_wei=Wei(min(wanted, ceiling.max_fee_wei)), priority_fee_wei=Wei(priority))
 

@@ -151,7 +151,7 @@ class Preparer:
         answers = await self._batch([*trials, *l1_fees, *_fees_and_accounts(proposals, head)])
         l1_told = iter(answers[len(trials) : len(trials) + len(l1_fees)])
         fee_history, *accounts = answers[len(trials) + len(l1_fees) :]
-        history = decode_fee_history(fee_history)
+        history = decode_fee_history(fee_history, head)
         simulations = [
             _decoded(answer, proposal, head, by_override=code is not None)
             for proposal, answer in zip(proposals, answers[: len(trials)], strict=True)

@@ -14,7 +14,7 @@ from keeper.abi.multicall import (
     decode_aggregate3,
     encode_aggregate3,
 )
-from keeper.chain.rpc import Request, RpcError
+from keeper.chain.rpc import Request, RpcError, quantity
 from keeper.model.reading import Call, CallFailedError, Calls
 from keeper.model.units import Address
 from keeper.model.values import Head, Transaction
@@ -23,6 +23,8 @@ NOT_SUPPORTED = frozenset({-32601, -32004, -32600, -32602})
 """What nodes answer to a method or parameters that they do not know: method not found and not
 supported, invalid request, invalid parameters (EIP-1474)."""
 
+MOST_GAS = 2**63
+"""No gas reaches what the journal's 64 bits cannot hold."""
 FALLBACK_GAS_LIMIT = 900_000
 """Per transaction where the node cannot say: thrice what an Aave v3 repayment takes."""
 
@@ -87,13 +89,20 @@ def decode_simulate_v1(
                 output = call.get("error", {}).get("data") or call.get("returnData") or "0x"
                 raise SimulationFailedError(tx.purpose, bytes.fromhex(output[2:]))
         return Simulation(
-            timestamp=int(block["timestamp"], 16),
-            gas_used=tuple(int(call["gasUsed"], 16) for call in done),
+            timestamp=_number(block["timestamp"]),
+            gas_used=tuple(_number(call["gasUsed"]) for call in done),
             returned=tuple(bytes.fromhex(call["returnData"][2:]) for call in done),
             reread=_results(last["returnData"], len(reads)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SimulationUnavailableError("eth_simulateV1 answered no simulation") from error
+
+
+def _number(told: Any) -> int:
+    number = quantity(told)
+    if number is None or number >= MOST_GAS:
+        raise ValueError("a number that makes no sense")
+    return number
 
 
 def simulate_by_override(

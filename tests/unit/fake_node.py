@@ -1,7 +1,7 @@
 """A node's transactions in memory: a pool, blocks to mine them into, and what it says of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eth_account import Account
@@ -11,11 +11,12 @@ from hexbytes import HexBytes
 
 from keeper.chain.local_signer import LocalSigner
 from keeper.chain.rpc import RpcError
-from keeper.model.units import Address
+from keeper.model.units import Address, Wei
 from keeper.model.values import Head
 from tests.unit.fake_rpc import FakeRpc, address, head_at
 
 ALICE_KEY = bytes([0xA1]) * 32
+GWEI = Wei(10**9)
 BOB_KEY = bytes([0xB0]) * 32
 
 
@@ -69,6 +70,7 @@ class FakeNode:
     pool: dict[str, Sent] = field(default_factory=dict)
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     nonces: dict[Address, int] = field(default_factory=dict)
+    base_fee_wei: Wei = GWEI
     raws: list[bytes] = field(default_factory=list)
     """Everything that was sent, taken or not, in order."""
     before_taking: Callable[[bytes], None] = lambda _: None
@@ -86,7 +88,7 @@ class FakeNode:
 
     @property
     def head(self) -> Head:
-        return head_at(self.number, fork=self.fork)
+        return replace(head_at(self.number, fork=self.fork), base_fee_wei=self.base_fee_wei)
 
     def sent(self) -> list[Sent]:
         return [decoded(raw) for raw in self.raws]

@@ -352,13 +352,35 @@ async def test_run__pass_fails__the_next_block_is_passed_over_all_the_same(
     assert only(settings).outcome == "done"
 
 
-async def test_run__bug_in_a_pass__ends_the_daemon_with_it(
+async def test_run__bug_in_a_pass__the_next_block_is_passed_over_all_the_same(
+    chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=app.UNFORESEEN_IN_A_ROW - 1)
+    chain.market().price_usd8 = 1_850 * USD8
+    with capture_logs() as logs:
+        running = asyncio.create_task(app.run(settings, once=False, live=True))
+        await chain.passed(8)
+        await stopped(running)
+    broken = [line for line in logs if line["event"] == "pass.broken"]
+    assert [line["log_level"] for line in broken] == ["error"] * (app.UNFORESEEN_IN_A_ROW - 1)
+    assert only(settings).outcome == "done"
+
+
+async def test_run__bug_in_pass_after_pass__ends_the_daemon_with_it(
     chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd starts it anew: state that nobody foresaw is not passed over again and again."""
-    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"))
+    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=app.UNFORESEEN_IN_A_ROW)
     with pytest.raises(ZeroDivisionError):
         await app.run(settings, once=False, live=False)
+
+
+async def test_run__bug_in_the_only_pass__ends_with_it(
+    chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        await app.run(settings, once=True, live=False)
 
 
 async def test_run__blocks_between_two_passes__are_told(chain: Chain, settings: Settings) -> None:

@@ -46,6 +46,25 @@ async def test_pass__two_positions_in_danger__are_both_protected_in_one_pass(
     ]
 
 
+async def test_pass__absurd_fee_history__positions_are_protected_all_the_same(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    absurd = {"baseFeePerGas": ["0x" + "f" * 400]}
+    ground.chain.node.rpc.answers["eth_feeHistory"] = lambda *_: absurd
+    await ground.block()
+    for _ in range(3):
+        # What waits is outbid meanwhile.
+        await ground.block()
+    assert {tx.nonce for tx in ground.sent()} == {0, 1}
+    await ground.mine()
+    health = ground.position().health
+    assert health is not None
+    assert health > 1.3
+
+
 async def test_pass__market_unreadable__spoils_its_own_positions_only(ground: Ground) -> None:
     ground.watch(ALICE.address)
     ground.watch(BOB.address, market="other")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, suggest_fees
+from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, replacement, suggest_fees
 from keeper.model.lifecycle import Urgency
 from keeper.model.units import Wei
 
@@ -61,6 +61,36 @@ def test_suggest_fees__cap_below_the_next_block__raises_with_both_figures_and_th
         suggested(120, [1])
     with pytest.raises(FeeCapReachedError):
         suggested(99.95, [1])
+
+
+def test_fee_cap_reached__figures_beyond_any_float__can_be_said() -> None:
+    error = FeeCapReachedError(10**400 + 129 * 10**7, hard(5 * 10**8))
+    assert f"1{'0' * 390}1.29 gwei" in str(error)
+    assert "= 0.50;" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("base", "tips", "floor", "tip"),
+    [
+        (1, 1_000_000, 0.1, 10),  # on a quiet chain ten gwei
+        (50, 1_000_000, 0.1, 200),  # on a busy one four times the base fee
+        (1, 1_000_000, 30, 30),  # the owner's floor, where it is higher
+        (50, 199, 0.1, 199),
+    ],
+)
+def test_suggest_fees__a_node_tells_of_huge_tips__a_first_offer_follows_the_base_fee(
+    base: float, tips: float, floor: float, tip: float
+) -> None:
+    _, priority = gwei(suggested(base, [tips] * 10, floor=floor, cap=10**9))
+    assert priority == tip
+
+
+def test_replacement__more_than_a_first_offer_is_wanted__comes_to_it_step_by_step() -> None:
+    market = suggested(1, [100] * 10, cap=10**6)
+    fees = market
+    for _ in range(20):
+        fees = replacement(old=fees, market=market, ceiling=hard(10**6 * GWEI))
+    assert fees.priority_fee_wei > 100 * GWEI
 
 
 wei = st.integers(0, 10**12)

@@ -204,6 +204,9 @@ async def test_heads__parent_is_not_the_known_one__is_a_reorg() -> None:
         lambda: header(head_at(6)) | {"hash": None},
         lambda: header(head_at(6)) | {"number": hex(2**63)},
         lambda: header(head_at(6)) | {"timestamp": hex(2**256)},
+        lambda: header(head_at(6)) | {"timestamp": "-0x1"},
+        lambda: header(head_at(6)) | {"baseFeePerGas": hex(2**63)},
+        lambda: header(head_at(6)) | {"baseFeePerGas": "0x" + "f" * 400},
     ],
 )
 async def test_heads__poll_fails__is_said_and_survived(trouble: Callable[[], Any]) -> None:

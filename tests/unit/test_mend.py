@@ -92,7 +92,7 @@ async def test_mend__several_are_outbid_at_one_head__stay_within_the_days_gas_to
     for of in both:
         ground.stakes[of] = replace(stake(urgency=Urgency.URGENT), worth_wei=Wei(10**18))
         await ground.submit(prepared(REPAY, of=of))
-    ground.node.rpc.answers["eth_feeHistory"] = lambda *_: {"baseFeePerGas": [hex(8 * GWEI)]}
+    ground.node.base_fee_wei = Wei(8 * GWEI)
     await ground.settle_over(2)
     dearest = {
         tx.nonce: tx.fields["gas"] * tx.fields["maxFeePerGas"] for tx in ground.node.pool.values()

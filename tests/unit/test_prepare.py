@@ -158,6 +158,43 @@ async def test_prepare__no_fee_history__pays_the_floor(
     assert prepared(outcome).fees.priority_fee_wei == GWEI // 10
 
 
+@pytest.mark.parametrize("told", [hex(2 * GWEI + 2), hex(GWEI // 2 - 1), "0x0", hex(2**62)])
+async def test_prepare__next_base_fee_is_far_from_the_heads__the_heads_counts(
+    rpc: FakeRpc, preparer: Preparer, told: str
+) -> None:
+    rpc.answers["eth_feeHistory"] = lambda *_: {"baseFeePerGas": [told], "reward": [[hex(GWEI)]]}
+    (outcome,) = await preparer.prepare([proposal()], HEAD)
+    assert prepared(outcome).fees == Fees(max_fee_wei=Wei(3 * GWEI), priority_fee_wei=Wei(GWEI))
+
+
+@pytest.mark.parametrize("absurd", ["0x" + "f" * 400, hex(2**63), "-0x1"])
+@pytest.mark.parametrize("where", ["baseFeePerGas", "reward"])
+async def test_prepare__absurd_fee_history__pays_the_floor(
+    rpc: FakeRpc, preparer: Preparer, absurd: str, where: str
+) -> None:
+    true = {"baseFeePerGas": [hex(GWEI)], "reward": [[hex(GWEI)]]}
+    lie = [absurd] if where == "baseFeePerGas" else [[absurd]]
+    rpc.answers["eth_feeHistory"] = lambda *_: true | {where: lie}
+    (outcome,) = await preparer.prepare([proposal()], HEAD)
+    assert prepared(outcome).fees.priority_fee_wei == GWEI // 10
+
+
+@pytest.mark.parametrize("absurd", ["0x" + "f" * 400, hex(2**63), "-0x1"])
+async def test_prepare__absurd_gas__is_no_simulation(
+    rpc: FakeRpc, preparer: Preparer, absurd: str
+) -> None:
+    honest = rpc.answers["eth_simulateV1"]
+
+    def answer(*asked: Any) -> Any:
+        (block,) = honest(*asked)
+        block["calls"][0]["gasUsed"] = absurd
+        return [block]
+
+    rpc.answers["eth_simulateV1"] = answer
+    (outcome,) = await preparer.prepare([proposal()], HEAD)
+    assert isinstance(outcome, SimulationUnavailableError)
+
+
 async def test_prepare__gas_beyond_the_cap__is_an_outcome(rpc: FakeRpc) -> None:
     cheap = FeeSettings(max_fee_wei=Wei(GWEI), min_priority_fee_wei=Wei(1), deadline_blocks=5)
     preparer = Preparer(rpc=rpc, multicall=MULTICALL3, fees=cheap, margin_s=MARGIN_S)

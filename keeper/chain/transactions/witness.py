@@ -122,7 +122,7 @@ class Witness:
             missing=frozenset(missing),
             nonces=at_head,
             deep_nonces=deeper[0] if deeper else at_head,
-            fees=decode_fee_history(next(rest, None)),
+            fees=decode_fee_history(next(rest, None), self._head),
         )
 
     def _holds(self, receipt: MinedReceipt) -> bool:
