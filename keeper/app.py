@@ -39,6 +39,7 @@ from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.planning import MARGIN_S, none_quarantined
 from keeper.engine.rulebook import Rulebook
+from keeper.engine.sight import OtherHeadError
 from keeper.engine.witness import Witnesses
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
@@ -414,11 +415,15 @@ class Daemon:
             pulse.head(head.number)
             self._now = head.timestamp
             try:
-                report = await self._engine.run_pass(
-                    head,
-                    # One block's plans are all that `once` asks for; later ones settle them.
-                    planning=not (self._turn.stopping or (once and self._engine.passes)),
-                )
+                # One block's plans are all that `once` asks for; later ones settle them.
+                planning = not (self._turn.stopping or (once and self._engine.passes))
+                try:
+                    report = await self._engine.run_pass(head, planning=planning)
+                except OtherHeadError as error:
+                    # Whoever announced it is asked, too, before anything is sent.
+                    log.warning("head.otherwise", block=head.number, reason=str(error))
+                    self._now = error.head.timestamp
+                    report = await self._engine.run_pass(error.head, planning=planning)
                 if once and self._engine.passes == 1:
                     await self._engine.foresee()
             except (EndpointUnavailableError, SQLAlchemyError) as error:

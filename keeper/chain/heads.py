@@ -3,8 +3,9 @@
 Every endpoint is followed. Its WebSocket announces heads early; polling is the truth behind it. A
 frame that never comes (a half-open socket) is overtaken by the poll, a head that no poll ever
 confirms gives way to it, and a node without WebSocket works by polling alone. Among several
-endpoints the one that is ahead leads, unless most others contradict it; what lags behind never
-takes the keeper back.
+endpoints the one that is ahead leads, if what it shows can be, and unless most others contradict it.
+What lags behind never takes the keeper back, however long it is alone: rather no block comes at
+all, which is told.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from keeper.chain.header import decode_head
+from keeper.chain.plausibility import MAX_LEAD_BLOCKS, doubt
 from keeper.chain.pool import Pool
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request
 from keeper.chain.subscription import TROUBLE, AnotherChainError, announced
@@ -26,11 +28,10 @@ log = structlog.get_logger()
 RECONNECT_S = 1.0
 BACKFILL_BLOCKS = 256
 """More missed headers than this are counted, not fetched: nothing that old is acted upon."""
-MAX_LEAD_BLOCKS = 64
-"""A head announced further ahead of the last poll is taken when a poll has seen it; one that an
-endpoint polls so far ahead of all others, when it has said so `POLLS_BELOW` times."""
 POLLS_BELOW = 10
-"""After so many polls that have not come to where the newest head was, the poll is believed."""
+"""After so many polls that have not come to where a socket's newest head was, the poll is believed."""
+FIRST_ROUND_S = 2.0
+"""So long the first head waits for every endpoint to have told its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,11 @@ class _Source:
     pause_s: Callable[[], float]
     is_outvoted: Callable[[], bool]
     polled: Head | None = None
-    polls_ahead: int = 0
+    tried: bool = False
+    answers: bool = False
+    """Its last poll was answered."""
+    doubted: bool = False
+    """Its last head was."""
 
 
 class Heads:
@@ -65,6 +70,7 @@ class Heads:
         ws_url: str | None = None,
         poll_interval_s: float,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """A `Pool` is followed by each of its endpoints that reads, at the sockets of their own."""
         self._rpc = rpc
@@ -92,6 +98,9 @@ class Heads:
         )
         self._poll_interval_s = poll_interval_s
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._opened = False
+        self._all_tried = asyncio.Event()
         self._newest: Head | None = None
         self._leader: _Source | None = None
         self._moved_at_s: float | None = None
@@ -118,6 +127,7 @@ class Heads:
         """Heads as they come, until closed. Missed headers are fetched behind the consumer's back,
         after its work on the newest. Raises what nobody foresaw in following an endpoint."""
         async with self._following() as tasks:
+            await self._first_round()
             last: Head | None = None
             while True:
                 await self._announced.wait()
@@ -147,6 +157,7 @@ class Heads:
                 tasks.append(asyncio.create_task(listening, name="heads.listen"))
         for task in tasks:
             # Wakes the consumer, which raises what ended the task.
+            task.add_done_callback(lambda _: self._all_tried.set())
             task.add_done_callback(lambda _: self._announced.set())
         try:
             yield tasks
@@ -155,32 +166,51 @@ class Heads:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _first_round(self) -> None:
+        """The endpoint that is quickest to answer may be the one that is furthest behind."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ROUND_S):
+                await self._all_tried.wait()
+        self._opened = True
+        told = [(source.polled, source) for source in self._sources if source.polled is not None]
+        for head, source in sorted(told, key=lambda each: each[0].number):
+            self._believe(head, source)
+
     # -- polling ---------------------------------------------------------------------------------
 
     async def _poll(self, source: _Source) -> None:
         while True:
             try:
-                self._believe(await _latest(source.rpc), source)
+                self._take(await _latest(source.rpc), source)
             except EndpointUnavailableError as error:
+                source.answers = False
                 log.warning("heads.poll_failed", reason=str(error))
+            source.tried = True
+            if all(each.tried for each in self._sources):
+                self._all_tried.set()
             # One endpoint alone is asked however it fares, unless it says itself when to come back.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(self._poll_interval_s, source.pause_s())):
                     await self._in_doubt.wait()
             self._in_doubt.clear()
 
-    def _believe(self, head: Head, source: _Source) -> None:
-        """Take in what a poll says, and at length its word against a socket's."""
+    def _take(self, head: Head, source: _Source) -> None:
+        """Take in what a poll says."""
         if source.is_outvoted():
-            source.polled = None
+            source.polled, source.answers = None, False
             return
+        source.polled, source.answers = head, True
+        if self._opened:
+            self._believe(head, source)
+
+    def _believe(self, head: Head, source: _Source) -> None:
+        """Go by it, if it can be, and at length against a socket's word."""
         if self._leader is not None and self._leader.is_outvoted():
             log.warning("heads.leader_outvoted", block=head.number)
             self._forget_from(head.number)
-        source.polled = head
-        source.showed(head.number, 0 if self._newest is None else self._newest.number)
-        if self._is_far_ahead(head, source):
+        if self._is_doubtful(head, source):
             return
+        source.showed(head.number, 0 if self._newest is None else self._newest.number)
         self._polls_below += 1
         if head.number < self._awaited_number and self._polls_below >= POLLS_BELOW:
             self._give_way(head)
@@ -190,26 +220,32 @@ class Heads:
             self._polls_below = 0
             self._awaited_number = head.number if self._newest is None else self._newest.number
 
-    def _is_far_ahead(self, head: Head, source: _Source) -> bool:
-        """Whether an endpoint tells a head that none of the others is anywhere near."""
+    def _is_doubtful(self, head: Head, source: _Source) -> bool:
+        """Whether an endpoint tells a head that by all that the others show cannot be."""
+        now_s = self._wall_clock()
+        if self._newest is not None and self.age_s is not None:
+            # This machine's clock may be wrong, and it may have slept.
+            now_s = max(now_s, self._newest.timestamp + self.age_s)
         others = [
-            each.polled.number for each in self._sources if each is not source and each.polled
+            each.polled
+            for each in self._sources
+            if each is not source and each.polled is not None and each.answers
         ]
-        if not others or head.number <= max(others) + MAX_LEAD_BLOCKS:
-            source.polls_ahead = 0
-            return False
-        source.polls_ahead += 1
-        if source.polls_ahead == 1:
-            log.warning("heads.far_ahead", endpoint=source.rpc.name, number=head.number)
-        return source.polls_ahead < POLLS_BELOW
+        why = doubt(head, others=others, newest=self._newest, now_s=now_s)
+        if why and not source.doubted:
+            name = source.rpc.name
+            log.warning("heads.doubted", endpoint=name, number=head.number, reason=why)
+        source.doubted = bool(why)
+        return source.doubted
 
     def _give_way(self, head: Head) -> None:
-        """Take back a newest head that was announced and that no poll has seen, or one that was so
-        far ahead that it cannot have been. What lags behind a head that was polled takes nothing
-        back: nodes fall behind."""
+        """Take back a newest head that was announced and that no poll has seen. What lags behind a
+        head that was polled takes nothing back: nodes fall behind. Only a single endpoint, which
+        has nobody to bear it out, takes back its own word, where that was absurd."""
         unseen = head.number >= self._highest_polled
+        alone = len(self._sources) == 1
         absurd = head.number < self._awaited_number - MAX_LEAD_BLOCKS
-        if unseen or absurd:
+        if unseen or (alone and absurd):
             log.warning("heads.not_confirmed", number=self._awaited_number, block=head.number)
             self._forget_from(head.number)
 
@@ -249,7 +285,8 @@ class Heads:
         """Take in what a socket says, unless it is too far ahead of what the poll has seen."""
         if source.is_outvoted():
             return
-        if source.polled is not None and head.number <= source.polled.number + MAX_LEAD_BLOCKS:
+        near = source.polled is not None and head.number <= source.polled.number + MAX_LEAD_BLOCKS
+        if self._opened and near and not self._is_doubtful(head, source):
             self._announce(head, source)
         else:
             self._in_doubt.set()

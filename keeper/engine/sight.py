@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from keeper.chain.header import decode_head
 from keeper.chain.market_prices import MarketPrices
 from keeper.chain.pool import Pool
 from keeper.chain.prices import FeedPrices
@@ -25,6 +26,14 @@ from keeper.model.units import Address
 from keeper.model.values import Head
 
 log = structlog.get_logger()
+
+
+class OtherHeadError(EndpointUnavailableError):
+    """The endpoint that is read has another block by the head's hash than was announced: `head`."""
+
+    def __init__(self, reader: str, head: Head) -> None:
+        super().__init__(f"{reader} has block {head.hash} otherwise than it was announced")
+        self.head = head
 
 
 class Sight:
@@ -94,11 +103,14 @@ class Sight:
     async def read(self, head: Head, beside: Sequence[Request]) -> tuple[Snapshot, list[Any]]:
         """Everything at a head, with the answers to `beside`.
 
-        Raises `EndpointUnavailableError`."""
+        Raises `EndpointUnavailableError`, an `OtherHeadError` where the head is not that of the
+        endpoint that was read: it is another's word, to be believed no more than any."""
         for market in self._changed:
             await self._discover(market, head)
         markets = list(self._markets.values())
         sitting = Sitting(self._pool)
+        several = len(self._pool.readers) > 1
+        block = [Request(method="eth_getBlockByHash", params=(head.hash, False))] * several
         values, answers = await self._reader.over(sitting).read(
             [
                 *(market.reading(head) for market in markets),
@@ -108,8 +120,10 @@ class Sight:
                 *self._guarding.readings(),
             ],
             at=head.hash,
-            beside=[*beside, *self._accounts.requests(head)],
+            beside=[*beside, *block, *self._accounts.requests(head)],
         )
+        if several:
+            _check_head(head, answers.pop(len(beside)), sitting.name)
         self._accounts.take(answers[len(beside) :])
         market_values, (new_rounds, paid, quoted, *guarded) = (
             values[: len(markets)],
@@ -163,3 +177,14 @@ class Sight:
             # Floors need no forecast: whatever breaks one must not stop them.
             log.exception("forecast.failed", block=snapshot.head.number)
             return nothing_known(len(self._watched))
+
+
+def _check_head(head: Head, told: Any, reader: str) -> None:
+    """Raises `OtherHeadError`, or `EndpointUnavailableError` where the block is not told."""
+    if not isinstance(told, dict):
+        raise EndpointUnavailableError(f"{reader} does not tell block {head.number}")
+    theirs = decode_head(told)
+    if theirs.hash != head.hash:
+        raise EndpointUnavailableError(f"{reader} answers another block than {head.hash}")
+    if theirs != head:
+        raise OtherHeadError(reader, theirs)

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from keeper.abi.multicall import MalformedAnswerError, decode_aggregate3, encode_aggregate3
+from keeper.chain.header import decode_head
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.reader import CHUNK_GAS
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError, quantity
@@ -232,18 +233,45 @@ def word_of_blocks(
     answers: Sequence[Any | RpcError], head: Head, before: Head | None = None
 ) -> tuple[Word, str]:
     """What a witness says of a head by the blocks that it has; `before` is an earlier one that it
-    did not have. It contradicts if it has neither the head nor its parent, and if it still does not
-    have the earlier one."""
+    did not have. It contradicts if it has another block by that hash, or neither the head nor its
+    parent, and if it still does not have the earlier one."""
     block, parent, *earlier = answers
-    if isinstance(block, dict):
-        return Word.AGREES, ""
     if block is None and parent is None:
         return Word.CONTRADICTS, f"it knows neither block {head.number} nor the one before"
-    if block is not None or not isinstance(parent, dict):
-        return Word.SILENT, ""
-    if before is not None and earlier == [None]:
+    if block is None and before is not None and earlier == [None]:
         return Word.CONTRADICTS, f"it never had block {before.number}"
-    return Word.BEHIND, ""
+    try:
+        if isinstance(block, dict):
+            difference = _other_block(decode_head(block), head)
+            return (Word.CONTRADICTS if difference else Word.AGREES), difference
+        if block is not None or not isinstance(parent, dict):
+            return Word.SILENT, ""
+        difference = _not_its_parent(decode_head(parent), head)
+        if before is not None and not difference and isinstance(earlier[0], dict):
+            difference = _other_block(decode_head(earlier[0]), before)
+    except EndpointUnavailableError:
+        return Word.SILENT, ""
+    return (Word.CONTRADICTS if difference else Word.BEHIND), difference
+
+
+def _other_block(theirs: Head, ours: Head) -> str:
+    """In what the blocks of one hash differ: only a hash over it all would tell which is real, and
+    chains differ in what they hash. By the head's time the limits of a day are counted, by its base
+    fee what is offered."""
+    return "; ".join(
+        f"of block {ours.hash} the {name} is {getattr(theirs, name)}, not {getattr(ours, name)}"
+        for name in ("number", "hash", "parent_hash", "timestamp", "base_fee_wei")
+        if getattr(theirs, name) != getattr(ours, name)
+    )
+
+
+def _not_its_parent(parent: Head, head: Head) -> str:
+    """Why a block cannot follow on the one that it names as its parent; empty if it can."""
+    if (parent.hash, parent.number) != (head.parent_hash, head.number - 1):
+        return f"block {head.number} does not follow on block {parent.number}"
+    if parent.timestamp > head.timestamp:
+        return f"block {head.number} is older than the one before"
+    return ""
 
 
 def _testimonies_at(

@@ -139,7 +139,7 @@ async def test_look__nobody_ever_has_its_blocks__is_outvoted(ground: Ground) -> 
             else None
         )
     await ground.start()
-    for _ in range(3):
+    for _ in range(2):
         await passes(ground, 1)
         ground.chain.block()
     assert standings(ground)[0] is Standing.OUTVOTED

@@ -14,11 +14,11 @@ from keeper.chain import heads as heads_module
 from keeper.chain.header import decode_head
 from keeper.chain.heads import (
     BACKFILL_BLOCKS,
-    MAX_LEAD_BLOCKS,
     POLLS_BELOW,
     HeadChange,
     Heads,
 )
+from keeper.chain.plausibility import MAX_LEAD_BLOCKS, SLACK_S, doubt
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
 from keeper.chain.standing import Standing
@@ -510,6 +510,135 @@ async def test_heads__leader_dies_and_the_other_is_far_behind__never_goes_backwa
         assert (await waiting).head == head_at(61)
 
 
+async def test_heads__leader_dies_and_the_other_is_very_far_behind__rather_none_comes() -> None:
+    ahead, behind = Node(head_at(200)), Node(head_at(130))
+    pool = pool_of(ahead, behind)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(200)
+        ahead.rpc.down = True
+        waiting = asyncio.ensure_future(anext(changes))
+        for _ in range(3 * POLLS_BELOW):
+            await polled(behind)
+            behind.mine(head_at(max(behind.blocks) + 1))
+        assert not waiting.done()
+        behind.mine(head_at(201))
+        assert (await waiting).head == head_at(201)
+
+
+async def test_heads__first_answer_is_of_the_one_that_is_behind__the_first_head_waits_for_all() -> (
+    None
+):
+    fresh, stale = Node(head_at(200)), Node(head_at(20))
+    answer, answered = fresh.rpc.batch, asyncio.Event()
+
+    async def later(requests: Any) -> Any:
+        await answered.wait()
+        return await answer(requests)
+
+    fresh.rpc.batch = later  # type: ignore[method-assign]  # one that is further away
+    async with aclosing(Heads(pool_of(fresh, stale), poll_interval_s=0.0).changes()) as changes:
+        first = asyncio.ensure_future(anext(changes))
+        await polled(stale)
+        assert not first.done()
+        answered.set()
+        assert (await first).head == head_at(200)
+
+
+async def test_heads__one_tells_an_absurd_height_from_the_beginning__is_not_followed() -> None:
+    liar, honest = Node(head_at(10**9)), Node(head_at(5))
+    pool = pool_of(liar, honest)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        for _ in range(3 * POLLS_BELOW):
+            await polled(liar)
+        honest.mine(head_at(6))
+        assert (await anext(changes)).head == head_at(6)
+        # Nor is it asked first for having the newest block.
+        assert pool.in_order()[0].name == "node 1"
+        assert pool.endpoints[0].state.head_number == 0
+
+
+@pytest.mark.parametrize("leap_s", [3 * SLACK_S, 30 * 86_400, -2 * SLACK_S])
+async def test_heads__one_tells_another_time_than_can_be__is_not_followed(leap_s: int) -> None:
+    liar, honest = Node(head_at(5)), Node(head_at(5))
+    now_s = float(head_at(5).timestamp)
+    heads = Heads(
+        pool_of(liar, honest), poll_interval_s=0.0, clock=lambda: now_s, wall_clock=lambda: now_s
+    )
+    async with aclosing(heads.changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        time = head_at(6).timestamp + leap_s
+        liar.mine(head_at(6, timestamp=time))
+        with capture_logs() as logs:
+            for _ in range(2 * POLLS_BELOW):
+                await polled(liar)
+        assert [line["event"] for line in logs] == ["heads.doubted"]
+
+
+async def test_heads__all_show_a_leap_in_time__are_followed() -> None:
+    """The chain stood still, or this machine's clock does."""
+    one, two = Node(head_at(5)), Node(head_at(5))
+    heads = Heads(pool_of(one, two), poll_interval_s=0.0, clock=lambda: 0.0, wall_clock=lambda: 0.0)
+    async with aclosing(heads.changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        leaped = head_at(6, timestamp=head_at(6).timestamp + 86_400)
+        one.mine(leaped)
+        two.mine(leaped)
+        assert (await anext(changes)).head == leaped
+
+
+async def test_heads__the_only_one_that_answers_shows_a_leap_in_time__is_followed() -> None:
+    one, dead = Node(head_at(5)), Node(head_at(5))
+    heads = Heads(
+        pool_of(one, dead), poll_interval_s=0.0, clock=lambda: 0.0, wall_clock=lambda: 0.0
+    )
+    async with aclosing(heads.changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        dead.rpc.down = True
+        posts = len(dead.rpc.posts)
+        while len(dead.rpc.posts) == posts:
+            await polled(one)
+        leaped = head_at(6, timestamp=head_at(6).timestamp + 86_400)
+        one.mine(leaped)
+        assert (await anext(changes)).head == leaped
+
+
+@pytest.mark.parametrize(
+    ("lead", "since_s", "believed"),
+    [
+        (MAX_LEAD_BLOCKS, 0, True),  # no further than is not looked at
+        (MAX_LEAD_BLOCKS + 1, 0, False),
+        (200, 10, True),  # 20 blocks a second
+        (201, 10, False),
+        (300, -10, False),
+    ],
+)
+def test_doubt__further_ahead_than_any_chain_gets__is_not_believed(
+    lead: int, since_s: int, believed: bool
+) -> None:
+    other = head_at(100, timestamp=10_000)
+    head = head_at(100 + lead, timestamp=10_000 + since_s)
+    assert (doubt(head, others=[other], newest=None, now_s=10_100) == "") is believed
+    assert doubt(head, others=[other, head], newest=None, now_s=10_100) == ""
+    assert doubt(head, others=[], newest=None, now_s=10_100) == ""
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "believed"),
+    [
+        (10_000 + SLACK_S, True),
+        (10_001 + SLACK_S, False),
+        (9_000, True),  # as old as the one before
+        (8_999, False),
+    ],
+)
+def test_doubt__time_that_cannot_be__is_not_believed(timestamp: int, believed: bool) -> None:
+    """The last one that was believed is of second 9,000; it can be 10,000 by now."""
+    other, newest = head_at(100, timestamp=5_000), head_at(100, timestamp=9_000)
+    head = head_at(101, timestamp=timestamp)
+    assert (doubt(head, others=[other], newest=newest, now_s=10_000) == "") is believed
+
+
 async def test_heads__two_forks_of_one_height__do_not_change_sides_with_every_poll() -> None:
     one, two = Node(head_at(5)), Node(head_at(5, fork="f"))
     async with aclosing(Heads(pool_of(one, two), poll_interval_s=0.0).changes()) as changes:
@@ -560,7 +689,8 @@ async def test_heads__outvoted_one_is_the_last_alive__is_followed() -> None:
         assert (await anext(changes)).head == head_at(9)
 
 
-async def test_heads__one_hangs__the_others_are_followed() -> None:
+async def test_heads__one_hangs__the_others_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads_module, "FIRST_ROUND_S", 0.01)
     stuck, node = Node(head_at(5)), Node(head_at(5))
 
     async def never(requests: Any) -> Any:

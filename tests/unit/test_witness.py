@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from keeper.chain.rpc import RpcError
+from keeper.chain.rpc import EndpointUnavailableError, RpcError
 from keeper.chain.standing import Standing
+from keeper.engine.sight import OtherHeadError
+from keeper.engine.witness import Word, word_of_blocks
 from keeper.model.units import WAD
 from keeper.model.values import Head
 from keeper.policy.agreement import Verdict, weigh
@@ -207,6 +210,100 @@ async def test_send__most_contradict_the_reader__refuses_and_reads_elsewhere(
     assert ground.pool.in_order()[0].name == "witness 1"
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"timestamp": 30 * 86_400},
+        {"timestamp": -86_400},
+        {"base_fee_wei": 10**9},
+    ],
+    ids=["later", "earlier", "dearer"],
+)
+async def test_send__head_is_told_otherwise_than_others_have_it_by_its_hash__sends_nothing(
+    ground: Ground, lie: dict[str, int]
+) -> None:
+    """A false time would empty the limits of a day, or hold them for ever."""
+    witness(ground), witness(ground)
+    head = await in_danger(ground)
+    honest = ground.chain.node.rpc.answers["eth_getBlockByHash"]
+    for _ in range(2):
+        told = replace(head, **{name: getattr(head, name) + more for name, more in lie.items()})
+        ground.chain.node.rpc.answers["eth_getBlockByHash"] = lambda *_, told=told: header(told)
+        await ground.engine.run_pass(told)
+        assert ground.chain.node.raws == []
+        head = ground.chain.block()
+    assert ground.pool.endpoints[0].state.standing is Standing.OUTVOTED
+    ground.chain.node.rpc.answers["eth_getBlockByHash"] = honest
+    await ground.engine.run_pass(head)
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+    since = head.timestamp + 1
+    assert ground.store.tallies.signed_since(CHAIN_ID, ALICE.address, since) == 0
+
+
+async def test_send__another_than_is_read_told_the_head_otherwise__is_nobody_elses_word(
+    ground: Ground,
+) -> None:
+    """The second of three announces a false time, and bears out its own lie."""
+    liar, _ = witness(ground), witness(ground)
+    head = await in_danger(ground)
+    told = replace(head, timestamp=head.timestamp + 30 * 86_400)
+    liar.answers["eth_getBlockByHash"] = lambda *_: header(told)
+    with pytest.raises(OtherHeadError) as raised:
+        await ground.engine.run_pass(told)
+    assert raised.value.head == head
+    # At the head as the one that is read has it, the two others are asked.
+    await ground.engine.run_pass(raised.value.head)
+    assert ground.chain.node.raws == []
+    await ground.engine.run_pass(ground.chain.block())
+    assert ground.pool.endpoints[1].state.standing is Standing.OUTVOTED
+    assert [tx.nonce for tx in ground.sent()] == [0, 1]
+
+
+@pytest.mark.parametrize("told", [None, {}, header(head_at(7)), "nonsense"])
+async def test_pass__does_not_tell_the_block_that_is_read__is_not_used(
+    ground: Ground, told: Any
+) -> None:
+    witness(ground)
+    head = await in_danger(ground)
+    ground.chain.node.rpc.answers["eth_getBlockByHash"] = lambda *_: told
+    with pytest.raises(EndpointUnavailableError):
+        await ground.engine.run_pass(head)
+
+
+def test_word_of_blocks__one_hash_and_other_blocks__contradicts() -> None:
+    head, parent = head_at(100), header(head_at(99))
+    for lie in (
+        {"number": "0x1"},
+        {"timestamp": hex(head.timestamp - 864_000)},
+        {"baseFeePerGas": "0x1"},
+        {"parentHash": "0x" + "ab" * 32},
+        {"hash": "0x" + "ab" * 32},
+    ):
+        word, difference = word_of_blocks([header(head) | lie, parent], head)
+        assert word is Word.CONTRADICTS
+        assert difference
+    assert word_of_blocks([header(head), parent], head) == (Word.AGREES, "")
+    assert word_of_blocks([{}, parent], head) == (Word.SILENT, "")
+
+
+def test_word_of_blocks__only_the_parent_is_there__has_to_be_the_heads_own() -> None:
+    head, parent = head_at(100), head_at(99)
+    assert word_of_blocks([None, header(parent)], head) == (Word.BEHIND, "")
+    for lie in ({"number": "0x1"}, {"hash": head.hash}, {"timestamp": hex(head.timestamp + 1)}):
+        word, difference = word_of_blocks([None, header(parent) | lie], head)
+        assert word is Word.CONTRADICTS
+        assert difference
+
+
+def test_word_of_blocks__the_block_before_that_nobody_had__is_looked_at_as_well() -> None:
+    head, before = head_at(100), head_at(98)
+    behind = [None, header(head_at(99))]
+    assert word_of_blocks([*behind, header(before)], head, before) == (Word.BEHIND, "")
+    older = header(before) | {"timestamp": hex(before.timestamp - 1)}
+    word, difference = word_of_blocks([*behind, older], head, before)
+    assert (word, "timestamp" in difference) == (Word.CONTRADICTS, True)
+
+
 def overtaken(ground: Ground) -> None:
     """While a pass reads, the next endpoint in line comes to be asked first: its poll is ahead."""
     read = ground.chain.node.rpc.answers["eth_call"]
@@ -295,7 +392,7 @@ async def test_send__other_has_the_block_a_moment_later__is_asked_again_and_acts
 async def test_send__no_other_ever_has_the_block__waits_and_then_refuses(ground: Ground) -> None:
     """Each block is made up on a real parent: the others have the parent, and never the block."""
     witness(ground).answers["eth_getBlockByHash"] = lambda found, _: (
-        header(head_at(1)) if found == ground.chain.head.parent_hash else None
+        header(head_at(int(found[3:], 16))) if found == ground.chain.head.parent_hash else None
     )
     head = await in_danger(ground)
     await ground.engine.run_pass(head)
@@ -316,7 +413,9 @@ async def test_send__other_is_always_a_block_behind__bears_out_the_block_before_
 ) -> None:
     witness(ground).answers |= {
         "eth_getBlockByHash": lambda found, _: (
-            header(head_at(1)) if int(found[3:], 16) < ground.chain.head.number else None
+            header(head_at(int(found[3:], 16)))
+            if int(found[3:], 16) < ground.chain.head.number
+            else None
         ),
         "eth_call": past_reads(ground),
     }
@@ -333,7 +432,9 @@ async def test_send__other_behind_sees_no_danger_in_the_block_before__contradict
 ) -> None:
     witness(ground).answers |= {
         "eth_getBlockByHash": lambda found, _: (
-            header(head_at(1)) if int(found[3:], 16) < ground.chain.head.number else None
+            header(head_at(int(found[3:], 16)))
+            if int(found[3:], 16) < ground.chain.head.number
+            else None
         ),
         "eth_call": past_reads(ground, lambda state: cheaper(state)),
     }
