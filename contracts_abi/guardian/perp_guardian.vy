@@ -122,7 +122,7 @@ def add_margin(market: address, mandate_hash: bytes32, max_amount: uint256) -> u
     extcall venue.Vault(at.vault).depositFor(core.OWNER, asset, amount)
     funds._return_rest(asset, at.vault, held, terms.reserve)
 
-    after: venue.Account = venue._check_outcome(at, core.OWNER, before, terms.target)
+    after: venue.Account = venue._check_outcome(at, core.OWNER, before, terms.target, False)
     log MarginAdded(
         market=market,
         asset=asset,
@@ -168,7 +168,7 @@ def reduce_position(
         bound = (fair * (venue.BPS - slippage_bps) + venue.BPS - 1) // venue.BPS
     quote: uint256 = venue._reduce(at, core.OWNER, base_token, size, amount, bound)
 
-    after: venue.Account = venue._check_outcome(at, core.OWNER, before, terms.target)
+    after: venue.Account = venue._check_outcome(at, core.OWNER, before, terms.target, True)
     log PositionReduced(
         market=market,
         base_token=base_token,

@@ -5,7 +5,9 @@
         can only make a position smaller.
 @dev Holds no storage and moves no token. A venue is named by its ClearingHouse. Money is in the
      venue's 18 decimals unless a name says otherwise; `_value8` gives it 8, in which mandates count.
-     Health is account value over the margin required, in WAD: the venue liquidates below 1.
+     Health is the least that keeps a liquidation away, in WAD, each below 1: account value over the
+     margin required and, where tokens beside the settlement token are held as margin, over the higher
+     requirement at which these are sold, and what may be owed against them over what is.
 @license Apache-2.0
 """
 
@@ -36,8 +38,17 @@ interface MarketRegistry:
     def hasPool(base_token: address) -> bool: view
 
 interface Vault:
+    def decimals() -> uint8: view
     def getSettlementToken() -> address: view
+    def getCollateralManager() -> address: view
+    def getCollateralTokens(trader: address) -> DynArray[address, 64]: view
+    def getCollateralMmRatio() -> uint24: view
+    def getSettlementTokenValue(trader: address) -> int256: view
     def depositFor(trader: address, token: address, amount: uint256): nonpayable
+
+interface CollateralManager:
+    def getDebtNonSettlementTokenValueRatio() -> uint24: view
+    def getDebtThresholdByTrader(trader: address) -> uint256: view
 
 interface BaseToken:
     def getIndexPrice(interval: uint256) -> uint256: view
@@ -61,6 +72,9 @@ struct Venue:
 struct Account:
     value: int256
     required: uint256
+    ratio: uint256
+    debt: uint256
+    allowed: uint256
     health: uint256
 
 WAD: constant(uint256) = 10**18
@@ -104,17 +118,54 @@ def _half_penalty_bps(at: Venue) -> uint256:
 @view
 def _account(at: Venue, trader: address) -> Account:
     """
-    @dev Health is rounded down, 0 where nothing is left, and everything without a position.
+    @dev Health is rounded down, 0 where nothing is left, and everything without a position or debt.
+         `required` is `ratio` of all positions' value. `debt` is owed in the settlement token, where
+         margin tokens stand for it, and `allowed` is what may be (Vault.sol, isLiquidatable).
     """
     balances: AccountBalance = AccountBalance(at.balances)
     value: int256 = staticcall ClearingHouse(at.house).getAccountValue(trader)
     required: uint256 = convert(
         staticcall balances.getMarginRequirementForLiquidation(trader), uint256
     )
+    ratio: uint256 = convert(staticcall Config(at.config).getMmRatio(), uint256)
+    debt: uint256 = 0
+    allowed: uint256 = 0
+    if len(staticcall Vault(at.vault).getCollateralTokens(trader)) > 0:
+        higher: uint256 = convert(staticcall Vault(at.vault).getCollateralMmRatio(), uint256)
+        required = (required * higher + ratio - 1) // ratio
+        ratio = higher
+        debt, allowed = self._settlement_debt(at, trader, value)
     health: uint256 = EVERYTHING
     if required > 0:
         health = convert(max(value, 0), uint256) * WAD // required
-    return Account(value=value, required=required, health=health)
+    if debt > 0:
+        health = min(health, allowed * WAD // debt)
+    return Account(
+        value=value, required=required, ratio=ratio, debt=debt, allowed=allowed, health=health
+    )
+
+
+@internal
+@view
+def _settlement_debt(at: Venue, trader: address, worth: int256) -> (uint256, uint256):
+    """
+    @dev What is owed in the settlement token, and what may be: the lesser of a share of the margin
+         tokens, which are what the account's value has beside the settlement token, and a threshold.
+    """
+    vault: Vault = Vault(at.vault)
+    manager: CollateralManager = CollateralManager(staticcall vault.getCollateralManager())
+    scale: uint256 = 10 ** (18 - convert(staticcall vault.decimals(), uint256))
+    settled: int256 = (
+        staticcall vault.getSettlementTokenValue(trader) * convert(scale, int256)
+    )
+    if settled >= 0:
+        return 0, 0
+    share: uint256 = convert(
+        staticcall manager.getDebtNonSettlementTokenValueRatio(), uint256
+    )
+    tokens: uint256 = convert(max(worth - settled, 0), uint256)
+    threshold: uint256 = staticcall manager.getDebtThresholdByTrader(trader) * scale
+    return convert(-settled, uint256), min(tokens * share // MILLION, threshold)
 
 
 @internal
@@ -126,7 +177,9 @@ def _margin_needed(before: Account, target: uint256) -> uint256:
     if target == EVERYTHING:
         return EVERYTHING
     wanted: uint256 = (before.required * target + WAD - 1) // WAD
-    return convert(convert(wanted, int256) - before.value, uint256)
+    needed: uint256 = convert(max(convert(wanted, int256) - before.value, 0), uint256)
+    bearable: uint256 = before.allowed * WAD // target
+    return max(needed, before.debt - min(bearable, before.debt))
 
 
 @internal
@@ -162,8 +215,7 @@ def _surplus_size(
     bearable: uint256 = convert(max(before.value, 0), uint256) * WAD // target
     if bearable >= before.required:
         return 0
-    ratio: uint256 = convert(staticcall Config(at.config).getMmRatio(), uint256)
-    surplus: uint256 = (before.required - bearable) * MILLION // ratio + 1
+    surplus: uint256 = (before.required - bearable) * MILLION // before.ratio + 1
     value: uint256 = convert(
         abs(staticcall AccountBalance(at.balances).getTotalPositionValue(trader, base_token)),
         uint256,
@@ -245,15 +297,23 @@ def _reduce(
 
 @internal
 @view
-def _check_outcome(at: Venue, trader: address, before: Account, target: uint256) -> Account:
+def _check_outcome(
+    at: Venue, trader: address, before: Account, target: uint256, traded: bool
+) -> Account:
     """
-    @dev Health has risen and is no further above the target than the tolerance; less is allowed.
+    @dev Health has risen and is no further above the target than the tolerance; less is allowed. A
+         trade may have been paid better than the mark: that is no excess, so that its health is also
+         taken with the value from before.
     """
     after: Account = self._account(at, trader)
     if after.health <= before.health:
         refusals._refuse(refusals.HEALTH_ROSE_TOO_LITTLE, after.health, before.health + 1)
     if target != EVERYTHING and after.required > 0:
         bound: uint256 = target * (BPS + TOLERANCE_BPS) // BPS
-        if after.health > bound:
-            refusals._refuse(refusals.HEALTH_ABOVE_TARGET, after.health, bound)
+        reached: uint256 = after.health
+        if traded:
+            fair: uint256 = convert(max(before.value, 0), uint256) * WAD // after.required
+            reached = min(reached, fair)
+        if reached > bound:
+            refusals._refuse(refusals.HEALTH_ABOVE_TARGET, reached, bound)
     return after

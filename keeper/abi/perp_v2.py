@@ -59,6 +59,7 @@ class MarketRegistry:
 
     HAS_POOL: Final = Function("hasPool(address)")
     GET_POOL: Final = Function("getPool(address)")
+    GET_FEE_RATIO: Final = Function("getFeeRatio(address)")
 
 
 class Vault:
@@ -81,11 +82,26 @@ class CollateralManager:
     GET_PRICE: Final = Function("getPrice(address,uint256)")
     GET_PRICE_FEED_DECIMALS: Final = Function("getPriceFeedDecimals(address)")
     GET_MM_RATIO_BUFFER: Final = Function("getMmRatioBuffer()")
+    GET_LIQUIDATION_RATIO: Final = Function("getLiquidationRatio()")
+    GET_CL_INSURANCE_FUND_FEE_RATIO: Final = Function("getCLInsuranceFundFeeRatio()")
     GET_DEBT_NON_SETTLEMENT_TOKEN_VALUE_RATIO: Final = Function(
         "getDebtNonSettlementTokenValueRatio()"
     )
     GET_DEBT_THRESHOLD_BY_TRADER: Final = Function("getDebtThresholdByTrader(address)")
     GET_MAX_COLLATERAL_TOKENS_PER_ACCOUNT: Final = Function("getMaxCollateralTokensPerAccount()")
+
+
+OPEN_POSITION: Final = 1
+"""DelegateApproval.sol: the one action there is. Whoever has it may open, grow, turn and reduce."""
+
+
+class DelegateApproval:
+    """DelegateApproval: who may trade for an account."""
+
+    APPROVE: Final = Function("approve(address,uint8)")
+    REVOKE: Final = Function("revoke(address,uint8)")
+    CAN_OPEN_POSITION_FOR: Final = Function("canOpenPositionFor(address,address)")
+    GET_APPROVED_ACTIONS: Final = Function("getApprovedActions(address,address)")
 
 
 class BaseToken:

@@ -4,7 +4,7 @@ Given in the tokens' Approval events, asked for over all blocks in ranges as wid
 answers; what is left of each is read from the token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,15 @@ from eth_utils.crypto import keccak
 
 from keeper.abi.erc20 import ALLOWANCE, DECIMALS, SYMBOL, decode_symbol
 from keeper.abi.words import encode_word
+from keeper.chain.event_logs import Progress, logs_between
 from keeper.chain.reader import Reader
-from keeper.chain.rpc import Rpc, RpcError, retry_reads
+from keeper.chain.rpc import Rpc
 from keeper.model.reading import Reading, ReadingError, Returns
 from keeper.model.units import Address
 from keeper.model.values import Head
 
 APPROVAL = "0x" + keccak(text="Approval(address,address,uint256)").hex()
 """EIP-20's event. ERC-721 uses the same with a fourth topic, which tells them apart."""
-FEWEST_BLOCKS = 100
-"""An endpoint that refuses so few blocks refuses for another reason."""
 LONGEST_SYMBOL = 16
 """Anybody can send an approval event of a token with a name of their choice."""
 
@@ -39,10 +38,6 @@ class Allowance:
     symbol: str
     """Empty where the token has none, and `decimals` None likewise."""
     decimals: int | None
-
-
-Progress = Callable[[int], None]
-"""Told up to which block was asked."""
 
 
 async def open_allowances(
@@ -74,26 +69,8 @@ async def _spoken_of(
     rpc: Rpc, owners: Sequence[Address], from_block: int, to_block: int, progress: Progress
 ) -> list[Pair]:
     topics = [APPROVAL, ["0x" + encode_word(owner).hex() for owner in owners]]
-    call = retry_reads(rpc.call)
-    found: dict[Pair, None] = {}
-    first, width = from_block, max(to_block - from_block + 1, 1)
-    while first <= to_block:
-        last = min(first + width - 1, to_block)
-        try:
-            logs = await call(
-                "eth_getLogs",
-                {"fromBlock": hex(first), "toBlock": hex(last), "topics": topics},
-            )
-        except RpcError:
-            # Endpoints cap blocks or results, each with words of its own.
-            if width <= FEWEST_BLOCKS:
-                raise
-            width //= 2
-            continue
-        found |= dict.fromkeys(_pair(log) for log in logs if len(log["topics"]) == 3)
-        first = last + 1
-        progress(last)
-    return list(found)
+    logs = await logs_between(rpc, {"topics": topics}, from_block, to_block, progress)
+    return list(dict.fromkeys(_pair(log) for log in logs if len(log["topics"]) == 3))
 
 
 def _pair(log: dict[str, Any]) -> Pair:

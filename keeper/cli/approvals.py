@@ -1,4 +1,4 @@
-"""`keeper approvals`: what tokens the watched accounts have let others take, and how to end it."""
+"""`keeper approvals`: what the watched accounts have let others take or trade, and how to end it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.chain.allowances import Allowance
+    from keeper.chain.delegations import Delegation
     from keeper.config import Settings
     from keeper.model.units import Address
 
@@ -26,9 +27,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     invoke_without_command=True,
-    help="List what tokens the watched accounts have let others take, and how to end it.",
+    help="List what the watched accounts have let others take or trade, and how to end it.",
 )
 
+ALL_ACTIONS = 7
+"""Every bit that a perp venue's DelegateApproval knows."""
 UNLIMITED = 2**255
 """More than half of the largest word: no token has so many units."""
 
@@ -42,12 +45,13 @@ def approvals(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """List every open allowance of the watched accounts and their reserves, each with the command that revokes it."""
+    """List every open allowance of the watched accounts and their reserves, and whom perp accounts let trade for them, each with the command that revokes it."""
     if context.invoked_subcommand is not None:
         return
     settings = _settings(config)
-    found = asyncio.run(_found(settings, from_block))
+    found, delegated = asyncio.run(_found(settings, from_block))
     revoking = [_revoking(each, config) for each in found]
+    ending = [_ending(each, config) for each in delegated]
     if as_json:
         print_json(
             {
@@ -62,14 +66,26 @@ def approvals(
                         "revoke": command,
                     }
                     for each, command in zip(found, revoking, strict=True)
-                ]
+                ],
+                "delegations": [
+                    {
+                        "account": each.account,
+                        "market": each.market,
+                        "delegate": each.delegate,
+                        "revoke": command,
+                    }
+                    for each, command in zip(delegated, ending, strict=True)
+                ],
             }
         )
-    elif found:
+        return
+    if found:
         show(_table(found))
-        for command in revoking:
-            print(command)
-    else:
+    if delegated:
+        show(_delegated_table(delegated))
+    for command in (*revoking, *ending):
+        print(command)
+    if not found and not delegated:
         show("No allowance is open.")
 
 
@@ -107,6 +123,72 @@ def revoke(
     )
 
 
+@app.command()
+def undelegate(
+    account: Annotated[str, typer.Argument(help="The account that let another trade.")],
+    market: Annotated[str, typer.Argument(help="The perp venue's name in the configuration.")],
+    delegate: Annotated[str, typer.Argument(help="Who may trade for it.")],
+    config: ConfigOption = None,
+    safe_batch: SafeOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Let nobody trade for a perp account whom it let before."""
+    from keeper.abi.perp_v2 import DelegateApproval
+    from keeper.model.values import Transaction
+
+    owner, trader = _address("ACCOUNT", account), _address("DELEGATE", delegate)
+    settings = _settings(config)
+    venues = _venues(settings)
+    if market not in venues:
+        raise typer.BadParameter(
+            f"there is no perp venue {market} in the configuration: "
+            f"{', '.join(venues) or 'it has none'}",
+            param_hint="MARKET",
+        )
+    approval = asyncio.run(_approval(settings, venues[market]))
+    carry_out(
+        settings,
+        account=owner,
+        transactions=[
+            Transaction(
+                to=approval,
+                data=DelegateApproval.REVOKE.encode(trader, ALL_ACTIONS),
+                purpose=f"let {trader} trade no more",
+            )
+        ],
+        explain=lambda _transaction, _output: "",
+        title="End a delegation",
+        safe_batch=safe_batch,
+        yes=yes,
+    )
+
+
+def _venues(settings: Settings) -> dict[str, Address]:
+    """The ClearingHouses of the configured perp venues, by name."""
+    return {
+        name: market.entry
+        for name, market in settings.markets.items()
+        if market.protocol == "perp_v2"
+    }
+
+
+async def _approval(settings: Settings, clearing_house: Address) -> Address:
+    from keeper.chain.delegations import approval_of
+    from keeper.chain.heads import Heads
+    from keeper.chain.reader import Reader
+    from keeper.chain.rpc import Rpc
+    from keeper.config.checks import check_chain_id
+
+    rpc = Rpc(settings.chain.rpc_url)
+    try:
+        check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
+        head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
+        reader = Reader(rpc, multicall=settings.chain.multicall)
+        return await approval_of(reader, clearing_house, at=head.hash)
+    finally:
+        await rpc.close()
+
+
 def _settings(config: Path | None) -> Settings:
     from keeper.config import default_path, load_settings
     from keeper.service.logging import configure_logging
@@ -142,8 +224,9 @@ def _accounts(settings: Settings) -> list[Address]:
     )
 
 
-async def _found(settings: Settings, from_block: int) -> list[Allowance]:
+async def _found(settings: Settings, from_block: int) -> tuple[list[Allowance], list[Delegation]]:
     from keeper.chain.allowances import open_allowances
+    from keeper.chain.delegations import open_delegations
     from keeper.chain.heads import Heads
     from keeper.chain.reader import Reader
     from keeper.chain.rpc import Rpc, RpcError
@@ -165,14 +248,29 @@ async def _found(settings: Settings, from_block: int) -> list[Allowance]:
             )
         with Progress(console=Console(stderr=True), transient=True) as bar:
             asked = bar.add_task("looking for approvals", total=head.number - from_block + 1)
-            return await open_allowances(
-                rpc,
-                Reader(rpc, multicall=settings.chain.multicall),
-                owners,
-                head=head,
-                from_block=from_block,
-                progress=lambda block: bar.update(asked, completed=block - from_block + 1),
+            reader = Reader(rpc, multicall=settings.chain.multicall)
+
+            def progress(block: int) -> None:
+                bar.update(asked, completed=block - from_block + 1)
+
+            allowances = await open_allowances(
+                rpc, reader, owners, head=head, from_block=from_block, progress=progress
             )
+            delegations = [
+                each
+                for name, house in _venues(settings).items()
+                for each in await open_delegations(
+                    rpc,
+                    reader,
+                    market=name,
+                    clearing_house=house,
+                    accounts=owners,
+                    head=head,
+                    from_block=from_block,
+                    progress=progress,
+                )
+            ]
+            return allowances, delegations
     except RpcError as error:
         raise ConfigurationError(
             Problem(
@@ -189,6 +287,20 @@ async def _found(settings: Settings, from_block: int) -> list[Allowance]:
 def _revoking(each: Allowance, config: Path | None) -> str:
     named = "" if config is None else f" --config {config}"
     return f"keeper approvals revoke {each.owner} {each.token} {each.spender}{named}"
+
+
+def _ending(each: Delegation, config: Path | None) -> str:
+    named = "" if config is None else f" --config {config}"
+    return f"keeper approvals undelegate {each.account} {each.market} {each.delegate}{named}"
+
+
+def _delegated_table(found: Sequence[Delegation]) -> Table:
+    table = Table(title="may open, grow and turn positions for an account", title_justify="left")
+    for column in ("account", "venue", "who may"):
+        table.add_column(column, no_wrap=True)
+    for each in found:
+        table.add_row(short(each.account), each.market, each.delegate)
+    return table
 
 
 def _table(found: Sequence[Allowance]) -> Table:

@@ -165,7 +165,7 @@ def show_(
     elif charter is None or charter.mandate is None:
         show(f"{ground.intended.guardian} has no mandate: [bold]keeper mandate set[/bold]")
     else:
-        show(_charter_table(ground.intended.guardian, charter))
+        show(_charter_table(ground, charter))
 
 
 @app.command()
@@ -272,15 +272,17 @@ def _carry_out(
     )
 
 
-def _charter_table(guardian: Address, charter: Charter) -> Table:
+def _charter_table(ground: MandateGround, charter: Charter) -> Table:
     from keeper.model.mandate import NOBODY
 
     terms = charter.mandate
     assert terms is not None
-    table = Table(title=f"guardian {guardian}", title_justify="left", show_header=False)
+    table = Table(
+        title=f"guardian {ground.intended.guardian}", title_justify="left", show_header=False
+    )
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    closes = terms.target > 100 * WAD
+    closes, loans = terms.target > 100 * WAD, ground.intended.delegation is None
     rows = {
         "owner": charter.owner,
         "keeper": terms.keeper,
@@ -288,7 +290,7 @@ def _charter_table(guardian: Address, charter: Charter) -> Table:
         "reserve": terms.reserve if terms.reserve != NOBODY else "none",
         "state": "frozen" if charter.frozen else "in force",
         "acts below health": f"{terms.max_health_to_act / WAD:.4f}",
-        "up to": "no debt" if closes else f"{terms.target / WAD:.4f}",
+        "up to": ("no debt" if loans else "no position") if closes else f"{terms.target / WAD:.4f}",
         "anyone below": f"{terms.emergency_health / WAD:.4f}"
         if terms.emergency_health
         else "never",
@@ -296,8 +298,8 @@ def _charter_table(guardian: Address, charter: Charter) -> Table:
         "limit": f"{usd(terms.limit_max / 1e8)} USD, of which now {usd(charter.available / 1e8)}",
         "least action": f"{usd(terms.min_action / 1e8)} USD, {terms.cooldown_s} s apart",
         "expires": f"{utc(terms.expiry)} UTC",
-        "may sell": "\n".join(terms.collaterals) or "nothing",
-        "on pools": "\n".join(terms.pools) or "none",
+        "may sell" if loans else "may make smaller": "\n".join(terms.collaterals) or "nothing",
+        **({"on pools": "\n".join(terms.pools) or "none"} if loans else {}),
         "last action": utc(charter.last_action_at) if charter.last_action_at else "none",
         "mandate hash": "0x" + charter.mandate_hash.hex(),
     }

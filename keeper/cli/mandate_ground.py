@@ -5,31 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keeper.chain.heads import Heads
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc, RpcError
+from keeper.cli.mandate_intended import intended
 from keeper.config import default_path, load_settings
-from keeper.config.checks import check_chain_id, check_tokens
+from keeper.config.checks import check_chain_id
 from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
 from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
-from keeper.mandate.owner import Intended
 from keeper.mandate.survey import survey
 from keeper.mandate.verify import Found, pool_flaw
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import ReadingError
-from keeper.model.units import Address, Amount, Token
-from keeper.protocols.aave_v3 import derived_tokens
+from keeper.model.units import Address
 from keeper.protocols.registry import PROTOCOLS
 from keeper.service.logging import configure_logging
 from keeper.watching import guardian_code
 
 if TYPE_CHECKING:
     from keeper.config.settings import MandateSettings, Settings
+    from keeper.mandate.owner import Intended
     from keeper.protocols.aave_v3 import AaveMarket
+    from keeper.protocols.perp_v2 import PerpVenue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,19 +100,20 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         reader = Reader(rpc, multicall=settings.chain.multicall)
         provider = settings.markets[chosen.market].entry
         market = await market_of(reader, settings, chosen.market, provider, head.hash)
-        code = guardian_code()
-        intended = _intended(settings, chosen, market, code.address(chosen.account))
+        code = guardian_code(settings.markets[chosen.market].protocol)
+        meant = intended(settings, chosen, market, code.address(chosen.account))
         (charter, around), _ = await reader.read(
             [
-                read_charter(intended.guardian, provider),
+                read_charter(meant.guardian, provider),
                 survey(
-                    guardian=intended.guardian,
+                    guardian=meant.guardian,
                     market=provider,
                     owner=chosen.account,
                     reserve=chosen.mandate.reserve,
-                    a_tokens=intended.a_tokens,
-                    reserve_tokens=tuple(intended.from_reserve),
+                    a_tokens=meant.a_tokens,
+                    reserve_tokens=tuple(meant.from_reserve),
                     pools=chosen.mandate.pools,
+                    delegation=meant.delegation,
                 ),
             ],
             at=head.hash,
@@ -121,14 +122,14 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
             raise around
         if isinstance(charter, ReadingError) and not isinstance(charter, NoGuardianError):
             raise charter
-        deployed = bytes.fromhex((await rpc.read("eth_getCode", intended.guardian, at))[2:])
+        deployed = bytes.fromhex((await rpc.read("eth_getCode", meant.guardian, at))[2:])
         if not deployed:
             await _check_proxy(rpc, at)
         return MandateGround(
             name=chosen.name,
             settings=settings,
             code=code,
-            intended=intended,
+            intended=meant,
             found=Found(
                 code_is_ours=code.is_at(chosen.account, deployed) if deployed else None,
                 charter=None if isinstance(charter, ReadingError) else charter,
@@ -144,62 +145,16 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
 
 async def market_of(
     reader: Reader, settings: Settings, name: str, provider: Address, at: str
-) -> AaveMarket:
+) -> AaveMarket | PerpVenue:
     """The configured market as it is at a block. Raises `ReadingError`."""
-    protocol = PROTOCOLS[settings.markets[name].protocol]
+    protocol, listed = PROTOCOLS[settings.markets[name].protocol], settings.markets[name].listed
     (market,), _ = await reader.read(
-        [protocol.discover(provider, chain_id=settings.chain.chain_id, name=name)], at=at
+        [protocol.discover(provider, chain_id=settings.chain.chain_id, name=name, listed=listed)],
+        at=at,
     )
     if isinstance(market, ReadingError):
         raise market
-    found: AaveMarket = market
-    return found
-
-
-def _intended(
-    settings: Settings, chosen: MandateSettings, market: AaveMarket, guardian: Address
-) -> Intended:
-    check_tokens(settings, derived_tokens(market))
-    reserves = {reserve.token.address: reserve for reserve in market.reserves}
-    tokens = {address: reserve.token for address, reserve in reserves.items()}
-    path = ("mandates", chosen.name)
-    sellable = _amounts(settings, (*path, "collaterals"), chosen.collaterals, tokens)
-    return Intended(
-        guardian=guardian,
-        market=market.provider,
-        owner=chosen.account,
-        mandate=chosen.mandate,
-        a_tokens={token: reserves[token].a_token for token in sellable},
-        sellable=sellable,
-        from_reserve=_amounts(settings, (*path, "reserve_tokens"), chosen.reserve_tokens, tokens),
-    )
-
-
-def _amounts(
-    settings: Settings,
-    path: tuple[str, ...],
-    written: Mapping[Address, Decimal],
-    tokens: Mapping[Address, Token],
-) -> dict[Address, Amount]:
-    found = {}
-    for address, amount in written.items():
-        token = tokens.get(address)
-        if token is None:
-            raise settings.error(
-                *path,
-                what=f"{address} is no asset of this market",
-                why="only what the market lends or takes as collateral can be used",
-                fix=f"name one of {', '.join(f'{t.symbol} {t.address}' for t in tokens.values())}",
-            )
-        raw = amount.scaleb(token.decimals)
-        if raw != raw.to_integral_value():
-            raise settings.error(
-                *path,
-                what=f"{amount} {token.symbol} has more than {token.decimals} decimals",
-                why="there is no such part of the token",
-                fix="write fewer decimals",
-            )
-        found[address] = Amount(raw=int(raw), token=token)
+    found: AaveMarket | PerpVenue = market
     return found
 
 
@@ -218,7 +173,7 @@ async def _check_proxy(rpc: Rpc, at: Mapping[str, str]) -> None:
 FIXES = {
     "SlippageAboveHalfBonus": ("slippage_urgent_bps", "write at most the second figure"),
     "ExpiryOutOfRange": ("expires", "write a day in the future"),
-    "UnknownMarket": ("market", "name a market whose pool_addresses_provider is a contract"),
+    "UnknownMarket": ("market", "name a market whose first contract is there"),
     "UnknownAsset": ("collaterals", "name assets of this market only"),
     "PoolNotAllowed": ("emergency_route", "name only pools of the mandate"),
     "CollateralNotAllowed": ("emergency_collateral", "name one of the collaterals"),

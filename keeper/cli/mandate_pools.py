@@ -21,6 +21,7 @@ from keeper.config.checks import check_chain_id
 from keeper.mandate.guardian import shortfall_bps
 from keeper.model.mandate import MAX_POOLS
 from keeper.model.reading import ReadingError
+from keeper.protocols.perp_v2 import PerpVenue
 from keeper.protocols.registry import PROTOCOLS
 from keeper.service.logging import configure_logging
 from keeper.venues import uniswap_v3
@@ -117,6 +118,13 @@ async def _possible(
     provider = settings.markets[chosen.market].entry
     protocol = PROTOCOLS[settings.markets[chosen.market].protocol]
     market = await market_of(reader, settings, chosen.market, provider, head.hash)
+    if isinstance(market, PerpVenue):
+        raise settings.error(
+            *("mandates", chosen.name),
+            what=f"[markets.{chosen.market}] is a perp venue",
+            why="a perp is made smaller at its venue, and nothing is sold on a pool",
+            fix="list the markets to make smaller as `base_tokens`",
+        )
     reading = protocol.snapshot(market, (chosen.account,), timestamp=head.timestamp)
     (snapshot,), _ = await reader.read([reading], at=head.hash)
     if isinstance(snapshot, ReadingError):

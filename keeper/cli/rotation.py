@@ -34,7 +34,7 @@ from keeper.model.units import Address
 from keeper.model.values import Transaction
 from keeper.service.logging import configure_logging
 from keeper.storage import views
-from keeper.watching import guardian_code
+from keeper.watching import guardian_refusals
 
 T = TypeVar("T")
 POLL_S = 0.5
@@ -171,7 +171,7 @@ class Rotation:
         ]
 
     def _have_set(self, account: Address, moves: Sequence[Move], batch: Path | None) -> None:
-        refusal = guardian_code().refusal
+        refusal = guardian_refusals()
         owner.carry_out(
             self._settings,
             account=account,

@@ -217,7 +217,10 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
             for name, table in tables.signers.items()
         },
         positions=tuple(map(_position, tables.positions)),
-        mandates={name: mandate_settings(name, table) for name, table in tables.mandates.items()},
+        mandates={
+            name: mandate_settings(name, table, tables.markets[table.market].protocol)
+            for name, table in tables.mandates.items()
+        },
     )
 
 

@@ -3,17 +3,33 @@
 The rolling limit is `max_per_day_usd` at once, which comes back evenly over a day.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from keeper.config.document import KeyPath
 from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import MandateTable, Tables
 from keeper.config.settings import MandateSettings
 from keeper.model.mandate import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
-from keeper.model.units import SECONDS_PER_DAY, Wad
+from keeper.model.units import SECONDS_PER_DAY, Bps, Wad
+
+URGENT_BPS: Final[Mapping[str, Bps]] = {"aave_v3": Bps(200), "perp_v2": Bps(125)}
+"""By protocol: about half of what its liquidations usually take, the most that a guardian allows."""
+_ONLY: Final[Mapping[str, tuple[str, ...]]] = {
+    "aave_v3": (
+        "collaterals",
+        "pools",
+        "emergency_health",
+        "emergency_collateral",
+        "emergency_debt",
+        "emergency_route",
+    ),
+    "perp_v2": ("base_tokens",),
+}
+"""Keys that have a meaning with one protocol alone."""
 
 
-def mandate_settings(name: str, table: MandateTable) -> MandateSettings:
+def mandate_settings(name: str, table: MandateTable, protocol: str) -> MandateSettings:
     """What the section says, with `NOBODY` where it names nobody."""
     return MandateSettings(
         name=name,
@@ -28,14 +44,14 @@ def mandate_settings(name: str, table: MandateTable) -> MandateSettings:
             emergency_health=table.emergency_health or Wad(0),
             emergency_outlives_expiry=table.emergency_outlives_expiry,
             slippage_calm_bps=table.slippage_calm_bps,
-            slippage_urgent_bps=table.slippage_urgent_bps,
+            slippage_urgent_bps=_urgent_bps(table, protocol),
             limit_max=table.max_per_day_usd,
             limit_per_second=table.max_per_day_usd // SECONDS_PER_DAY,
             min_action=table.min_action_usd,
             cooldown_s=table.cooldown,
             expiry=table.expires,
             max_hops=table.max_hops if table.pools else 0,
-            collaterals=tuple(table.collaterals),
+            collaterals=(*table.collaterals, *table.base_tokens),
             pools=table.pools,
             emergency_collateral=table.emergency_collateral or NOBODY,
             emergency_debt=table.emergency_debt or NOBODY,
@@ -46,6 +62,10 @@ def mandate_settings(name: str, table: MandateTable) -> MandateSettings:
     )
 
 
+def _urgent_bps(table: MandateTable, protocol: str) -> Bps:
+    return URGENT_BPS[protocol] if table.slippage_urgent_bps is None else table.slippage_urgent_bps
+
+
 def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
     """Every mandate that its guardian would refuse, as far as that can be seen without a chain."""
     for name, table in tables.mandates.items():
@@ -53,7 +73,9 @@ def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValue
         yield from _health_contradictions(path, table)
         yield from _size_contradictions(path, table)
         yield from _emergency_contradictions(path, table)
-        if table.market not in tables.markets:
+        if table.market in tables.markets:
+            yield from _protocol_contradictions(path, table, tables.markets[table.market].protocol)
+        else:
             meant = closest(table.market, list(tables.markets))
             yield (
                 (*path, "market"),
@@ -63,6 +85,33 @@ def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValue
                     f'write "{meant}"' if meant else f"add the section [markets.{table.market}]",
                 ),
             )
+
+
+def _protocol_contradictions(
+    path: tuple[str, ...], table: MandateTable, protocol: str
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    for other, keys in _ONLY.items():
+        for key in keys:
+            if other != protocol and getattr(table, key):
+                yield (
+                    (*path, key),
+                    WrongValueError(
+                        f"a mandate for {protocol} has no `{key}`",
+                        "loans are unwound by selling collateral on pools, a perp is made smaller at "
+                        "its venue",
+                        f"take it out; {protocol} wants {' and '.join(_ONLY[protocol][:2])}",
+                    ),
+                )
+    urgent = _urgent_bps(table, protocol)
+    if table.slippage_calm_bps > urgent:
+        yield (
+            (*path, "slippage_calm_bps"),
+            WrongValueError(
+                "slippage_calm_bps is above slippage_urgent_bps",
+                "what may be lost grows with the danger, never the other way",
+                f"lower slippage_calm_bps to at most {urgent}",
+            ),
+        )
 
 
 def _health_contradictions(
@@ -86,15 +135,6 @@ def _health_contradictions(
                 "write a health just above 1, such as 1.02",
             ),
         )
-    if table.slippage_calm_bps > table.slippage_urgent_bps:
-        yield (
-            (*path, "slippage_calm_bps"),
-            WrongValueError(
-                "slippage_calm_bps is above slippage_urgent_bps",
-                "what may be lost grows with the danger, never the other way",
-                "lower slippage_calm_bps",
-            ),
-        )
 
 
 def _size_contradictions(
@@ -111,6 +151,7 @@ def _size_contradictions(
         )
     for key, given, most in (
         ("collaterals", len(table.collaterals), MAX_COLLATERALS),
+        ("base_tokens", len(table.base_tokens), MAX_COLLATERALS),
         ("pools", len(table.pools), MAX_POOLS),
         ("max_hops", table.max_hops, MAX_HOPS),
         ("emergency_route", len(table.emergency_route), table.max_hops),

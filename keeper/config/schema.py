@@ -57,6 +57,7 @@ TokenAmounts = Annotated[Mapping[Address, Decimal], _read(amounts.token_amounts,
 LossShare = Annotated[Bps, _read(fields.loss_share_bps, Number)]
 OptionalShare = Annotated[Bps | None, _read(fields.loss_share_bps, Number)]
 Slippage = Annotated[Bps, _read(fields.slippage_bps, Whole0)]
+OptionalSlippage = Annotated[Bps | None, _read(fields.slippage_bps, Whole0)]
 Flag = Annotated[bool, _read(fields.flag, bool)]
 Day = Annotated[int, _read(fields.day_s, date)]
 OptionalAddress = Annotated[Address | None, _read(fields.address, Hex)]
@@ -238,7 +239,7 @@ class MandateTable(Table):
     emergency_health: OptionalHealth = None
     emergency_outlives_expiry: Flag = False
     slippage_calm_bps: Slippage = Bps(50)
-    slippage_urgent_bps: Slippage = Bps(200)
+    slippage_urgent_bps: OptionalSlippage = None
     max_per_day_usd: Usd8 = Field(examples=["100_000"])
     min_action_usd: Usd8 = 50 * 10**8
     cooldown: Duration = 60
@@ -246,6 +247,7 @@ class MandateTable(Table):
     max_hops: Count = 2
     collaterals: TokenAmounts = {}
     reserve_tokens: TokenAmounts = {}
+    base_tokens: Addresses = ()
     pools: Addresses = ()
     emergency_collateral: OptionalAddress = None
     emergency_debt: OptionalAddress = None

@@ -30,7 +30,7 @@ from keeper.model.units import WAD, Address
 
 PERP_SETUP_S: Final = SETUP_S + 3_600
 """The venue's pools must have been watched for half an hour before anybody trades."""
-SIZE_ETH: Final = 300
+SIZE_ETH: Final = 1_000
 LEVERAGE: Final = 3
 """At the start: a fall of 29 % liquidates."""
 RESERVE: Final = Fraction(1, 2)
@@ -47,10 +47,10 @@ POSITION_CHANGED = (
 
 PERP_TWINS: Final = (
     Twin(name="unprotected", policy=None),
-    Twin(name="fixed", policy=Policy(floor="1.30", target="2.00", most_usd=500_000)),
+    Twin(name="fixed", policy=Policy(floor="1.30", target="2.00", most_usd=2_000_000)),
     Twin(
         name="forecast",
-        policy=Policy(floor="3.00", target="6.00", trigger_probability="0.10", most_usd=500_000),
+        policy=Policy(floor="3.00", target="6.00", trigger_probability="0.10", most_usd=2_000_000),
     ),
 )
 """A perp's health is the quotient of two small shares of its notional: at 3 a
@@ -243,12 +243,22 @@ def _notional(chain: LocalChain) -> int:
 def _open_twins(
     chain: LocalChain, perp: PerpMarket, reserve: int, leverage: int
 ) -> dict[str, DevAccount]:
-    """With `reserve` raw units of the settlement token in each wallet."""
-    notional = _notional(chain)
+    """With `reserve` raw units of the settlement token in each wallet. The arbitrageur brings the
+    pool back after each, so that all pay the same price."""
+    notional, price = _notional(chain), perp.pair("vETH").price(_root(chain, perp))
     twins = {twin.name: chain.account(twin.name) for twin in PERP_TWINS}
     for account in twins.values():
         perp.deposit(account.address, SETTLEMENT, notional // leverage)
         perp.trade(account.address, "vETH", base=SIZE_ETH * WAD)
+        back = perp.steering("vETH", price)
+        if back is not None:
+            arbitrageur = chain.account("perp_arbitrageur").address
+            chain.send(arbitrageur, perp.perp.clearing_house.address, back, gas=PERP_TRADE_GAS)
+            chain.mine()
         if reserve:
             chain.mint(SETTLEMENT, account.address, reserve)
     return twins
+
+
+def _root(chain: LocalChain, perp: PerpMarket) -> int:
+    return int(chain.read(perp.perp.pools["vETH"], "slot0")[0])

@@ -126,10 +126,11 @@ def perp_events(
 
 
 def _reduced(log: Mapping[str, Any], owner: Address) -> Reduced:
-    _, quote, worth, before, after = split_words(bytes.fromhex(log["data"][2:]))
+    size, quote, worth, before, after = split_words(bytes.fromhex(log["data"][2:]))
     return Reduced(
         transaction=log["transactionHash"],
         account=owner,
+        size_raw=size,
         worth_usd8=worth,
         quote_usd8=quote // _USD8,
         health_before=Wad(before),
@@ -190,7 +191,7 @@ class PerpTeller:
                 self._gas_usd8(block, fee, payers) for block in lived for fee in block.fees
             )
             + sum(
-                abs(event.worth_usd8 - event.quote_usd8)
+                _lost_usd8(event)
                 for block in lived
                 for event in block.events
                 if isinstance(event, Reduced) and event.account == account
@@ -233,7 +234,8 @@ class PerpTeller:
                     "latency_blocks": block.number - why.head_number,
                 }
                 if isinstance(event, Reduced):
-                    yield _reduction_told(event, unassigned_usd8, common)
+                    mark_usd8 = block.prices_usd8[self.weth]
+                    yield _reduction_told(event, mark_usd8, unassigned_usd8, common)
                 else:
                     view = by_number[why.head_number].accounts[account]
                     moved_usd8 = event.amount_raw * 10**8 // self.dollar_unit
@@ -256,17 +258,24 @@ class PerpTeller:
         return int(fee.wei * block.prices_usd8[self.weth] // WAD)
 
 
-def _reduction_told(event: Reduced, gas_usd8: int, common: Mapping[str, Any]) -> ActionTold:
-    """Health is as the guardian saw it, at the prices of its own block."""
-    lost_usd8 = abs(event.worth_usd8 - event.quote_usd8)
+def _lost_usd8(event: Reduced) -> int:
+    """Of a long, as all twins are: below zero where the pool paid more than the index."""
+    return event.worth_usd8 - event.quote_usd8
+
+
+def _reduction_told(
+    event: Reduced, mark_usd8: int, gas_usd8: int, common: Mapping[str, Any]
+) -> ActionTold:
+    """Health is as the guardian saw it, at the prices of its own block: what the quote was better
+    than the mark, by which the position is valued, is in it beside what the size did."""
     return ActionTold(
         **common,
         kind="ReducePosition",
         health_before=event.health_before,
         health_after=event.health_after,
         amount_usd8=event.worth_usd8,
-        swap_usd8=lost_usd8,
-        cost_usd8=gas_usd8 + lost_usd8,
+        swap_usd8=event.size_raw * mark_usd8 // WAD - event.quote_usd8,
+        cost_usd8=gas_usd8 + _lost_usd8(event),
     )
 
 

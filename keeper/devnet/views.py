@@ -94,11 +94,12 @@ PoolEvent = Supplied | Repaid | Liquidated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduced:
-    """The guardian of `account` made its perp position smaller, by what was worth `worth_usd8` at the
-    index, for `quote_usd8`."""
+    """The guardian of `account` made its perp position smaller by `size_raw`, which was worth
+    `worth_usd8` at the index, for `quote_usd8`."""
 
     transaction: str
     account: Address
+    size_raw: int
     worth_usd8: int
     quote_usd8: int
     health_before: Wad

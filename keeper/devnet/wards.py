@@ -21,7 +21,7 @@ from keeper.resources import resource
 
 POOLS: tuple[PoolKey, ...] = (("WETH", "USDC", 500), ("WETH", "USDC", 3_000))
 LIMIT_USD8 = 200_000 * 10**8
-PERP_LIMIT_USD8 = 2_000_000 * 10**8
+PERP_LIMIT_USD8 = 10_000_000 * 10**8
 OPEN_POSITION = 1
 """DelegateApproval's one action: whoever has it may open, grow, turn and reduce."""
 MIN_ACTION_USD8 = 50 * 10**8

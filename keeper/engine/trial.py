@@ -11,7 +11,8 @@ from keeper.mandate import direct, guardian
 from keeper.mandate.guardian import Guard, returned
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
-from keeper.model.values import Action, Sale, Transaction
+from keeper.model.values import Action, ReducePosition, Reduction, Sale, Transaction
+from keeper.policy.costs import Costs, reduction_costs
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
 
@@ -82,7 +83,19 @@ class Trial:
             return "the simulation differs from the prediction: " + "; ".join(differences)
         if comparable(reread.health) <= comparable(start.health):
             return "the simulation does not improve health"
-        return replace(self.plan, predicted=predicted) if self.authority else self.plan
+        if self.authority is None:
+            return self.plan
+        costs = self._costs(done, adapter.reductions(start))
+        return replace(self.plan, predicted=predicted, costs=costs)
+
+    def _costs(self, done: Action, reductions: Sequence[Reduction]) -> Costs:
+        """Of a perp made smaller, what was lost at the very quote that the node saw."""
+        costs = self.plan.costs
+        if not isinstance(done, ReducePosition):
+            return costs
+        traded = next(each for each in reductions if each.token == done.amount.token)
+        lost = reduction_costs(done, traded, costs.gas_usd8)
+        return replace(costs, price_impact_usd8=lost.price_impact_usd8)
 
     def _done(self, simulated: Simulation) -> Action:
         action = self.plan.action

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from keeper.abi.erc20 import APPROVE
+from keeper.abi.perp_v2 import OPEN_POSITION, DelegateApproval
 from keeper.mandate.charter import (
     CONSENT,
     FREEZE,
@@ -32,6 +33,8 @@ class Intended:
     """How much of each collateral the guardian may take in all."""
     from_reserve: Mapping[Address, Amount]
     """How much of each token it may take from the reserve in all."""
+    delegation: Address | None = None
+    """A perp venue's DelegateApproval; None for loans."""
 
 
 def setting(intended: Intended, survey: Survey, code: GuardianCode | None) -> Iterator[Transaction]:
@@ -50,6 +53,12 @@ def setting(intended: Intended, survey: Survey, code: GuardianCode | None) -> It
             amount,
             survey.a_token_allowances[collateral],
             f"let the guardian sell {amount} of collateral",
+        )
+    if intended.delegation and intended.mandate.collaterals and not survey.delegated:
+        yield Transaction(
+            to=intended.delegation,
+            data=DelegateApproval.APPROVE.encode(intended.guardian, OPEN_POSITION),
+            purpose="let the guardian make positions smaller",
         )
     if intended.mandate.reserve == intended.owner:
         yield from reserve_allowances(intended, survey)
@@ -94,6 +103,12 @@ def revoking(intended: Intended, survey: Survey, *, in_force: bool) -> Iterator[
             yield _approval(
                 intended.a_tokens[collateral], intended.guardian, 0, "end the sale of collateral"
             )
+    if intended.delegation and survey.delegated:
+        yield Transaction(
+            to=intended.delegation,
+            data=DelegateApproval.REVOKE.encode(intended.guardian, OPEN_POSITION),
+            purpose="end the delegation of positions",
+        )
     if intended.mandate.reserve == intended.owner:
         for token, left in survey.reserve_allowances.items():
             if left:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.abi.erc20 import ALLOWANCE
+from keeper.abi.perp_v2 import DelegateApproval
 from keeper.abi.words import Function, word_to_address
 from keeper.mandate.charter import CONSENT_OF
 from keeper.model.reading import Reading, ReadingError, Returns
@@ -12,6 +13,7 @@ from keeper.model.units import Address
 _TOKEN0, _TOKEN1, _FEE = Function("token0()"), Function("token1()"), Function("fee()")
 _LIQUIDITY, _FACTORY = Function("liquidity()"), Function("factory()")
 _GET_POOL = Function("getPool(address,address,uint24)")
+_delegated = DelegateApproval.CAN_OPEN_POSITION_FOR
 _POOL_VIEWS = (_TOKEN0, _TOKEN1, _FEE, _LIQUIDITY, _FACTORY)
 
 
@@ -42,6 +44,8 @@ class Survey:
     """Unix seconds; the owner's own reserve needs none."""
     pools: tuple[SurveyedPool | None, ...]
     """In the mandate's order; None for what is no pool."""
+    delegated: bool = False
+    """Whether the owner's perp positions are delegated to the guardian."""
 
 
 def survey(
@@ -53,14 +57,17 @@ def survey(
     a_tokens: Mapping[Address, Address],
     reserve_tokens: Sequence[Address],
     pools: Sequence[Address],
+    delegation: Address | None = None,
 ) -> Reading[Survey]:
-    """`a_tokens` by their collateral. Two round trips."""
+    """`a_tokens` by their collateral; `delegation` is a perp venue's DelegateApproval. Two round
+    trips."""
     tokens = tuple(dict.fromkeys(reserve_tokens))
     calls = (
         CONSENT_OF(guardian, market, reserve),
         *(ALLOWANCE(a_token, owner, guardian) for a_token in a_tokens.values()),
         *(ALLOWANCE(token, reserve, guardian) for token in tokens),
         *(view(pool) for pool in pools for view in _POOL_VIEWS),
+        *(() if delegation is None else (_delegated(delegation, owner, guardian),)),
     )
     returns = yield calls
     consent = returns.output(0) if returns.ok(0) else b""
@@ -77,6 +84,7 @@ def survey(
         ),
         consent_until=int.from_bytes(consent[64:96], "big"),
         pools=(yield from _pools(pools, described)),
+        delegated=delegation is not None and bool(words[-1]),
     )
 
 

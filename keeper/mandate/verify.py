@@ -56,6 +56,8 @@ def findings(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
             fix="send it some",
         )
     yield from _allowances(name, intended, found)
+    if intended.delegation is not None:
+        yield from _delegation(name, intended, delegated=found.survey.delegated)
     for address, pool in zip(intended.mandate.pools, found.survey.pools, strict=True):
         yield _pool(address, pool)
 
@@ -134,6 +136,26 @@ def _allowances(name: str, intended: Intended, found: Found) -> Iterator[Finding
             verdict="fail",
             what=f"the reserve {intended.mandate.reserve} has not consented",
             fix=f"keeper mandate consent {name}, with the reserve's key",
+        )
+
+
+def _delegation(name: str, intended: Intended, *, delegated: bool) -> Iterator[Finding]:
+    wanted = bool(intended.mandate.collaterals)
+    if delegated and wanted:
+        yield Finding(
+            verdict="ok", what="positions are delegated to the guardian, which makes them smaller"
+        )
+    elif wanted:
+        yield Finding(
+            verdict="fail",
+            what="positions are not delegated to the guardian: none can be made smaller",
+            fix=f"keeper mandate set {name}",
+        )
+    elif delegated:
+        yield Finding(
+            verdict="warn",
+            what="positions are delegated to the guardian, and the mandate lists no market",
+            fix=f"keeper mandate revoke {name}, then keeper mandate set {name}",
         )
 
 

@@ -196,6 +196,8 @@ class Reduction:
     """The index, now: what a guardian measures a trade's price against."""
     mark_price: Price
     """What the position is valued at."""
+    pool_price: Price
+    """What its pool pays now, the fee taken off, or asks of a short, the fee on top: for a small trade."""
     quote: Token
     gas: int
     """About what the call takes."""
@@ -237,6 +239,8 @@ class LiquidationTerms:
     """The most of one debt that one liquidation may repay."""
     liquidation_penalty: Bps
     """What the borrower loses beyond the debt repaid; the largest among its collaterals."""
+    besides_usd8: int = 0
+    """What a second kind of liquidation, to which the first leads, would take as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,8 +181,9 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
 
 
 def _reduction(reduction: Reduction, scope: Scope) -> Considered:
-    """Sized and priced at the worst quote that is allowed: what comes of it is no worse. A guardian
-    trades no more than would reach the target if the mark itself were paid."""
+    """Sized at the worst quote that is allowed, so that what comes of it is no worse, and priced at
+    what the pool pays. A guardian trades no more than would reach the target if the mark itself were
+    paid."""
     if reduction.blocked is not None:
         return _rejected(reduction, None, reduction.blocked)
     budget = raw_down(scope.budget_usd8, reduction.price, reduction.token.unit)
@@ -206,8 +207,21 @@ def _reduction(reduction: Reduction, scope: Scope) -> Considered:
 
     most = _least(at_mark, scope, most, target=reduction.guardian_target)
     chosen = at_worst(_least(at_worst, scope, most))
-    costs = reduction_costs(chosen, reduction, scope.gas_price.usd8(reduction.gas))
+    paid = action(chosen.amount.raw, reduction.pool_price, 0)
+    if _worse(paid, chosen, is_long=reduction.is_long):
+        return _rejected(
+            reduction,
+            None,
+            f"its pool is further from the index than the {reduction.slippage_limit / 100:g} % that "
+            "are allowed now, fee included",
+        )
+    costs = reduction_costs(paid, reduction, scope.gas_price.usd8(reduction.gas))
     return _judged(reduction, None, chosen, costs, scope)
+
+
+def _worse(quoted: ReducePosition, bound: ReducePosition, *, is_long: bool) -> bool:
+    shortfall = bound.quote.raw - quoted.quote.raw
+    return shortfall > 0 if is_long else shortfall < 0
 
 
 def _quote(reduction: Reduction, raw: int, price: Price, slippage_bps: int) -> int:

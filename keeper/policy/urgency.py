@@ -20,5 +20,6 @@ def urgency_of(health: Wad | None, floor: Wad, breach_probability: float | None)
 
 def liquidation_loss_usd8(debt_usd8: int, terms: LiquidationTerms) -> int:
     """What one liquidation takes from the owner beyond the debt it repays, rounded down:
-    penalty × close factor × debt."""
-    return debt_usd8 * terms.close_factor * terms.liquidation_penalty // (BPS * BPS)
+    penalty × close factor × debt, and what a second kind of liquidation takes besides."""
+    first = debt_usd8 * terms.close_factor * terms.liquidation_penalty // (BPS * BPS)
+    return first + terms.besides_usd8

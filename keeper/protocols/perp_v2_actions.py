@@ -22,8 +22,14 @@ from keeper.model.values import (
 )
 from keeper.protocols.errors import ImpossibleActionError, revert_reason
 from keeper.protocols.perp_v2_market import MarginToken, PerpVenue
-from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero
-from keeper.protocols.perp_v2_position import Holding, Leg, PerpPosition, free_margin
+from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero, mul_ratio
+from keeper.protocols.perp_v2_position import (
+    Holding,
+    Leg,
+    PerpPosition,
+    free_margin,
+    total_debt,
+)
 
 _PAYMENT_GAS = 250_000
 """About what the node says of a deposit with its approval on the local chain."""
@@ -31,6 +37,7 @@ _REDUCTION_GAS = 1_500_000
 """What the node says of a trade through the guardian on the local chain in a busy market."""
 
 _DOLLAR8 = 10**8
+_USD8 = 10**10
 _PRICE_DECIMALS = 18
 
 ERRORS = {
@@ -126,9 +133,15 @@ def _reduction(position: PerpPosition, leg: Leg) -> Reduction:
         paused = "the venue's ClearingHouse is paused"
     elif leg.state.index_price == 0:
         paused = f"the feed behind {token.symbol} gives no price"
-    index, mark = (
+    fee = leg.state.perp.fee_ratio
+    net = RATIO - fee if leg.size > 0 else RATIO + fee
+    index, mark, pool = (
         Price(value=value, decimals=_PRICE_DECIMALS, updated_at=position.timestamp)
-        for value in (leg.state.index_price, leg.state.price)
+        for value in (
+            leg.state.index_price,
+            leg.state.price,
+            mul_ratio(leg.state.market_price, net),
+        )
     )
     return Reduction(
         token=token,
@@ -136,6 +149,7 @@ def _reduction(position: PerpPosition, leg: Leg) -> Reduction:
         is_long=leg.size > 0,
         price=index,
         mark_price=mark,
+        pool_price=pool,
         quote=position.venue.quote,
         gas=_REDUCTION_GAS,
         slippage_cap=Bps(position.terms.penalty_ratio * BPS // RATIO // 2),
@@ -275,13 +289,32 @@ def _allowance(position: PerpPosition, token: Address) -> int:
 
 def liquidation_terms(position: PerpPosition) -> LiquidationTerms:
     """AccountBalance.sol, getLiquidatablePositionSize: half of a position while its account value
-    is above half of the requirement, all of it below."""
+    is above half of the requirement, all of it below. Besides, where margin tokens are held: whoever
+    may liquidate the position may sell these as well."""
     data = position.account
     full = data.account_value < data.margin_requirement // 2
     return LiquidationTerms(
         close_factor=Bps(BPS if full else BPS // 2),
         liquidation_penalty=Bps(-(-position.terms.penalty_ratio * BPS // RATIO)),
+        besides_usd8=_margin_sale_loss(position) // _USD8,
     )
+
+
+def _margin_sale_loss(position: PerpPosition) -> int:
+    """What one liquidation of a margin token takes, of the token where that is most: the liquidator's
+    discount and the insurance fund's share of what is repaid (Vault.sol, _getMaxRepaidSettlement,
+    getMaxRepaidSettlementAndLiquidatableCollateral). Small debts, which may be repaid whole, are
+    taken for others."""
+    terms = position.terms
+    debt = max(-position.account.settlement_value, mul_ratio(total_debt(position), terms.im_ratio))
+    repaid = mul_ratio(debt, terms.liquidation_ratio) * RATIO // (RATIO - terms.insurance_ratio)
+    losses = [0]
+    for holding in position.holdings:
+        discount = holding.state.discount_ratio
+        paid = min(repaid, mul_ratio(holding.whole_value, RATIO - discount))
+        given_away = paid * discount // (RATIO - discount)
+        losses.append(given_away + mul_ratio(paid, terms.insurance_ratio))
+    return max(losses)
 
 
 def deltas(position: PerpPosition) -> dict[Address, float]:

@@ -49,6 +49,8 @@ class Perp:
     """The venue's reader of `aggregator`."""
     aggregator: Address
     """Chainlink's feed, whose rounds are the index."""
+    fee_ratio: int
+    """Of the quote that is traded, in millionths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,10 +201,11 @@ def _perps(
             BaseToken.GET_PRICE_FEED(token),
             SYMBOL(token),
             AccountBalance.GET_MARK_PRICE(balance, token),
+            MarketRegistry.GET_FEE_RATIO(registry, token),
         )
     )
     for place, token in enumerate(tokens):
-        known = returns.has_word()[5 * place] and returns.word(5 * place) != 0
+        known = returns.has_word()[6 * place] and returns.word(6 * place) != 0
         if not known:
             raise UnsupportedVenueError(
                 f"[markets.{name}] {BASE_TOKENS}",
@@ -211,11 +214,12 @@ def _perps(
                 "write the base tokens that the accounts trade, as AccountBalance.getBaseTokens "
                 "lists them",
             )
-        if not returns.has_word()[5 * place + 1 : 5 * place + 5].all():
+        if not returns.has_word()[6 * place + 1 : 6 * place + 6].all():
             raise _unknown_version(house, name)
-    symbols = [decode_symbol(returns.output(5 * place + 3)) for place in range(len(tokens))]
-    pools = [word_to_address(returns.word(5 * place + 1)) for place in range(len(tokens))]
-    feeds = [word_to_address(returns.word(5 * place + 2)) for place in range(len(tokens))]
+    symbols = [decode_symbol(returns.output(6 * place + 3)) for place in range(len(tokens))]
+    pools = [word_to_address(returns.word(6 * place + 1)) for place in range(len(tokens))]
+    feeds = [word_to_address(returns.word(6 * place + 2)) for place in range(len(tokens))]
+    fees = [returns.word(6 * place + 5) for place in range(len(tokens))]
     returns = yield tuple(map(PriceFeed.GET_CHAINLINK_PRICE_FEED_V3, feeds))
     if not returns.has_word().all():
         raise _unknown_version(house, name)
@@ -229,6 +233,7 @@ def _perps(
             pool=pools[place],
             price_feed=feeds[place],
             aggregator=word_to_address(returns.word(place)),
+            fee_ratio=fees[place],
         )
         for place, token in enumerate(tokens)
     )

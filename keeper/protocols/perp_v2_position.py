@@ -42,6 +42,10 @@ class Terms:
     vault_paused: bool
     house_paused: bool
     max_margin_tokens: int
+    liquidation_ratio: int
+    """Of what the margin tokens stand for, that one liquidation of them repays."""
+    insurance_ratio: int
+    """Of what such a liquidation repays, that goes to the insurance fund."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class MarginState:
     """Average of 15 minutes, in the feed's decimals."""
     collateral_ratio: int
     """The share of its value that counts, in millionths."""
+    discount_ratio: int
+    """What a liquidator pays less than its price, in millionths."""
     room: int
     """Raw units that the vault still takes."""
 
@@ -109,13 +115,17 @@ class Holding:
     allowance: int
 
     @property
-    def value(self) -> int:
-        """After the haircut (Vault.sol, _getNonSettlementTokenValue)."""
+    def whole_value(self) -> int:
+        """Before the haircut."""
         margin = self.state.margin
-        whole = collateral_value(
+        return collateral_value(
             self.balance, margin.token.decimals, self.state.price, margin.price_decimals
         )
-        return mul_ratio(whole, self.state.collateral_ratio)
+
+    @property
+    def value(self) -> int:
+        """After the haircut (Vault.sol, _getNonSettlementTokenValue)."""
+        return mul_ratio(self.whole_value, self.state.collateral_ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,10 +282,14 @@ def free_margin(position: PerpPosition, counted: int, ratio: int) -> int:
     """Vault.sol, _getFreeCollateralByRatio, with AccountBalance.sol, getTotalDebtValue: shorts owe
     base, whose value is truncated towards zero; longs owe quote. `counted` is the lesser of the
     margin with and without unrealised profit and loss."""
+    return counted - mul_ratio(total_debt(position), ratio)
+
+
+def total_debt(position: PerpPosition) -> int:
+    """AccountBalance.sol, getTotalDebtValue."""
     base_debt = sum(leg.value for leg in position.legs if leg.size < 0)
     quote = sum(leg.open_notional for leg in position.legs)
-    debt = -base_debt - min(quote, 0)
-    return counted - mul_ratio(debt, ratio)
+    return -base_debt - min(quote, 0)
 
 
 def _margin_health(position: PerpPosition, data: AccountData) -> Wad | None:

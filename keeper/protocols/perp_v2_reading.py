@@ -112,6 +112,8 @@ def _terms(returns: Returns) -> Terms:
         vault_paused=bool(words[7]),
         house_paused=bool(words[8]),
         max_margin_tokens=words[9],
+        liquidation_ratio=words[12],
+        insurance_ratio=words[13],
     )
 
 
@@ -160,12 +162,13 @@ def _margins(venue: PerpVenue, returns: Returns) -> tuple[MarginState | None, ..
         if not answered[at : at + PER_MARGIN].all():
             found.append(None)
             continue
-        _, ratio, _, cap = split_words(returns.output(at))[:4]
+        _, ratio, discount, cap = split_words(returns.output(at))[:4]
         found.append(
             MarginState(
                 margin=margin,
                 price=returns.word(at + 1),
                 collateral_ratio=ratio,
+                discount_ratio=discount,
                 room=max(cap - returns.word(at + 2), 0),
             )
         )

@@ -25,7 +25,7 @@ COLLATERAL_TWAP_S: Final = 900
 FUNDING_TWAP_S: Final = 900
 """ClearingHouseConfig.sol, _twapInterval as it is initialised; another one is read next time."""
 
-VENUE_HEAD: Final = 12
+VENUE_HEAD: Final = 14
 PER_PERP: Final = 9
 PER_MARGIN: Final = 3
 ACCOUNT_HEAD: Final = 7
@@ -48,6 +48,8 @@ def venue_calls(venue: PerpVenue, twap_s: int) -> Iterator[Call]:
     yield CollateralManager.GET_MAX_COLLATERAL_TOKENS_PER_ACCOUNT(manager)
     yield Config.GET_TWAP_INTERVAL(config)
     yield Config.GET_MAX_FUNDING_RATE(config)
+    yield CollateralManager.GET_LIQUIDATION_RATIO(manager)
+    yield CollateralManager.GET_CL_INSURANCE_FUND_FEE_RATIO(manager)
     for perp in venue.perps:
         token = perp.token.address
         yield BaseToken.IS_OPEN(token)

@@ -74,6 +74,37 @@ PERP_DEFECTS: Final = (
         ),
     ),
     Defect(
+        name="perp-second-liquidation-unseen",
+        file=VENUE,
+        old="        health = min(health, allowed * WAD // debt)",
+        new="        health = health",
+        tests=(
+            (
+                "test_perp_actions.py::"
+                "test_add_margin__debt_against_margin_tokens__keeps_these_from_being_sold"
+            ),
+        ),
+    ),
+    Defect(
+        name="perp-debt-left-out-of-the-size",
+        file=VENUE,
+        old="    return max(needed, before.debt - min(bearable, before.debt))",
+        new="    return needed",
+        tests=(
+            (
+                "test_perp_actions.py::"
+                "test_add_margin__debt_against_margin_tokens__keeps_these_from_being_sold"
+            ),
+        ),
+    ),
+    Defect(
+        name="perp-better-price-refused",
+        file=VENUE,
+        old="            reached = min(reached, fair)",
+        new="            reached = max(reached, fair)",
+        tests=("test_perp_actions.py::test_reduce_position__pool_above_the_mark__is_no_excess",),
+    ),
+    Defect(
         name="perp-maker-accepted",
         file=VENUE,
         old="if whole != size:",

@@ -74,6 +74,11 @@ class PerpGround:
         token = self.base_token(symbol)
         return int(self.chain.read(balances, "getTakerPositionSize", self.owner, token))
 
+    def settlement_debt(self) -> int:
+        """In the settlement token's units."""
+        vault = self.perp.perp.vault
+        return max(-int(self.chain.read(vault, "getSettlementTokenValue", self.owner)), 0)
+
     def index(self, symbol: str = "vETH") -> int:
         """With 18 decimals."""
         return int(self.chain.read(self.perp.perp.base_tokens[symbol], "getIndexPrice", 0))

@@ -43,6 +43,30 @@ def test_add_margin__from_the_owners_wallet__reaches_the_target(made: PerpGround
     assert (event["amount"], event["value"]) == (paid, paid * 100)
 
 
+def test_add_margin__debt_against_margin_tokens__keeps_these_from_being_sold(
+    perp: PerpMarket,
+) -> None:
+    # 10,000 of settlement debt are allowed in any case. 110,000 of ether that fell by 9 % leave
+    # about 8,900 of debt beside 1,000 of dollars; a hundred ether of margin carry it many times.
+    made = perp_ground(perp)
+    perp.deposit(made.owner, "WETH", 100 * WAD)
+    perp.trade(made.owner, "vETH", quote=100_000 * WAD)
+    made.fund(5_000 * USDC)
+    made.move(START * 0.91)
+    debt, health = made.settlement_debt(), made.health
+    assert 8_000 * USDC < debt < 10_000 * USDC
+    assert health > 10 * WAD
+    receipt = made.send(made.keeper, *made.add())
+    (event,) = made.events(receipt)
+    assert event["health_before"] == pytest.approx(10_000 * USDC * WAD // debt, rel=1e-4)
+    assert event["health_after"] == pytest.approx(1.5 * WAD, rel=1e-6)
+    assert made.settlement_debt() == pytest.approx(10_000 * USDC / 1.5, rel=1e-4)
+    # What would have been above 10,000 without it.
+    made.move(START * 0.89)
+    assert not made.chain.read(made.perp.perp.vault, "isLiquidatable", made.owner)
+    assert made.settlement_debt() + event["amount"] > 10_000 * USDC
+
+
 def test_add_margin__small_limit__does_what_it_may(made: PerpGround) -> None:
     made.fund(1_000 * USDC)
     made.set_mandate(limit_max=30 * DOLLAR)
@@ -107,6 +131,17 @@ def test_reduce_position__limit__bounds_what_is_traded_in_a_day(made: PerpGround
     made.send(made.keeper, *made.reduce())
     assert (size - made.size()) * made.index() // WAD == pytest.approx(500 * WAD, rel=1e-6)
     assert made.refusal(made.keeper, *made.reduce()).name == "LimitReached"
+
+
+def test_reduce_position__pool_above_the_mark__is_no_excess(made: PerpGround) -> None:
+    # The averages behind the mark follow later: what is sold now brings more than it is valued at.
+    made.move_pool(START * 0.968 * 1.02)
+    size = made.size()
+    receipt = made.send(made.keeper, *made.reduce())
+    (event,) = made.events(receipt)
+    assert event["health_after"] > 1.515 * WAD
+    # 1.15 to 1.5 takes about 23 % of the position at the mark, whatever more it brings.
+    assert 0.2 < event["size"] / size < 0.27
 
 
 def test_reduce_position__pool_below_the_index__is_refused_by_the_price(made: PerpGround) -> None:

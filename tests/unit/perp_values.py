@@ -28,6 +28,7 @@ def _perp(symbol: str, digits: str, feed: Address) -> Perp:
         pool=address("0x" + digits * 19 + "01"),
         price_feed=address("0x" + digits * 19 + "02"),
         aggregator=feed,
+        fee_ratio=500,
     )
 
 
@@ -68,6 +69,8 @@ def terms(mm_ratio: str = "0.0625") -> Terms:
         vault_paused=False,
         house_paused=False,
         max_margin_tokens=5,
+        liquidation_ratio=500_000,
+        insurance_ratio=30_000,
     )
 
 
@@ -93,7 +96,13 @@ def leg(perp: Perp, size: str, entry: int, price: int | None = None, funding: in
 
 def weth(amount: str, price: int) -> Holding:
     """Ether as margin, of which 85 % counts."""
-    state = MarginState(margin=WETH, price=price * 10**8, collateral_ratio=850_000, room=10**30)
+    state = MarginState(
+        margin=WETH,
+        price=price * 10**8,
+        collateral_ratio=850_000,
+        discount_ratio=50_000,
+        room=10**30,
+    )
     return Holding(state=state, balance=int(Fraction(amount) * WAD), wallet=0, allowance=0)
 
 

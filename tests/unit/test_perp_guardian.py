@@ -139,7 +139,7 @@ def test_payments__margin_token_beside_the_settlement_token__is_none_of_the_guar
 # -- how much ------------------------------------------------------------------------------------
 
 
-def test_plan__long__is_sized_and_priced_at_the_worst_quote() -> None:
+def test_plan__long__is_sized_at_the_worst_quote_and_priced_at_the_pools() -> None:
     # r of 5 ether at 1,950 × 0.99: 750 − 19.5r = 1.5 × 121.875 × (5 − r), r = 164.0625/163.3125.
     found, sized = planned(LONG, replace(limited(), slippage_limit=100))
     assert isinstance(found.action, ReducePosition)
@@ -148,7 +148,8 @@ def test_plan__long__is_sized_and_priced_at_the_worst_quote() -> None:
     assert found.action.quote.raw == -(-size * 1_950 * 99 // 100)
     assert found.reaches_target
     assert sized.costs is not None
-    assert sized.costs.cash_usd8 == pytest.approx(size * 1_950 * 10**6 / WAD, rel=1e-9)
+    # The pool pays the index; its fee of 0.05 % is what is lost.
+    assert sized.costs.cash_usd8 == pytest.approx(size * 1_950 * 50_000 / WAD, rel=1e-6)
 
 
 def test_plan__short__buys_back_at_the_worst_quote() -> None:

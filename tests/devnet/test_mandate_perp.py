@@ -1,0 +1,166 @@
+"""`keeper mandate` for perps: an owner sets up a guardian of positions on the real contracts."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keeper.devnet.perp_market import PerpMarket
+from keeper.model.units import WAD, Address
+from tests.devnet.keeping.ground import Ground
+from tests.devnet.keeping.process import Keeper
+
+USDC = 10**6
+POLICY = """\
+[policies.perp]
+floor = 1.3
+target = 1.5
+max_per_action_usd = 100_000
+max_per_day_usd = 200_000
+"""
+
+
+class PerpOwner:
+    """A trader who writes a mandate and runs commands with the account's own key."""
+
+    def __init__(self, ground: Ground, perp: PerpMarket) -> None:
+        self.ground, self.perp, self.chain = ground, perp, ground.chain
+        self.account = ground.chain.account("owner")
+        perp.deposit(self.account.address, "USDC", 2_000 * USDC)
+        perp.trade(self.account.address, "vETH", quote=10_000 * WAD)
+        ground.environ["KEEPER_SIGNERS__OWNER__PRIVATE_KEY"] = self.account.private_key
+        later = datetime.fromtimestamp(ground.chain.timestamp(), UTC) + timedelta(days=100)
+        self.terms: dict[str, Any] = {
+            "account": f'"{self.account.address}"',
+            "market": '"perp"',
+            "keeper": f'"{ground.chain.account("bot").address}"',
+            "max_health_to_act": "1.50",
+            "target": "1.53",
+            "max_per_day_usd": "100_000",
+            "expires": f"{later:%Y-%m-%d}",
+            "base_tokens": f'["{self.base("vETH")}"]',
+            "reserve_tokens": f'{{ "{self.token("USDC")}" = 1_000.5 }}',
+        }
+
+    def base(self, symbol: str) -> Address:
+        return self.perp.perp.base_tokens[symbol].address
+
+    def token(self, symbol: str) -> Address:
+        return self.chain.contracts.tokens[symbol].address
+
+    def write(self, **changes: str | None) -> None:
+        terms = {key: value for key, value in {**self.terms, **changes}.items() if value}
+        section = "\n".join(f"{key} = {value}" for key, value in terms.items())
+        position = (
+            f'[[positions]]\nlabel = "long"\nmarket = "perp"\naccount = "{self.account.address}"\n'
+            'policy = "perp"\nsigner = "owner"\n'
+        )
+        self.ground.sections = [
+            self.perp.toml(),
+            f"{POLICY}[signers.owner]\n{position}[mandates.main]\n{section}\n",
+        ]
+        self.ground.config(self.chain.rpc_url, None)
+
+    async def run(self, *arguments: str) -> Keeper:
+        self.chain.rpc.call("evm_setAutomine", True)
+        try:
+            return await self.ground.ask(*arguments)
+        finally:
+            self.chain.rpc.call("evm_setAutomine", False)
+
+    async def done(self, *arguments: str) -> str:
+        said = await self.run(*arguments)
+        assert said.exit_code == 0, said.log(said.output)
+        return said.output
+
+    async def refused(self, *arguments: str) -> str:
+        said = await self.run(*arguments)
+        assert said.exit_code == 78, said.log(said.output)
+        assert "Traceback" not in said.text
+        return said.text
+
+    async def verdicts(self) -> list[str]:
+        said = await self.run("mandate", "verify", "--json")
+        return [f"{one['verdict']}: {one['what']}" for one in json.loads(said.output)["findings"]]
+
+    def delegated(self, guardian: str) -> bool:
+        approval, owner = self.perp.perp.delegate_approval, self.account.address
+        return bool(self.chain.read(approval, "canOpenPositionFor", owner, guardian))
+
+
+@pytest.fixture
+def owner(ground: Ground, perp: PerpMarket) -> PerpOwner:
+    return PerpOwner(ground, perp)
+
+
+async def test_mandate__perp_market_set_and_revoked__delegates_and_leaves_nothing(
+    owner: PerpOwner,
+) -> None:
+    owner.write()
+    said = await owner.done("mandate", "set", "--yes")
+    guardian = said.split("guardian: ")[1].split()[0]
+    charter = json.loads(await owner.done("mandate", "show", "--json"))["charter"]
+    assert charter["mandate"]["collaterals"] == [owner.base("vETH")]
+    assert charter["mandate"]["slippage_urgent_bps"] == 125
+    assert charter["mandate"]["reserve"] == owner.account.address
+    assert owner.delegated(guardian)
+    assert "may make smaller" in await owner.done("mandate", "show")
+    verdicts = await owner.verdicts()
+    assert any("delegated to the guardian, which makes them smaller" in one for one in verdicts)
+    assert not any(one.startswith("fail") for one in verdicts)
+    await owner.done("mandate", "revoke", "--yes")
+    assert not owner.delegated(guardian)
+    left = json.loads(await owner.done("approvals", "--json"))
+    taken = {each["spender"] for each in left["allowances"]}
+    assert guardian not in taken
+    assert left["delegations"] == []
+
+
+async def test_mandate__delegation_taken_back__verify_fails_and_set_mends_it(
+    owner: PerpOwner,
+) -> None:
+    owner.write()
+    said = await owner.done("mandate", "set", "--yes")
+    guardian = said.split("guardian: ")[1].split()[0]
+    owner.chain.transact(
+        owner.account.address, owner.perp.perp.delegate_approval, "revoke", guardian, 1
+    )
+    assert any(
+        one.startswith("fail: positions are not delegated") for one in await owner.verdicts()
+    )
+    await owner.done("mandate", "set", "--yes")
+    assert owner.delegated(guardian)
+
+
+async def test_approvals__delegated_positions__are_listed_and_revoked(owner: PerpOwner) -> None:
+    owner.write()
+    stranger = owner.chain.account("stranger").address
+    approval = owner.perp.perp.delegate_approval
+    owner.chain.transact(owner.account.address, approval, "approve", stranger, 1)
+    (found,) = json.loads(await owner.done("approvals", "--json"))["delegations"]
+    assert (found["account"], found["market"], found["delegate"]) == (
+        *(owner.account.address, "perp"),
+        stranger,
+    )
+    assert "may open, grow and turn positions" in await owner.done("approvals")
+    await owner.done(*found["revoke"].split()[1:], "--yes")
+    assert not owner.delegated(stranger)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("base_tokens", '["{weth}"]', "none of the markets that [markets.perp] lists"),
+        ("reserve_tokens", '{{ "{weth}" = 1 }}', "pays in the venue's settlement token alone"),
+        ("pools", '["{weth}"]', "a mandate for perp_v2 has no `pools`"),
+        ("slippage_urgent_bps", "126", "SlippageAboveHalfBonus"),
+    ],
+)
+async def test_mandate__what_a_perp_market_does_not_have__is_refused_by_its_line(
+    owner: PerpOwner, key: str, value: str, said: str
+) -> None:
+    owner.write(**{key: value.format(weth=owner.token("WETH"))})
+    text = await owner.refused("mandate", "set", "--yes")
+    assert said in text
+    assert key in text
