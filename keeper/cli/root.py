@@ -24,7 +24,7 @@ COMMANDS = {
     "explain": "Tell why a decision was made: what was seen, forecast, weighed and allowed.",
     "mandate": "Set and look at what an owner allows a keeper.",
     "key": "Move mandates to a new key, and end the old one's.",
-    "approvals": "List what tokens the watched accounts have let others take, and how to end it.",
+    "approvals": "List what the watched accounts have let others take or trade, and how to end it.",
     "backtest": "Replay policies over past prices: what they would have cost, and whom saved.",
     "forecast": "Show how likely each position is to be liquidated; fit and score the probabilities.",
     "schema": "Print the JSON schema of the configuration, for editors.",

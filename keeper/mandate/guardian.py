@@ -148,8 +148,9 @@ def _payment(guard: Guard, charter: Charter, option: Option, until: int) -> Opti
     option = replace(option, source="wallet" if holder == charter.owner else "vault")
     if mandate is None or option.blocked is not None:
         return option
-    if not option.guarded:
+    if option.guardian_gas is None:
         return replace(option, blocked="the guardian pays in the venue's settlement token alone")
+    option = replace(option, gas=option.guardian_gas)
     allowed = option.allowance.raw
     if mandate.reserve != holder:
         named = "no reserve" if mandate.reserve == NOBODY else f"{mandate.reserve} as the reserve"

@@ -148,8 +148,9 @@ class Option:
     gas: int
     """About what the call takes."""
     blocked: str | None
-    guarded: bool = True
-    """Whether a guardian can make it: the one of a perp venue pays in its settlement token alone."""
+    guardian_gas: int | None
+    """The same through a guardian; None where it makes no such payment: the one of a perp venue pays
+    in its settlement token alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

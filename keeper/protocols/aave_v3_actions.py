@@ -36,6 +36,7 @@ _STABLE, _VARIABLE = 1, 2
 _REFERRAL_CODE = 0
 
 _PAYMENT_GAS = 300_000
+_GUARDIAN_PAYMENT_GAS = 330_000
 _UNWIND_GAS = 800_000
 """About what the node says of each on the local chain, approvals included."""
 
@@ -87,6 +88,7 @@ def _option(
         price=Price(value=price, decimals=8, updated_at=position.timestamp),
         gas=_PAYMENT_GAS,
         blocked=blocked or worthless,
+        guardian_gas=_GUARDIAN_PAYMENT_GAS,
     )
 
 

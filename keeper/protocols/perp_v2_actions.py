@@ -33,6 +33,8 @@ from keeper.protocols.perp_v2_position import (
 
 _PAYMENT_GAS = 250_000
 """About what the node says of a deposit with its approval on the local chain."""
+_GUARDIAN_PAYMENT_GAS = 660_000
+"""The same through the guardian, which asks the venue for the account's health before and after."""
 _REDUCTION_GAS = 1_500_000
 """What the node says of a trade through the guardian on the local chain in a busy market."""
 
@@ -80,6 +82,7 @@ def options(position: PerpPosition) -> tuple[Option, ...]:
         price=Price(value=_DOLLAR8, decimals=8, updated_at=position.timestamp),
         gas=_PAYMENT_GAS,
         blocked=paused or full,
+        guardian_gas=_GUARDIAN_PAYMENT_GAS,
     )
     return (own, *(_deposit(position, holding, paused) for holding in position.holdings))
 
@@ -99,7 +102,7 @@ def _deposit(position: PerpPosition, holding: Holding, paused: str | None) -> Op
         ),
         gas=_PAYMENT_GAS,
         blocked=paused or _refusal(position, holding),
-        guarded=False,
+        guardian_gas=None,
     )
 
 
@@ -227,8 +230,11 @@ def objection(action: Action, position: PerpPosition) -> str | None:
     quote = Amount(raw=best, token=action.quote.token)
     after = _reduced(replace(action, quote=quote), position)
     counted = min(after.account.margin_value, after.account.exact_value)
-    free = free_margin(after, counted, position.terms.mm_ratio)
-    return None if free >= 0 else f"{ERRORS['CH_NEFCM']} (CH_NEFCM)"
+    ratio = position.terms.mm_ratio
+    if free_margin(after, counted, ratio) >= 0:
+        return None
+    left = f"{total_debt(after) / counted:.1f}" if counted > 0 else "boundless"
+    return f"{ERRORS['CH_NEFCM']} (CH_NEFCM): leverage {left} after it, above {RATIO / ratio:g}"
 
 
 def reducible_leg(action: ReducePosition, position: PerpPosition) -> Leg:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keeper.config import foreign_environment
 from keeper.devnet.demo import Demo
-from keeper.devnet.perp_stage import perp_staged, write_perp_files
+from keeper.devnet.perp_stage import SIZE_ETH, perp_staged, write_perp_files
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.table import Moment
 from keeper.devnet.toolchain import Toolchain
@@ -87,8 +87,8 @@ def test_play__perp_twins__the_forecast_keeps_its_long_and_the_unprotected_loses
         assert stage.twins["forecast"].address not in taken
     told = {story.name: story for story in report.told}
     assert report.problems() == []
-    assert sizes["forecast"] == 300 * WAD
-    assert sizes["unprotected"] < 300 * WAD
+    assert sizes["forecast"] == SIZE_ETH * WAD
+    assert sizes["unprotected"] < SIZE_ETH * WAD
     assert {action.kind for action in told["forecast"].actions} == {"AddMargin"}
     assert (tmp_path / "demo.png").stat().st_size > 10_000
     assert moments[-1].healths["forecast"] is not None

@@ -76,7 +76,7 @@ def test_example__everything_uncommented__loads(tmp_path: Path) -> None:
         },
     )
     assert [each.name for each in settings.chain.endpoints] == [None, "second"]
-    assert settings.mandates.keys() == {"main"}
+    assert settings.mandates.keys() == {"main", "perp"}
 
 
 @pytest.mark.parametrize(("name", "section"), SECTIONS)

@@ -131,9 +131,16 @@ def test_reductions__venue_that_does_not_trade__is_blocked(
 
 
 def test_payments__margin_token_beside_the_settlement_token__is_none_of_the_guardians() -> None:
-    option = replace(perp_v2.options(LONG)[0], guarded=False)
+    option = replace(perp_v2.options(LONG)[0], guardian_gas=None)
     (found,) = guardian.payments(PERP_GUARD, CHARTER, [option], until=SOON)
     assert found.blocked == "the guardian pays in the venue's settlement token alone"
+
+
+def test_payments__settlement_token__counts_the_gas_of_the_guardians_call() -> None:
+    rich = replace(LONG, wallet=10**9, allowance=10**9)
+    (found, *_) = guardian.payments(PERP_GUARD, CHARTER, perp_v2.options(rich), until=SOON)
+    assert found.blocked is None
+    assert found.gas == 660_000
 
 
 # -- how much ------------------------------------------------------------------------------------
@@ -192,7 +199,9 @@ def test_plan__too_little_for_the_venues_margin__is_refused_in_its_words() -> No
     thin = account(leg(ETHER, "5", 2_000, 1_924), margin=MARGIN)
     refused = considered(thin, limited(thin), max_per_action_usd8=20 * 10**8)
     assert isinstance(refused, Refused)
+    # 620 − 0.8 of what the sale realises against 9,979: 16.1 times, where 1/6.25 % are allowed.
     assert "only a liquidator may close the position (CH_NEFCM)" in refused.reason
+    assert "leverage 16.1 after it, above 16" in refused.reason
     found, _ = planned(thin, limited(thin))
     assert found.action.amount.raw > WAD // 25
 

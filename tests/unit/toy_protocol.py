@@ -268,6 +268,7 @@ class Toy:
                 available=Amount(raw=position.ether_wallet, token=ETHER),
                 price=Price(value=position.price_usd8, decimals=8, updated_at=position.timestamp),
                 blocked=position.blocked,
+                guardian_gas=100_000,
             ),
             Option(
                 kind="Repay",
@@ -279,6 +280,7 @@ class Toy:
                 available=Amount(raw=min(position.dollar_wallet, position.debt), token=DOLLAR),
                 price=Price(value=10**8, decimals=8, updated_at=position.timestamp),
                 blocked=position.blocked,
+                guardian_gas=100_000,
             ),
         )
 
