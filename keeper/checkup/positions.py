@@ -7,7 +7,7 @@ from keeper.chain.rpc import EndpointUnavailableError
 from keeper.checkup.figures import table_line
 from keeper.checkup.line import Line, of_error
 from keeper.config.settings import Settings
-from keeper.engine.runway import fall_of, runway
+from keeper.engine.runway import all_paid, fall_of, held_until, runway, then
 from keeper.inquiry import Seen, look
 from keeper.model.errors import ConfigurationError, TemporaryError
 from keeper.model.reading import ReadingError
@@ -33,16 +33,19 @@ async def position_lines(settings: Settings) -> list[Line]:
         lines.append(_health(seen, row, position))
         volatility = float(seen.outlook.forecast.volatility_per_year[row])
         found = runway(
-            position, watched, adapters[watched.id.market], volatility_per_year=volatility
+            position,
+            watched,
+            adapters[watched.id.market],
+            volatility_per_year=volatility,
+            book=seen.outlook.book_of(row),
         )
         if found is not None:
             topic = f"reserve {watched.label}"
             held = f"the reserve of {found.reserve_usd:,.0f} USD"
             bears = (
-                "pays the whole debt"
+                all_paid(found.against)
                 if found.in_deviations == inf
-                else f"holds the floor until collateral is worth {100 * (1 - found.held_down_to):.1f} % "
-                "less against debt"
+                else held_until(found.against, found.held_down_to)
             )
             lasts = found.holds(DEVIATIONS)
             day = f"a day of three standard deviations takes {100 * fall_of(DEVIATIONS, volatility):.1f} %"
@@ -53,9 +56,9 @@ async def position_lines(settings: Settings) -> list[Line]:
                     topic=topic,
                     verdict="warn",
                     what=f"{held} {bears}; {day if lasts is not None else 'no volatility is known yet'}"
-                    + ("; then collateral is sold through pools" if found.unwinds else ""),
-                    fix="put more into the reserve, repay by hand, or set a guardian that may sell "
-                    "collateral (docs/UNWINDING.md)",
+                    + (f"; then {then(found.against)}" if found.unwinds else ""),
+                    fix="put more into the reserve, or set a guardian that may sell collateral "
+                    "(docs/UNWINDING.md) or make a perp smaller (docs/PERPS.md)",
                 )
             )
     return [*lines, *_history(seen)]
@@ -65,15 +68,20 @@ def _health(seen: Seen, row: int, position: PositionState) -> Line:
     watched = seen.watched[row]
     topic = f"position {watched.label}"
     if position.health is None:
-        return Line(topic=topic, verdict="ok", what="it has no debt: nothing can be liquidated")
+        return Line(
+            topic=topic,
+            verdict="ok",
+            what="it has neither debt nor position: nothing can be liquidated",
+        )
     health, floor = position.health / 1e18, watched.policy.floor / 1e18
+    by_hand = "topup" if position.terms_shown else "repay"
     return Line(
         topic=topic,
         verdict="ok" if health >= floor else "warn",
         what=f"health {health:.3f}, floor {floor:.3f}",
         fix=""
         if health >= floor
-        else "keeper run --live acts at once; keeper act repay --simulate",
+        else f"keeper run --live acts at once; keeper act {by_hand} --simulate",
     )
 
 

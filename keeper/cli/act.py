@@ -70,11 +70,11 @@ def _offer(verb: Verb, told: str) -> None:
         _act(verb, position, usd, token, config, simulate=simulate, yes=yes, as_json=as_json)
 
 
-_offer("topup", "Add collateral from the reserve.")
+_offer("topup", "Add collateral or margin from the reserve.")
 _offer("repay", "Pay debt back from the reserve.")
 _offer(
     "deleverage",
-    "Sell collateral for debt through the mandate's pools; this needs a guardian.",
+    "Sell collateral for debt on the mandate's pools, or make a perp smaller; needs a guardian.",
 )
 
 
@@ -185,7 +185,7 @@ def _show(settings: Settings, asked: Asked, rehearsed: Rehearsed) -> None:
         "health",
         Text.assemble(
             f"{decision.health_before:.4f} → ",
-            ("no debt" if after is None else f"{after:.4f}", "bold green"),
+            ("nothing at risk" if after is None else f"{after:.4f}", "bold green"),
         ),
     )
     costs = document.get("costs", {})
@@ -275,7 +275,7 @@ def _ended(decision: DecisionView) -> str:
         "dry run": "the running keeper is in a dry run: nothing was sent",
         "done": f"done: {decision.kind} {decision.amount} {decision.token}, health "
         f"{decision.health_before:.4f} → "
-        + ("no debt" if decision.health_after is None else f"{decision.health_after:.4f}"),
+        + ("nothing at risk" if decision.health_after is None else f"{decision.health_after:.4f}"),
     }
     said = words.get(decision.outcome, f"it ended as: {decision.outcome}")
     return f"{said} (keeper explain {decision.id})"

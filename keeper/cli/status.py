@@ -189,19 +189,25 @@ def _reserve_usd(view: PositionView) -> str:
 
 def _reserve(view: PositionView) -> str:
     """What there is, and how far it goes."""
+    from keeper.engine.runway import all_paid, held_until, then
+
     reserve = (view.ahead or {}).get("reserve")
     if reserve is None:
         return "–"
+    # Journals of earlier versions tell loans' reserves only, and not that they are.
+    against = reserve.get("against", "loan")
     goes = (
-        "pays the whole debt"
+        all_paid(against)
         if reserve["pays_all"]
-        else f"holds the floor down to −{100 * (1 - reserve['held_down_to']):.1f} %"
-        if reserve["held_down_to"] < 1
         else "does not bring health to the floor"
+        if reserve["held_down_to"] >= 1
+        else f"holds the floor down to −{100 * (1 - reserve['held_down_to']):.1f} %"
+        if against == "loan"
+        else held_until(against, reserve["held_down_to"])
     )
     days = reserve["in_deviations"]
     more = f", {days:.1f} σ of a day" if days is not None and days > 0 else ""
-    pools = "; then collateral is sold" if reserve["unwinds"] else ""
+    pools = f"; then {then(against)}" if reserve["unwinds"] else ""
     return f"{_reserve_usd(view)} {goes}{more}{pools}"
 
 
@@ -211,7 +217,7 @@ def _last_action(decision: DecisionView | None) -> Text:
     after = decision.health_after or decision.predicted_health
     return Text.assemble(
         f"#{decision.id} {decision.kind} {token_amount(decision.amount, decision.token)}\n",
-        f"{decision.health_before:.3f} → {'no debt' if after is None else f'{after:.3f}'}",
+        f"{decision.health_before:.3f} → {'nothing at risk' if after is None else f'{after:.3f}'}",
         (f" · {decision.outcome}\n{utc(decision.timestamp)}", "dim"),
     )
 

@@ -23,6 +23,7 @@ NO_REDUCTION = "ReducePosition: only a guardian may make a position smaller (`gu
 
 
 NO_SUCH = "the position has neither such a debt nor such a collateral"
+NO_PERP_DEBT = "a perp account has no debt to pay back: `keeper act topup` adds margin"
 AT_TARGET = "health is at its target: say how much is to be moved (--usd)"
 
 
@@ -83,7 +84,7 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
             wished_policy(case.wish, policy, guarded=watched.guard is not None),
         )
         if not options:
-            return _refused(case, NO_UNWIND if case.wish.verb == "deleverage" else NO_SUCH)
+            return _refused(case, _nothing_meant(case, case.wish))
         if position.health is not None and position.health >= policy.target:
             return _refused(case, AT_TARGET)
     holder = holder_of(watched)
@@ -103,6 +104,17 @@ def plan_for(case: Case, guarding: Guarding, drawn: Drawn) -> Plan | Refused:
     if isinstance(chosen, Plan) or chosen.not_worth or watched.guard is not None:
         return chosen
     return replace(chosen, reason="; ".join((chosen.reason, *_for_a_guardian(case))))
+
+
+def _nothing_meant(case: Case, wish: Wish) -> str:
+    is_perp = bool(case.adapter.reductions(case.position))
+    match wish.verb:
+        case "deleverage":
+            return NO_REDUCTION if is_perp else NO_UNWIND
+        case "repay" if is_perp:
+            return NO_PERP_DEBT
+        case _:
+            return NO_SUCH
 
 
 def _for_a_guardian(case: Case) -> Iterator[str]:

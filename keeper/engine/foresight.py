@@ -46,6 +46,7 @@ def _prospect(
         watched,
         markets[watched.id.market].adapter,
         volatility_per_year=float(outlook.forecast.volatility_per_year[row]),
+        book=outlook.book_of(row),
     )
     return Prospect(
         position=watched.id,

@@ -60,6 +60,10 @@ class Outlook:
         used = ((self.book.C[at] != 0.0) | (self.book.D[at] != 0.0)).any(axis=0)
         return tuple(k for k in np.flatnonzero(used).tolist() if k > 0)
 
+    def book_of(self, row: int) -> Book:
+        """A watched row alone; empty where it was not read."""
+        return self.book.take(np.flatnonzero(self.rows == row))
+
     def exposure(self, row: int) -> Hashable:
         """What a watched row is exposed to: changes only when that does, and is cheap."""
         at = np.flatnonzero(self.rows == row)

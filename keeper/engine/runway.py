@@ -5,19 +5,56 @@ as the protocol counts it, and x the factor by which collateral falls against de
 
     health(x) = x · (h·D + A) / (D − R)        held while health(x) ≥ floor
 
-so the reserve is used up at x = floor · (D − R) / (h·D + A). To be read by people: floats.
+so the reserve is used up at x = floor · (D − R) / (h·D + A). A perp account's is used up where
+
+    (C + A) @ p = floor · D @ p
+
+of its row of the book, every price moving against it by the same factor. To be read by people: floats.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import exp, inf, isfinite, log, nan, sqrt
+from typing import Literal
+
+import numpy as np
 
 from keeper.engine.watch import Adapter, Watched
+from keeper.model.book import Book, distance
 from keeper.model.units import float_from_wad
-from keeper.model.values import AddCollateral, Option, PositionState
+from keeper.model.values import AddCollateral, AddMargin, Option, PositionState
 
 DAYS_PER_YEAR = 365
+Against = Literal["loan", "fall", "rise", "any"]
+"""What uses a reserve up: collateral that falls against a loan's debt, or a perp's price that falls,
+that rises, or several that move against it."""
+
+
+def all_paid(against: Against) -> str:
+    """What a reserve does that no move uses up, for people."""
+    return "pays the whole debt" if against == "loan" else "holds the floor whatever prices do"
+
+
+def then(against: Against) -> str:
+    """What is done after it, where the guardian may, for people."""
+    return (
+        "collateral is sold through pools" if against == "loan" else "the position is made smaller"
+    )
+
+
+def held_until(against: Against, factor: float) -> str:
+    """How far a reserve holds the floor, for people; `factor` as `Runway.held_down_to`."""
+    fall, rise = f"{100 * (1 - factor):.1f} %", f"{100 * (1 / factor - 1):.1f} %"
+    match against:
+        case "loan":
+            return f"holds the floor until collateral is worth {fall} less against debt"
+        case "fall":
+            return f"holds the floor until the price has fallen by {fall}"
+        case "rise":
+            return f"holds the floor until the price has risen by {rise}"
+        case "any":
+            return f"holds the floor until every price has moved {fall} against the account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +64,14 @@ class Runway:
     reserve_usd: float
     """What could be paid in now."""
     held_down_to: float
-    """The factor on collateral against debt at which the reserve is used up; 0 where it pays all."""
+    """The factor on collateral against debt, or on a perp's price in its favour, at which the reserve
+    is used up; 0 where it pays all."""
     in_deviations: float
     """The same in standard deviations of one day; inf where it pays all, nan without a forecast."""
     unwinds: bool
-    """Collateral can be sold for debt as well, within the mandate and the pools' depth."""
+    """Collateral can be sold for debt, or a perp made smaller, within the mandate and the pools'
+    depth."""
+    against: Against = "loan"
 
     def holds(self, deviations: float) -> bool | None:
         """Whether it lasts for a day's fall of so many standard deviations; None where none is
@@ -46,13 +86,14 @@ def runway(
     adapter: Adapter,
     *,
     volatility_per_year: float,
+    book: Book,
 ) -> Runway | None:
-    """None without debt, and for a perp account, whose health is not of this shape. Volatility as
-    the forecast has it, nan where it knows none."""
+    """None without debt or position. Volatility as the forecast has it, nan where it knows none;
+    `book` holds the position's row, and none where it could not be read."""
     if position.health is None or position.debt_usd8 <= 0:
         return None
     if any(each.kind == "AddMargin" for each in adapter.options(position)):
-        return None
+        return _of_margin(position, watched, adapter, volatility_per_year, book)
     debt = position.debt_usd8 / 1e8
     counted = float_from_wad(position.health) * debt
     options = [each for each in adapter.options(position) if each.blocked is None]
@@ -70,6 +111,46 @@ def runway(
         held_down_to=factor,
         in_deviations=inf if owed == 0.0 else -log(factor) / day if day > 0.0 else nan,
         unwinds=watched.guard is not None and "pool" in watched.guard.sources,
+    )
+
+
+def _of_margin(
+    position: PositionState,
+    watched: Watched,
+    adapter: Adapter,
+    volatility_per_year: float,
+    book: Book,
+) -> Runway | None:
+    """Of its row in most danger; margin counts as far as the venue counts it."""
+    guarded = watched.guard is not None
+    adds = [
+        each
+        for each in adapter.options(position)
+        if each.blocked is None and not (guarded and each.guardian_gas is None)
+    ]
+    if len(book.C) == 0:
+        return None
+    counted = 0.0
+    for each in adds:
+        if raw := _raw(each, guarded=guarded):
+            amount = type(each.available)(raw=raw, token=each.token)
+            action = AddMargin(position=position.id, amount=amount)
+            after = adapter.predict(action, position, position.timestamp)
+            counted += (after.collateral_usd8 - position.collateral_usd8) / 1e8
+    C = book.C.copy()
+    C[:, 0] += counted
+    row = replace(book, C=C, D=book.D * float_from_wad(watched.policy.floor))
+    direction = -np.sign(((row.C - row.D) * row.p)[0])
+    direction[0] = 0.0
+    found = float(distance(row, direction)[0])
+    day = volatility_per_year / sqrt(DAYS_PER_YEAR)
+    moving = set(direction[direction != 0.0].tolist())
+    return Runway(
+        reserve_usd=_worth(adds, guarded=guarded),
+        held_down_to=exp(-found),
+        in_deviations=inf if found == inf else found / day if day > 0.0 else nan,
+        unwinds=watched.guard is not None and "pool" in watched.guard.sources,
+        against="fall" if moving == {-1.0} else "rise" if moving == {1.0} else "any",
     )
 
 

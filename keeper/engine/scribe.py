@@ -167,7 +167,7 @@ class Scribe:
         if busy:
             return "a transaction is under way"
         if position.health is None:
-            return "idle: no debt"
+            return "idle: no position" if position.terms_shown else "idle: no debt"
         if cold:
             return "watched; no forecast for lack of price history: only the floor acts"
         if self._watched[row].policy.trigger_probability is None:

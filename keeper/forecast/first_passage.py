@@ -80,6 +80,7 @@ def forecast(
     pair = np.where(found.simple, found.pair, 0)
     sigma = np.where(found.simple, np.sqrt(of_ratio).take(pair), found.sigma)
     drift = np.where(found.simple, (0.5 * (variances - variances[:, None])).take(pair), found.drift)
+    np.negative(drift, out=drift, where=found.rises)
     sigma, x = bounded(found.distance, now, sigma)
     accrued = book.carry / found.gearing
     drift += accrued

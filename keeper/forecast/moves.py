@@ -26,15 +26,17 @@ class Moves:
     """One entry per row. Where health is not above 0 none has a meaning.
 
     `gearing`: how much ln health answers a log move towards the boundary, 1 in simple rows.
-    `simple`: the whole row is one price's collateral against another's debt. `pair`: the column of
-    the former × columns + that of the latter; of rows with one price that moves (a perp) that
-    price's against the quote; else `NO_PAIR`. `sigma` and `drift`: of the move towards the boundary,
-    per √second and per second; 0 in simple rows, whose pair says it.
+    `simple`: the whole row is one price's collateral against another's debt, or a perp's one price
+    against the quote. `pair`: the column of the former × columns + that of the latter; also of other
+    rows with one price that moves; else `NO_PAIR`. `rises`: the simple rows that are hurt when the
+    first of their pair rises, which are shorts. `sigma` and `drift`: of the move towards the
+    boundary, per √second and per second; 0 in simple rows, whose pair says it.
     """
 
     distance: Floats
     simple: NDArray[np.bool_]
     pair: Ints
+    rises: NDArray[np.bool_]
     sigma: Floats
     drift: Floats
     gearing: Floats
@@ -49,21 +51,31 @@ def moves(book: Book, now: Floats, per_second: Floats) -> Moves:
     pair = np.where(simple, collateral * len(book.p) + debt, NO_PAIR)
     reach = np.where(now > 0.0, now, 1.0)
     sigma, drift, gearing = np.zeros_like(reach), np.zeros_like(reach), np.ones_like(reach)
+    rises = np.zeros(len(reach), dtype=np.bool_)
     # The quote and the price that is owed: the sum of their places is the latter's.
     perp = owes_one & (collaterals == 2) & (collateral == debt) & (book.C[:, 0] != 0.0)
-    if perp.any():
-        rows = np.flatnonzero(perp & (now > 0.0))
+    perp &= now > 0.0
+    rows = np.flatnonzero(perp)
+    if len(rows):
         column = debt.take(rows)
-        found = _perps(book, rows, column, per_second)
-        reach[rows], sigma[rows], drift[rows], gearing[rows] = found
+        reach[rows], gearing[rows], rises[rows] = _perps(book, rows, column)
         pair[rows] = column * len(book.p)
+        simple |= perp
     x = np.log(reach, out=reach)
-    rest = np.flatnonzero(~(simple | perp) & (now > 0.0))
+    rest = np.flatnonzero(~simple & (now > 0.0))
     for start in range(0, len(rest), _BLOCK):
         rows = rest[start : start + _BLOCK]
         x[rows], sigma[rows], drift[rows], gearing[rows] = _baskets(book, rows, per_second)
         pair[rows] = _only_mover(book, rows)
-    return Moves(distance=x, simple=simple, pair=pair, sigma=sigma, drift=drift, gearing=gearing)
+    return Moves(
+        distance=x,
+        simple=simple,
+        pair=pair,
+        rises=rises,
+        sigma=sigma,
+        drift=drift,
+        gearing=gearing,
+    )
 
 
 def _only_mover(book: Book, rows: Ints) -> Ints:
@@ -83,11 +95,10 @@ def _columns_used(matrix: Floats) -> tuple[NDArray[np.uint8], Ints]:
     return count, np.einsum("k,kn->n", places, used).astype(np.intp)
 
 
-def _perps(
-    book: Book, rows: Ints, column: Ints, per_second: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Rows that have a constant and an amount of one price, against a share of the same price: what
-    `_baskets` finds for them, without a search.
+def _perps(book: Book, rows: Ints, column: Ints) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Rows that have a constant and an amount of one price, against a share of the same price: e to
+    the distance and the gearing that `_baskets` would find for them, without a search, and whether a
+    rise hurts them.
 
     slope × e^±x + constant = 0, where a long (constant below 0) is hurt by a fall and a short by a
     rise: e^x is slope/−constant or its inverse, and out of reach where the two have the same sign.
@@ -102,10 +113,8 @@ def _perps(
     reach = np.maximum(ratio, 1.0 / ratio)
     reach[(ratio <= 0.0) | (reach > FURTHEST)] = np.inf
     reach[slope + constant <= 0.0] = 1.0
-    variance = np.diag(per_second)
-    drift = (0.5 * variance).take(column) * np.sign(constant)
     gearing = np.abs(constant) / (constant + amount * price)
-    return reach, np.sqrt(variance).take(column), drift, gearing
+    return reach, gearing, constant > 0.0
 
 
 def _baskets(book: Book, rows: Ints, per_second: Floats) -> Floats:

@@ -119,5 +119,5 @@ async def test_daemon__position_closed_meanwhile__is_idle(made: PerpGround) -> N
     ):
         await ground.pass_block(running)
         status = json.loads((await ground.ask("status", "--json")).output)
-    assert status["positions"][0]["note"] == "idle: no debt"
+    assert status["positions"][0]["note"] == "idle: no position"
     assert ground.decisions() == []

@@ -6,7 +6,9 @@ from math import inf, log
 import numpy as np
 import pytest
 
+from keeper.forecast.first_passage import first_passage, forecast
 from keeper.forecast.moves import moves
+from keeper.forecast.volatility import Covariance
 from keeper.model.book import QUOTE, Book, Column, Floats, distance, health, stack
 from keeper.model.units import WAD, Amount
 from keeper.model.values import AddMargin, Deleverage, ReducePosition, Repay
@@ -240,4 +242,18 @@ def test_moves__perps_of_every_kind__are_where_the_search_finds_them() -> None:
     assert (found.pair[alive] == 2).all()
     assert np.isinf(found.distance[alive]).any()
     assert (found.distance[alive] == 0.0).any()
-    assert found.sigma[alive] == pytest.approx(np.sqrt(variance[1, 1]))
+    # Volatility and drift are those of the price, whose rise a short has to fear.
+    known = Covariance(per_second=variance, reasons=(None, None))
+    day = forecast(perps, known, horizon_s=86_400.0, monitored_every_s=0.0)
+    moving = alive & np.isfinite(found.distance)
+    assert day.volatility_per_year[moving] == pytest.approx(0.8)
+    drift = np.where(C[:, 0] < 0, -0.5, 0.5) * variance[1, 1]
+    assert day.probability[moving] == pytest.approx(
+        first_passage(
+            found.distance,
+            np.full(rows, np.sqrt(variance[1, 1])),
+            drift,
+            horizon_s=86_400.0,
+            monitored_every_s=0.0,
+        )[moving]
+    )
