@@ -124,3 +124,33 @@ async def test_daemon__position_not_delegated__is_refused_in_words_and_nothing_s
         await ground.pass_block(running)
         assert proxy.recording.broadcasts() == 0
     assert "has not delegated its positions" in refused["reason"]
+
+
+async def test_daemon__market_paused_by_its_venue__is_refused_and_nothing_sent(made: Ward) -> None:
+    ground, one = made.ground, made.perp
+    owner = ground.chain.account("deployer").address
+    ground.chain.transact(owner, one.perp.perp.base_tokens["vETH"], "pause")
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("alert.raised", alert="market.halted")
+        refused = await running.said("plan.refused")
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 0
+    assert "trading in vETH is paused" in refused["reason"]
+
+
+async def test_daemon__pool_further_from_the_index_than_allowed__is_refused_before_it_is_tried(
+    made: Ward,
+) -> None:
+    ground, one = made.ground, made.perp
+    one.move_pool(one.index() / WAD * 0.97)
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        refused = await running.said("plan.refused")
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 0
+    assert "its pool is further from the index than the" in refused["reason"]

@@ -178,6 +178,26 @@ def test_prediction__funding_settled_by_a_trade__growth_tells_what_was_owed(
     assert now.funding == 0
 
 
+def test_snapshot__funding_averages_over_another_time__are_read_anew_and_still_exact(
+    chain: LocalChain, crowd: PerpCrowd
+) -> None:
+    first = read(perp_v2, chain, crowd.venue, *crowd.accounts)
+    chain.transact(
+        chain.account("deployer").address, crowd.perp.perp.config, "setTwapInterval", 1_800
+    )
+    chain.set_price("WETH", 2_100_00000000)
+    chain.mine(chain.timestamp() + 600)
+    reader = Reader(chain)
+    reading = perp_v2.snapshot(
+        crowd.venue, crowd.accounts, timestamp=reader.timestamp, known=first.known
+    )
+    snapshot = reader.run(reading)
+    assert snapshot.known.twap_s == 1_800
+    for account in crowd.accounts:
+        owed = chain.read(crowd.perp.perp.exchange, "getAllPendingFundingPayment", account)
+        assert snapshot.position(account).account.funding == owed
+
+
 def test_snapshot__a_maker__is_refused_by_name_and_others_are_read(
     chain: LocalChain, crowd: PerpCrowd
 ) -> None:
