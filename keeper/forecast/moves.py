@@ -58,7 +58,7 @@ def moves(book: Book, now: Floats, per_second: Floats) -> Moves:
     rows = np.flatnonzero(perp)
     if len(rows):
         column = debt.take(rows)
-        reach[rows], gearing[rows], rises[rows] = _perps(book, rows, column)
+        reach[rows], gearing[rows], rises[rows] = _perps(book, rows, column, now.take(rows))
         pair[rows] = column * len(book.p)
         simple |= perp
     x = np.log(reach, out=reach)
@@ -95,26 +95,28 @@ def _columns_used(matrix: Floats) -> tuple[NDArray[np.uint8], Ints]:
     return count, np.einsum("k,kn->n", places, used).astype(np.intp)
 
 
-def _perps(book: Book, rows: Ints, column: Ints) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _perps(
+    book: Book, rows: Ints, column: Ints, now: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Rows that have a constant and an amount of one price, against a share of the same price: e to
     the distance and the gearing that `_baskets` would find for them, without a search, and whether a
     rise hurts them.
 
-    slope × e^±x + constant = 0, where a long (constant below 0) is hurt by a fall and a short by a
-    rise: e^x is slope/−constant or its inverse, and out of reach where the two have the same sign.
+    With surplus = owed × (health − 1), where slope × e^±x + constant = 0 and slope + constant =
+    surplus: a long (constant below 0) is hurt by a fall and a short by a rise, and e^x is
+    slope/−constant = 1 − surplus/constant or its inverse, out of reach where that is not above 0.
     """
-    width = book.C.shape[1]
-    at = rows * width
+    at = rows * book.C.shape[1]
     constant = book.C.take(at)
     at += column
-    price, amount = book.p.take(column), book.C.take(at)
-    slope = (amount - book.D.take(at)) * price
-    ratio = slope / -constant
+    owed = book.D.take(at) * book.p.take(column)
+    surplus = owed * (now - 1.0)
+    ratio = 1.0 - surplus / constant
     reach = np.maximum(ratio, 1.0 / ratio)
     reach[(ratio <= 0.0) | (reach > FURTHEST)] = np.inf
-    reach[slope + constant <= 0.0] = 1.0
-    gearing = np.abs(constant) / (constant + amount * price)
-    return reach, gearing, constant > 0.0
+    reach[surplus <= 0.0] = 1.0
+    owed *= now
+    return reach, np.abs(constant) / owed, constant > 0.0
 
 
 def _baskets(book: Book, rows: Ints, per_second: Floats) -> Floats:
