@@ -121,3 +121,21 @@ async def test_daemon__position_closed_meanwhile__is_idle(made: PerpGround) -> N
         status = json.loads((await ground.ask("status", "--json")).output)
     assert status["positions"][0]["note"] == "idle: no position"
     assert ground.decisions() == []
+
+
+async def test_commands__perp_position__speak_of_margin(made: PerpGround) -> None:
+    made.ground.chain.mint("USDC", made.account, 5_000 * USDC)
+    made.fall(0.12)
+    ground = made.ground
+    ground.config(ground.chain.rpc_url, None)
+    said = await ground.ask("check")
+    checked = " ".join(said.output.split())
+    assert "the reserve of 5,000 USD holds the floor until the price has fallen by" in checked
+    assert "keeper act topup --simulate" in checked
+    added = await ground.ask("act", "topup", "--usd", "500", "--simulate")
+    assert added.exit_code == 0, added.log(added.output)
+    assert "AddMargin 500" in added.output
+    smaller = await ground.ask("act", "deleverage", "--simulate")
+    assert "only a guardian may make a position smaller" in smaller.output + smaller.text
+    repaid = await ground.ask("act", "repay", "--simulate")
+    assert "a perp account has no debt to pay back" in repaid.output + repaid.text
