@@ -23,6 +23,7 @@ from keeper.chain.rpc import (
 )
 from keeper.chain.send_errors import limited
 from keeper.chain.settings import ChainSettings, Use
+from keeper.chain.simulate import NOT_SUPPORTED
 from keeper.chain.standing import EndpointState, Standing
 
 log = structlog.get_logger()
@@ -30,6 +31,18 @@ log = structlog.get_logger()
 Clock = Callable[[], float]
 
 CHAIN_ID = Request(method="eth_chainId", params=())
+STATE_METHODS = frozenset(
+    {
+        "eth_call",
+        "eth_simulateV1",
+        "eth_getBalance",
+        "eth_getTransactionCount",
+        "eth_getCode",
+        "eth_getStorageAt",
+    }
+)
+"""What a node without the state of a block refuses. What rides along, such as receipts and the fee
+history, it answers all the same."""
 PATIENCE_S = 3.0
 """How long an endpoint may take where another one could answer; alone it has the HTTP timeout."""
 
@@ -112,6 +125,17 @@ class Endpoint:
     def contradicted(self) -> None:
         """Most of the others said otherwise at the same block."""
         self._turn(standing.contradicted(self.state, now_s=self._clock()))
+
+    def lacked_state(self) -> None:
+        """It refused what another told of the same block."""
+        if not self.lacks_state:
+            log.warning("endpoint.without_state", endpoint=self.name)
+        self.state = standing.lacked_state(self.state, now_s=self._clock())
+
+    @property
+    def lacks_state(self) -> bool:
+        """Whether it did of late."""
+        return self._clock() < self.state.without_state_until_s
 
     @property
     def posted(self) -> int:
@@ -203,11 +227,15 @@ class Pool:
 
     def in_order(self) -> list[Endpoint]:
         """Those that read, from the one to be asked first: by how they stand, then those first that
-        have the newest head, then as configured. One of another chain only if all are."""
+        have state and the newest head, then as configured. One of another chain only if all are."""
         newest = max(each.state.head_number for each in self.readers)
         ranked = sorted(
             self.readers,
-            key=lambda each: (each.state.standing, each.state.head_number < newest),
+            key=lambda each: (
+                each.state.standing,
+                each.lacks_state,
+                each.state.head_number < newest,
+            ),
         )
         usable = [each for each in ranked if each.state.standing is not Standing.WRONG_CHAIN]
         return usable or ranked
@@ -231,9 +259,10 @@ class Pool:
         return answers
 
     async def answered(self, requests: Sequence[Request]) -> tuple[list[Any | RpcError], Endpoint]:
-        """The answers, and the first endpoint that gave them. One that refuses every request, as it
-        does at a block that it does not know, is passed over unless all do."""
-        refusals: tuple[list[Any | RpcError], Endpoint] | None = None
+        """The answers, and the first endpoint that gave them. One that refuses all that asks for the
+        state of a block, as it does at a block that it does not know or has forgotten, is passed
+        over unless all do."""
+        refusals: list[tuple[list[Any | RpcError], Endpoint]] = []
         failure: EndpointUnavailableError | None = None
         candidates = self.in_order()
         patience_s = PATIENCE_S if len(candidates) > 1 else None
@@ -243,13 +272,17 @@ class Pool:
             except EndpointUnavailableError as error:
                 failure = failure or error
                 continue
-            if not all(isinstance(answer, RpcError) for answer in answers):
+            refused = _refused(requests, answers)
+            if not refused:
+                for asked, without in refusals:
+                    if _lacks_state(_refused(requests, asked)):
+                        without.lacked_state()
                 return answers, endpoint
-            refusals = refusals or (answers, endpoint)
-        if refusals is None:
+            refusals.append((answers, endpoint))
+        if not refusals:
             assert failure is not None
             raise failure
-        return refusals
+        return refusals[0]
 
     async def call(self, method: str, *params: Any) -> Any:
         """As `Rpc.call`, by the endpoint that is asked first: one POST, which nobody repeats."""
@@ -277,6 +310,27 @@ class Pool:
         """Close all connections."""
         for endpoint in self.endpoints:
             await endpoint.close()
+
+
+def _refused(requests: Sequence[Request], answers: Sequence[Any | RpcError]) -> list[RpcError]:
+    """The refusals, if nothing was told of the state of a block; of anything at all, where none of
+    the requests asks for that."""
+    of_state = [
+        answer
+        for request, answer in zip(requests, answers, strict=True)
+        if request.method in STATE_METHODS
+    ] or list(answers)
+    refusals = [answer for answer in of_state if isinstance(answer, RpcError)]
+    return refusals if len(refusals) == len(of_state) else []
+
+
+def _lacks_state(refusals: Sequence[RpcError]) -> bool:
+    """Whether these are of a node without the state: not of one that does not know the method, and
+    no reverts, which are answers."""
+    return not any(
+        each.code in NOT_SUPPORTED or each.revert or "revert" in each.message.lower()
+        for each in refusals
+    )
 
 
 def _is_limit(answer: Any | RpcError) -> bool:

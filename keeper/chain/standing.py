@@ -9,6 +9,9 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 300.0
 """An endpoint that asks for more is asked again after this."""
+WITHOUT_STATE_S = 60.0
+"""An endpoint that lacked a block's state, where another had it, is asked after those that have it for
+so long."""
 OUTVOTED_S = 600.0
 """An endpoint that most others contradicted is not read for so long."""
 
@@ -39,6 +42,8 @@ class EndpointState:
     """Before it only what cannot wait is asked."""
     head_number: int = 0
     """The highest that it has shown; 0 before the first."""
+    without_state_until_s: float = 0.0
+    """Before it, others are asked first for what depends on the state of a block."""
 
 
 def answered(state: EndpointState, *, now_s: float) -> EndpointState:
@@ -87,6 +92,11 @@ def showed_head(state: EndpointState, number: int, *, pool_head: int) -> Endpoin
     if not behind and state.standing is Standing.OUT_OF_SYNC:
         return replace(seen, standing=Standing.ALIVE)
     return seen
+
+
+def lacked_state(state: EndpointState, *, now_s: float) -> EndpointState:
+    """It refused what another told of the same block."""
+    return replace(state, without_state_until_s=now_s + WITHOUT_STATE_S)
 
 
 def contradicted(state: EndpointState, *, now_s: float) -> EndpointState:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from keeper.model.units import WAD, Wad
 from keeper.storage.views import explanation
-from tests.unit.fake_rpc import refused
+from tests.unit.fake_rpc import FakeRpc, refused
 from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, FLOOR_ONLY, Ground
 from tests.unit.toy_protocol import DOLLAR
 
@@ -44,6 +44,28 @@ async def test_pass__two_positions_in_danger__are_both_protected_in_one_pass(
         ["eth_simulateV1", "eth_simulateV1"],
         *[["eth_sendRawTransaction"]] * 4,
     ]
+
+
+async def test_pass__first_endpoint_has_no_state_while_something_is_open__another_is_read(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    honest = ground.chain.node.rpc.answers
+    second = FakeRpc(dict(honest))
+    ground.witnesses.append(second)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    assert len(ground.sent()) == 2
+    ground.chain.node.rpc.answers = honest | {
+        method: refused(method, -32000, "header not found")
+        for method in ("eth_call", "eth_getTransactionCount")
+    }
+    passes = ground.engine.passes
+    await ground.mine()
+    assert ground.engine.passes == passes + 1
+    (decision,) = ground.decisions()
+    assert decision.outcome == "done"
 
 
 async def test_pass__absurd_fee_history__positions_are_protected_all_the_same(

@@ -139,6 +139,56 @@ async def test_batch__refuses_everything__another_is_asked_and_the_first_is_stil
     assert isinstance(first, RpcError)
 
 
+@pytest.mark.parametrize("message", ["header not found", "missing trie node 4b2a (path )"])
+async def test_batch__refuses_all_state_but_not_what_rides_along__another_is_asked_and_first_for_a_while(
+    clock: Clock, message: str
+) -> None:
+    """A node that has forgotten the block's state still knows receipts and fees."""
+    ride = Request(method="eth_getTransactionReceipt", params=("0xab",))
+    one, two = node("one"), node("two", "0x2")
+    for each in (one, two):
+        each.answers["eth_getTransactionReceipt"] = lambda _: None
+    one.answers["eth_getBalance"] = refused("eth_getBalance", -32000, message)
+    pool = pool_of(clock, one, two)
+    assert await pool.batch([ASKED, ride]) == ["0x2", None]
+    # It is alive, and still asked for its own word; but the other is read without asking it first.
+    assert pool.beside(pool.endpoints[1]) == [pool.endpoints[0]]
+    posts = len(one.posts)
+    assert await pool.batch([ASKED, ride]) == ["0x2", None]
+    assert len(one.posts) == posts
+    clock.now_s += standing.WITHOUT_STATE_S
+    one.answers["eth_getBalance"] = lambda: "0x1"
+    assert await pool.batch([ASKED, ride]) == ["0x1", None]
+
+
+async def test_batch__nobody_has_the_state__what_rides_along_is_told_by_the_first(
+    clock: Clock,
+) -> None:
+    ride = Request(method="eth_getTransactionReceipt", params=("0xab",))
+    nodes = [node("one"), node("two")]
+    for number, each in enumerate(nodes):
+        each.answers["eth_getTransactionReceipt"] = lambda _, n=number: n
+        each.answers["eth_getBalance"] = refused("eth_getBalance", -32000, "header not found")
+    pool = pool_of(clock, *nodes)
+    balance, receipt = await pool.batch([ASKED, ride])
+    assert isinstance(balance, RpcError)
+    assert receipt == 0
+    assert not any(each.lacks_state for each in pool.endpoints)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(3, "execution reverted: no"), (-32601, "the method does not exist")]
+)
+async def test_batch__refuses_for_another_reason_than_lack_of_state__is_asked_first_again(
+    clock: Clock, code: int, message: str
+) -> None:
+    one, two = node("one"), node("two", "0x2")
+    one.answers["eth_getBalance"] = refused("eth_getBalance", code, message)
+    pool = pool_of(clock, one, two)
+    assert await pool.batch([ASKED]) == ["0x2"]
+    assert pool.in_order()[0].name == "one"
+
+
 async def test_batch__all_are_down__each_is_tried_and_the_last_is_never_dropped(
     clock: Clock,
 ) -> None:
