@@ -22,6 +22,8 @@ LEAST_BUMP_PERCENT = 10
 """Nodes refuse a replacement that raises either cap by less (geth's `--txpool.pricebump`)."""
 
 NO_OP_GAS = 21_000
+MOST_NO_OP_GAS = 10_000_000
+"""With the cost of its bytes on L1 at its dearest; one endpoint alone tells it."""
 
 MOST_STEP_OF_BASE_FEE = 2
 """A next base fee further from the head's than by this factor is not believed: EIP-1559 moves it by

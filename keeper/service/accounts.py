@@ -1,6 +1,6 @@
 """What signers have left and how endpoints stand: looked at now and then, told when it is bad."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from keeper.model.alerts import Alert, Notifier, Severity
 from keeper.model.units import Address
@@ -27,9 +27,12 @@ def tell_of_gas(notifier: Notifier, balances_wei: Mapping[Address, int], *, min_
         )
 
 
-def tell_of_endpoints(notifier: Notifier, standings: Iterable[tuple[str, str]]) -> None:
-    """An alert for each endpoint, by its public name, that is not alive, and one if none is."""
-    found = dict(standings)
+def tell_of_endpoints(
+    notifier: Notifier, standings: Iterable[tuple[str, str]], *, reading: Container[str]
+) -> None:
+    """An alert for each endpoint, by its public name, that is not alive, and one if none is. Those
+    that only send are never asked how they are, and keep nobody from being blind."""
+    found = {name: standing for name, standing in standings if name in reading}
     for name, standing in found.items():
         if standing == ALIVE:
             notifier.resolve(ENDPOINT, name)
@@ -49,6 +52,6 @@ def tell_of_endpoints(notifier: Notifier, standings: Iterable[tuple[str, str]]) 
             Alert(
                 name=ALL_DOWN,
                 severity=Severity.CRITICAL,
-                text="no endpoint is alive: nothing can be seen or sent",
+                text="no endpoint that is read is alive: nothing can be seen",
             )
         )

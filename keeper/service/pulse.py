@@ -41,9 +41,12 @@ class Pulse:
         self._failure = ""
 
     def head(self, number: int) -> None:
-        """A new head came, and its pass begins."""
-        self._head_number = number
-        self._head_at_s = self._began_at_s = self._clock()
+        """A new head came, and its pass begins. Only a higher one than the last is progress: one
+        block in place of another at the same height is none."""
+        now_s = self._clock()
+        if self._head_number is None or number > self._head_number:
+            self._head_at_s = now_s
+        self._head_number, self._began_at_s = number, now_s
 
     def passed(self) -> None:
         """The pass came to its end."""

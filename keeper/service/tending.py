@@ -54,7 +54,9 @@ class Tending:
         """Tell Prometheus and the owner."""
         standings = [(each.name, each.state.standing.name.lower()) for each in self._pool.endpoints]
         self._metrics.endpoints(dict(standings))
-        tell_of_endpoints(self._notifications, standings)
+        tell_of_endpoints(
+            self._notifications, standings, reading={each.name for each in self._pool.readers}
+        )
         tallies, chain_id = self._store.tallies, self._chain_id
         self._metrics.transactions(await self._store.run(tallies.by_state, chain_id))
         self._metrics.actions(

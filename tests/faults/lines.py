@@ -5,6 +5,7 @@ from tests.faults import lines_endpoints as lines_endpoints
 from tests.faults import lines_errors as lines_errors
 from tests.faults import lines_heads as lines_heads
 from tests.faults import lines_kill as lines_kill
+from tests.faults import lines_lies as lines_lies
 from tests.faults import lines_oracle as lines_oracle
 from tests.faults import lines_pool as lines_pool
 from tests.faults import lines_process as lines_process

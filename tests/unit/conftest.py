@@ -1,6 +1,7 @@
 """Unit tests reach no network: an attempt to connect fails the test that makes it."""
 
 import socket
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -25,3 +26,6 @@ def _own_runtime_folder(
 ) -> None:
     """Where signers are locked: tests that run side by side use the same ones."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    home = tmp_path_factory.mktemp("home")
+    user = SimpleNamespace(pw_dir=str(home))
+    monkeypatch.setattr("keeper.storage.ownership.pwd.getpwuid", lambda _: user)

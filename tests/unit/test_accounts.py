@@ -30,13 +30,21 @@ def test_tell_of_gas__less_than_the_least__is_told_until_it_is_filled_up() -> No
 
 def test_tell_of_endpoints__one_is_down__is_told_by_name() -> None:
     ears = Ears()
-    tell_of_endpoints(ears, [("own", "alive"), ("other", "unreachable")])
+    tell_of_endpoints(ears, [("own", "alive"), ("other", "unreachable")], reading={"own", "other"})
     assert ears.standing == {(ENDPOINT, "other")}
 
 
 def test_tell_of_endpoints__all_are_down__is_told_until_one_is_back() -> None:
     ears = Ears()
-    tell_of_endpoints(ears, [("own", "rate_limited"), ("other", "unreachable")])
+    tell_of_endpoints(
+        ears, [("own", "rate_limited"), ("other", "unreachable")], reading={"own", "other"}
+    )
     assert ears.standing == {(ENDPOINT, "own"), (ENDPOINT, "other"), (ALL_DOWN, "")}
-    tell_of_endpoints(ears, [("own", "alive"), ("other", "alive")])
+    tell_of_endpoints(ears, [("own", "alive"), ("other", "alive")], reading={"own", "other"})
     assert ears.standing == set()
+
+
+def test_tell_of_endpoints__only_one_that_sends_is_left__all_are_down() -> None:
+    ears = Ears()
+    tell_of_endpoints(ears, [("own", "unreachable"), ("relay", "alive")], reading={"own"})
+    assert ears.standing == {(ENDPOINT, "own"), (ALL_DOWN, "")}

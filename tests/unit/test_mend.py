@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, replacement, replaces
+from keeper.chain.fees import (
+    MOST_NO_OP_GAS,
+    Ceiling,
+    FeeCapReachedError,
+    Fees,
+    replacement,
+    replaces,
+)
 from keeper.chain.transactions.patience import LOOKS_TO_LOSE
 from keeper.chain.transactions.seams import Stake, Vote
 from keeper.model.lifecycle import State, Urgency
@@ -360,3 +367,14 @@ async def test_settle__submitted_while_votes_are_counted__both_go_on(ground: Gro
     counted.set()
     (settled,) = await settling
     assert ends(settled) == [State.CONFIRMED]
+
+
+async def test_mend__node_tells_absurd_gas_for_a_no_op__signs_for_what_one_can_take(
+    ground: Ground,
+) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.node.rpc.answers["eth_estimateGas"] = lambda _: hex(2**255)
+    ground.stakes[position()] = stake(healthy=True)
+    await ground.settle_over(1)
+    (no_op,) = ground.node.pool.values()
+    assert (no_op.call, no_op.fields["gas"]) == (b"", MOST_NO_OP_GAS)

@@ -1,6 +1,7 @@
 """One keeper for each signer of a chain."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +26,38 @@ def test_owned__second_keeper_of_a_signer__is_refused_until_the_first_ends() -> 
         with owned(1, [BOB]):
             pass
     with owned(1, [ALICE]):
+        pass
+
+
+def test_owned__other_runtime_directory_of_one_user__is_refused_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a session and of a timer's job."""
+    with owned(1, [ALICE]):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "session"))
+        with pytest.raises(SignerTakenError, match="another keeper"), owned(1, [ALICE]):
+            pass
+    with owned(1, [ALICE]):
+        pass
+
+
+@pytest.mark.parametrize("user", ["none", "homeless"])
+def test_owned__user_without_a_home__has_the_runtime_directory(
+    user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+
+    def found(_: int) -> SimpleNamespace:
+        if user == "none":
+            raise KeyError
+        return SimpleNamespace(pw_dir=str(tmp_path / "file"))
+
+    monkeypatch.setattr("keeper.storage.ownership.pwd.getpwuid", found)
+    with (
+        owned(1, [ALICE]),
+        pytest.raises(SignerTakenError, match="another keeper"),
+        owned(1, [ALICE]),
+    ):
         pass
 
 

@@ -117,6 +117,25 @@ def test_look__no_head_for_too_long__is_blind_and_not_stalled(tmp_path: Path) ->
     assert [reason["name"] for reason in document["reasons"]] == ["keeper.blind"]
 
 
+def test_look__one_block_in_place_of_another__is_no_progress(tmp_path: Path) -> None:
+    ward = Ward(tmp_path)
+    ward.take(100)
+    for _ in range(BLIND_S // 10 + 1):
+        ward.after(10)
+        ward.take(100)
+    ward.after(0)
+    assert ward.wrong == ["keeper.blind"]
+    ward.take(101)
+    ward.after(0)
+    assert ward.wrong == []
+    # Taken back to where the honest are: their next block counts.
+    ward.take(50)
+    ward.after(BLIND_S - 1)
+    ward.take(51)
+    ward.after(BLIND_S - 1)
+    assert ward.wrong == []
+
+
 def test_look__never_a_head__is_blind(tmp_path: Path) -> None:
     ward = Ward(tmp_path)
     ward.after(BLIND_S + 1)

@@ -1,6 +1,6 @@
 """How bytes come to be signed: never without asking."""
 
-from keeper.chain.fees import NO_OP_GAS, Fees
+from keeper.chain.fees import MOST_NO_OP_GAS, NO_OP_GAS, Fees
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, RpcError, quantity
 from keeper.chain.signer import SignatureUnavailableError, Signer, UnsignedTransaction, signed
 from keeper.chain.transactions.seams import BeforeSigning, SignatureRequest
@@ -148,4 +148,4 @@ class Pen:
             told = await self._rpc.call("eth_estimateGas", {"from": signer, "to": signer})
         except (RpcError, EndpointUnavailableError):
             return NO_OP_GAS
-        return max(quantity(told) or 0, NO_OP_GAS)
+        return min(max(quantity(told) or 0, NO_OP_GAS), MOST_NO_OP_GAS)

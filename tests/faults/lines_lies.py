@@ -1,0 +1,107 @@
+"""What one of several endpoints tells of the chain itself: its time, its fees, its state, its height."""
+
+from typing import Any
+
+from keeper.devnet.recording import POLL, Json
+from tests.faults.faulty import down, error, result
+from tests.faults.lines_breakers import told
+from tests.faults.lines_pool import LATER, behind
+from tests.faults.registry import line
+from tests.faults.stage import Stage
+
+FALL = 2_100_00000000
+MONTH_S = 30 * 86_400
+FAR_BEHIND = 100
+BY_HASH = "eth_getBlockByHash"
+MOST_TIP_WEI = 10 * 10**9
+ETHER_PER_GAS = hex(10**15)
+
+
+@line("byzantine-head-time", must="nothing is decided at a false time: one repayment", quick=False)
+async def _(stage: Stage) -> str:
+    """the first of three endpoints tells every block's time a month too late"""
+    one = stage.ground.guard(health="1.30")
+    chain = stage.ground.chain
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
+
+    def later(_: object, block: Any) -> Any:
+        return block and {**block, "timestamp": hex(int(block["timestamp"], 16) + MONTH_S)}
+
+    stage.inject(result((POLL, BY_HASH), later))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    true = int(chain.rpc.call(POLL, "latest", False)["timestamp"], 16)
+    decided = stage.ground.query("SELECT timestamp FROM decisions WHERE approved")
+    assert all(each <= true for each in decided), f"decided at {decided}, it is {true}"
+    return stage.protected(one)
+
+
+@line("byzantine-fee-history", must="it goes on, and tips no fortune: one repayment", quick=False)
+async def _(stage: Stage) -> str:
+    """one endpoint tells by turns of a base fee without bound and of tips of 0.001 ether per gas"""
+    one = stage.ground.guard(health="1.30")
+    asked = 0
+
+    def lie(_: object, history: Any) -> Json:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            return {**history, "reward": [[ETHER_PER_GAS] * len(history["reward"][0])]}
+        return {**history, "baseFeePerGas": ["0x" + "f" * 400]}
+
+    stage.inject(result("eth_feeHistory", lie))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.ground.chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    tips = [int(tip) for tip in stage.ground.query("SELECT priority_fee_wei FROM attempts")]
+    assert tips
+    assert max(tips) <= MOST_TIP_WEI, f"tipped {max(tips)} wei per gas"
+    return f"tipped {max(tips) / 1e9:.2f} gwei at most; " + stage.protected(one)
+
+
+@line(
+    "pruned-state-of-the-first-of-two",
+    must="the second is read while a transaction is open: one repayment",
+    quick=False,
+)
+async def _(stage: Stage) -> str:
+    """the first endpoint loses all state once bytes are sent, and still tells receipts and fees"""
+    one = stage.ground.guard(health="1.30")
+    await stage.endpoint("second")
+    of_state = {"eth_call", "eth_simulateV1", "eth_getBalance", "eth_getTransactionCount"}
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.ground.chain.set_price("WETH", FALL)
+        await stage.sent(one, running)
+        stage.inject(error(of_state, "header not found"))
+        await stage.settle(one, running)
+    return stage.protected(one)
+
+
+@line(
+    "leader-dies-the-other-100-blocks-behind",
+    must="no old block is acted upon, and it is told that none comes; then one repayment",
+    quick=False,
+)
+async def _(stage: Stage) -> str:
+    """the first endpoint dies; the second, 100 blocks behind, shows a danger that is over"""
+    one = stage.ground.guard(health="1.20")
+    chain = stage.ground.chain
+    chain.set_price("WETH", 2_900_00000000)
+    chain.rpc.call("anvil_mine", hex(FAR_BEHIND - 1))
+    stage.ground.environ["KEEPER_SERVICE__BLIND_AFTER"] = "2s"
+    pager = await stage.pager()
+    await stage.endpoint("second", behind(stage, by=FAR_BEHIND))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.inject(down)
+        await told(stage, pager, "keeper.blind", running)
+        seen = stage.untouched(one)
+        stage.inject()
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return f"{seen}, alert posted; then " + stage.protected(one)
