@@ -1,7 +1,7 @@
 """What an account has on the protocols that keeper knows, on a chain that no settings describe yet."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keeper.admission import is_local
@@ -10,9 +10,11 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.chain.settings import MULTICALL3
 from keeper.config.networks import Network, network
+from keeper.config.settings import MarketSettings
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Amount, Wei
 from keeper.model.values import Head, PositionState
+from keeper.protocols.perp_v2_scouting import used
 from keeper.protocols.registry import PROTOCOLS
 
 
@@ -20,12 +22,12 @@ from keeper.protocols.registry import PROTOCOLS
 class Seen:
     """One account in one market."""
 
-    market: str
-    provider: Address
+    market: MarketSettings
     account: Address
     state: PositionState
-    collaterals: tuple[Amount, ...]
-    debts: tuple[Amount, ...]
+    collaterals: tuple[Amount, ...] = ()
+    debts: tuple[Amount, ...] = ()
+    """Of a loan, by token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,10 @@ class Scouted:
 
 
 async def scout(
-    rpc_url: str, accounts: Sequence[Address], further: Mapping[str, Address]
+    rpc_url: str, accounts: Sequence[Address], further: Iterable[MarketSettings]
 ) -> Scouted:
-    """Look for the accounts in the chain's known markets and in `further` ones, at one block.
+    """Look for the accounts in the chain's known markets and in `further` ones, at one block; what a
+    venue has to be told, the accounts' own positions tell.
 
     Raises `EndpointUnavailableError`."""
     rpc = Rpc(rpc_url)
@@ -59,14 +62,18 @@ async def scout(
         known = network(chain_id)
         head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
         reader = Reader(rpc, multicall=MULTICALL3)
-        markets = {**(known.markets if known else {}), **further}
+        markets = known.markets if known else {}
+        places = {
+            name: MarketSettings(name=name, protocol="aave_v3", entry=entry)
+            for name, entry in markets.items()
+        } | {place.name: place for place in further}
         found: list[Seen] = []
         passed_over: dict[str, str] = {}
-        for name, provider in markets.items():
+        for place in places.values():
             try:
-                found += await _in_market(reader, chain_id, head, name, provider, accounts)
+                found += await _in_market(reader, chain_id, head, place, accounts)
             except ReadingError as error:
-                passed_over[f"{name} ({provider})"] = " ".join(str(error).split())
+                passed_over[f"{place.name} ({place.entry})"] = " ".join(str(error).split())
         return Scouted(
             chain_id=chain_id,
             known=known,
@@ -81,28 +88,31 @@ async def scout(
 
 
 async def _in_market(
-    reader: Reader,
-    chain_id: int,
-    head: Head,
-    name: str,
-    provider: Address,
-    accounts: Iterable[Address],
+    reader: Reader, chain_id: int, head: Head, place: MarketSettings, accounts: Sequence[Address]
 ) -> list[Seen]:
-    protocol = PROTOCOLS["aave_v3"]
-    market = await _read(reader, head, protocol.discover(provider, chain_id=chain_id, name=name))
-    wanted = tuple(accounts)
-    snapshot = await _read(
-        reader, head, protocol.snapshot(market, wanted, timestamp=head.timestamp)
+    if place.protocol == "perp_v2":
+        listed = await _read(reader, head, used(place.entry, accounts))
+        if not listed["base_tokens"]:
+            return []
+        place = replace(place, listed=listed)
+    protocol = PROTOCOLS[place.protocol]
+    reading = protocol.discover(
+        place.entry, chain_id=chain_id, name=place.name, listed=place.listed
     )
-    states = [(account, snapshot.position(account)) for account in wanted]
+    market = await _read(reader, head, reading)
+    reading = protocol.snapshot(market, tuple(accounts), timestamp=head.timestamp)
+    snapshot = await _read(reader, head, reading)
+    states = [(account, snapshot.position(account)) for account in accounts]
     return [
         Seen(
-            market=name,
-            provider=provider,
+            market=place,
             account=account,
             state=state,
-            collaterals=state.collaterals,
-            debts=state.debts,
+            **(
+                {"collaterals": state.collaterals, "debts": state.debts}
+                if place.protocol == "aave_v3"
+                else {}
+            ),
         )
         for account, state in states
         if state.collateral_usd8 or state.debt_usd8

@@ -15,6 +15,7 @@ from rich.table import Table
 from keeper.cli.output import health_text, short, show, token_amount, usd
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
+    from keeper.config.settings import MarketSettings
     from keeper.model.units import Address
     from keeper.scouting import Scouted
 
@@ -44,6 +45,14 @@ def init(
             show_default=False,
         ),
     ] = None,
+    venue: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ClearingHouse of a venue of Perp v2; which of its markets and margin tokens the "
+            "accounts use is found.",
+            show_default=False,
+        ),
+    ] = None,
     keystore: Annotated[
         Path | None,
         typer.Option(
@@ -68,15 +77,16 @@ def init(
     _check_free(output, force=force)
     endpoint = rpc or _asked("--rpc", "endpoint of the chain (HTTP)", DEFAULT_RPC)
     accounts = _addresses("--account", account or [_asked("--account", "account to protect", None)])
-    further = {
-        f"market{place}" if place > 1 else "aave": provider
-        for place, provider in enumerate(_addresses("--market", market or []), start=1)
-    }
+    further = [
+        *_places("aave", "market", "aave_v3", _addresses("--market", market or [])),
+        *_places("perp", "venue", "perp_v2", _addresses("--venue", venue or [])),
+    ]
     scouted = _scout(endpoint, accounts, further)
     _tell(scouted)
     if not scouted.positions:
         print(
-            "keeper: no position was found: nothing is written. --market names further markets",
+            "keeper: no position was found: nothing is written. --market and --venue name "
+            "further ones",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -126,7 +136,18 @@ def _addresses(option: str, written: list[str]) -> list[Address]:
     return found
 
 
-def _scout(endpoint: str, accounts: list[Address], further: dict[str, Address]) -> Scouted:
+def _places(first: str, others: str, protocol: str, entries: list[Address]) -> list[MarketSettings]:
+    from keeper.config.settings import MarketSettings
+
+    return [
+        MarketSettings(
+            name=first if place == 1 else f"{others}{place}", protocol=protocol, entry=entry
+        )
+        for place, entry in enumerate(entries, start=1)
+    ]
+
+
+def _scout(endpoint: str, accounts: list[Address], further: list[MarketSettings]) -> Scouted:
     from keeper.chain.rpc import EndpointUnavailableError
     from keeper.config.fields import WrongValueError
     from keeper.config.urls import expand, http_url
@@ -140,20 +161,21 @@ def _scout(endpoint: str, accounts: list[Address], further: dict[str, Address]) 
             Problem(where="--rpc", what=wrong.what, why=wrong.why, fix=wrong.fix)
         ) from None
     try:
-        return asyncio.run(scout(url, accounts, {**_of_local_chain(url), **further}))
+        return asyncio.run(scout(url, accounts, [*_of_local_chain(url), *further]))
     except EndpointUnavailableError as error:
         raise TemporaryError(str(error)) from None
 
 
-def _of_local_chain(url: str) -> dict[str, Address]:
+def _of_local_chain(url: str) -> list[MarketSettings]:
     """The market of the chain that `keeper devnet up` runs, if that is the one meant."""
     from keeper.devnet.session import running
     from keeper.model.units import Address
 
     up = running()
     if up is None or up["rpc_url"] != url:
-        return {}
-    return {"aave": Address(up["contracts"]["pool_addresses_provider"])}
+        return []
+    provider = Address(up["contracts"]["pool_addresses_provider"])
+    return _places("aave", "market", "aave_v3", [provider])
 
 
 def _tell(scouted: Scouted) -> None:
@@ -165,11 +187,15 @@ def _tell(scouted: Scouted) -> None:
         facts = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column(overflow="fold")
-        facts.add_row("account", f"{seen.account} in {seen.market}")
+        facts.add_row("account", f"{seen.account} in {seen.market.name}")
         health = None if seen.state.health is None else seen.state.health / 1e18
         facts.add_row("health", health_text(health, 1.25, 1.40))
-        facts.add_row("collateral", _amounts(seen.collaterals, seen.state.collateral_usd8))
-        facts.add_row("debt", _amounts(seen.debts, seen.state.debt_usd8))
+        if seen.market.protocol == "perp_v2":
+            facts.add_row("equity", f"{usd(seen.state.collateral_usd8 / 1e8)} USD")
+            facts.add_row("notional", f"{usd(seen.state.debt_usd8 / 1e8)} USD")
+        else:
+            facts.add_row("collateral", _amounts(seen.collaterals, seen.state.collateral_usd8))
+            facts.add_row("debt", _amounts(seen.debts, seen.state.debt_usd8))
         show(facts)
     contracts = [each for each, has_code in scouted.codes.items() if has_code]
     for each in contracts:
@@ -205,7 +231,6 @@ def _write(
         positions=[
             Guarded(
                 market=seen.market,
-                provider=seen.provider,
                 account=seen.account,
                 health=None if seen.state.health is None else seen.state.health / 1e18,
                 debt_usd=seen.state.debt_usd8 // 10**8,

@@ -45,9 +45,11 @@ def own_positions(config: Path | None, account: str) -> list[OwnPosition]:
         raise _wrong(f"{account} is no address", "write 0x and 40 hexadecimal digits")
     settings = load_settings(config or default_path())
     where = Address(to_checksum_address(account))
-    markets = {m.name: m.entry for m in settings.markets.values() if m.protocol == "aave_v3"}
+    markets = {
+        name: market for name, market in settings.markets.items() if market.protocol == "aave_v3"
+    }
     try:
-        scouted = asyncio.run(scout(settings.chain.rpc_url, [where], markets))
+        scouted = asyncio.run(scout(settings.chain.rpc_url, [where], markets.values()))
     except EndpointUnavailableError as error:
         raise TemporaryError(str(error)) from None
     owing = [seen for seen in scouted.positions if seen.state.debt_usd8]
@@ -69,14 +71,14 @@ def _own(seen: Seen) -> OwnPosition:
         asset = Asset.of(f"{symbols[0]} / USD") if len(symbols) == 1 else None
         if asset is None:
             raise _wrong(
-                f"the position in {seen.market} has as {what} {', '.join(symbols) or 'nothing'}",
+                f"the position in {seen.market.name} has as {what} {', '.join(symbols) or 'nothing'}",
                 "only one collateral against one debt can be replayed; give --positions",
             )
         names.append(PRICED_LIKE.get(asset.name, asset.name))
     base, quote = names
     if base == quote:
         raise _wrong(
-            f"the position in {seen.market} owes {quote} against {base}: no price moves it",
+            f"the position in {seen.market.name} owes {quote} against {base}: no price moves it",
             "name another account, or give --positions",
         )
     health = seen.state.health
@@ -85,10 +87,10 @@ def _own(seen: Seen) -> OwnPosition:
     now = float_from_wad(health)
     if now <= 1.0:
         raise _wrong(
-            f"the position in {seen.market} is below health 1 now", "it cannot be replayed"
+            f"the position in {seen.market.name} is below health 1 now", "it cannot be replayed"
         )
     return OwnPosition(
-        market=seen.market,
+        market=seen.market.name,
         pair=f"{base}/{quote}",
         health=now,
         debt_usd=debt_usd,

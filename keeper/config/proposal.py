@@ -1,5 +1,6 @@
 """A configuration to begin with, made to the measure of positions that were found."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from math import ceil, floor, log10
 from pathlib import Path
 
 from keeper.config.networks import Network
+from keeper.config.settings import MarketSettings
 from keeper.model.units import Address, Wei
 from keeper.resources import resource
 
@@ -56,8 +58,8 @@ max_per_day_usd = {day:_}       # and all of a day
 
 _MARKET = """
 [markets.{name}]
-protocol = "aave_v3"
-pool_addresses_provider = "{provider}"
+protocol = "{protocol}"
+{entry_key} = "{entry}"
 """
 
 _POSITION = """
@@ -77,11 +79,11 @@ signer = "{signer}"
 class Guarded:
     """One position that was found."""
 
-    market: str
-    provider: Address
+    market: MarketSettings
     account: Address
     health: float | None
     debt_usd: int
+    """Of a perp account the notional of its positions."""
 
 
 def proposed(
@@ -115,8 +117,16 @@ def proposed(
         action=action,
         day=2 * action,
     )
-    for name, provider in {each.market: each.provider for each in positions}.items():
-        text += _MARKET.format(name=name, provider=provider)
+    for market in {each.market.name: each.market for each in positions}.values():
+        text += _MARKET.format(
+            name=market.name,
+            protocol=market.protocol,
+            entry_key=market.entry_key,
+            entry=market.entry,
+        )
+        for key, tokens in market.listed.items():
+            if tokens:
+                text += f"{key} = {json.dumps(tokens)}\n"
     signers: dict[Address, str] = {}
     for place, each in enumerate(positions, start=1):
         name = "main" if len(positions) == 1 else f"p{place}"
@@ -129,9 +139,10 @@ def proposed(
             else "# The key: KEEPER_PRIVATE_KEY in the environment, or a keystore file:\n"
             '# keystore = "key.json"         # its password: KEEPER_KEYSTORE_PASSWORD',
             facts=f"{'no debt' if each.health is None else f'health {each.health:.3f}'}, "
-            f"{each.debt_usd:,} USD of debt when this was written",
+            f"{each.debt_usd:,} USD {'of debt' if each.market.protocol == 'aave_v3' else 'notional'} "
+            "when this was written",
             label=name,
-            market=each.market,
+            market=each.market.name,
             account=each.account,
         )
         text += section if first else "\n" + section[section.index("[[positions]]") :]

@@ -9,6 +9,8 @@ import pytest
 from keeper.cli import main
 from keeper.config import load_settings
 from keeper.devnet.chain import LocalChain
+from keeper.devnet.perp_market import PerpMarket
+from keeper.model.units import WAD
 from tests.devnet.keeping.ground import Ground
 
 
@@ -46,6 +48,50 @@ async def test_init__account_with_a_position__writes_what_a_dry_run_runs_with(
     (seen,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
     assert (seen["label"], seen["health"]) == ("main", pytest.approx(1.10, abs=1e-3))
     assert ground.events(one) == []
+
+
+async def test_init__trader_on_a_venue__is_found_with_the_markets_and_margin_that_it_uses(
+    ground: Ground,
+    perp: PerpMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trader = perp.chain.account("trader").address
+    perp.deposit(trader, "WETH", WAD)
+    perp.trade(trader, "vETH", quote=5_000 * WAD)
+    house = perp.perp.clearing_house.address
+    options = ("--account", trader, "--venue", house)
+    assert await asyncio.to_thread(init, monkeypatch, ground, *options) == 0
+    said = capsys.readouterr().out
+    assert f"{trader} in perp" in said
+    assert "notional" in said
+
+    settings = load_settings(ground.folder / "keeper.toml", {})
+    assert [(each.market, each.account) for each in settings.positions] == [("perp", trader)]
+    assert settings.markets["perp"].listed == {
+        "base_tokens": (perp.perp.base_tokens["vETH"].address,),
+        "collateral_tokens": (perp.chain.contracts.tokens["WETH"].address,),
+    }
+    done = await ground.ask("run", "--once")
+    assert done.exit_code == 0, done.text
+    (seen,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
+    assert seen["health"] > 1
+
+
+def test_init__nobody_trades_on_a_venue__is_passed_by_and_what_is_no_venue_told(
+    ground: Ground,
+    perp: PerpMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nobody = ground.chain.account("nobody").address
+    wrong = ground.chain.contracts.aave.pool.address
+    venues = ("--venue", perp.perp.clearing_house.address, "--venue", wrong)
+    assert init(monkeypatch, ground, "--account", nobody, *venues) == 1
+    said = capsys.readouterr().err
+    assert f"passed over: venue2 ({wrong}): " in said
+    assert "no ClearingHouse of Perp v2 answers there" in said
+    assert list(ground.folder.iterdir()) == []
 
 
 def test_init__file_is_there__is_replaced_only_by_name_and_kept(

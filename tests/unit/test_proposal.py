@@ -1,5 +1,6 @@
 """What `keeper init` proposes: it loads, and its limits fit the positions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from keeper.chain.settings import LocalKeySettings
 from keeper.config import Settings, load_settings
 from keeper.config.networks import network
 from keeper.config.proposal import Guarded, proposed
+from keeper.config.settings import MarketSettings
 from keeper.model.units import Address, Wei
 from tests.unit.test_config import ACCOUNT, OTHER
 
@@ -17,8 +19,11 @@ PROVIDER = Address("0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e")
 
 def guarded(account: str = ACCOUNT, debt_usd: int = 0, market: str = "aave") -> Guarded:
     return Guarded(
-        market=market,
-        provider=PROVIDER if market == "aave" else Address(OTHER),
+        market=MarketSettings(
+            name=market,
+            protocol="aave_v3",
+            entry=PROVIDER if market == "aave" else Address(OTHER),
+        ),
         account=Address(account),
         health=1.5 if debt_usd else None,
         debt_usd=debt_usd,
@@ -84,13 +89,21 @@ def test_proposed__several_markets_of_one_account__share_its_signer(tmp_path: Pa
 def test_proposed__fee_ceiling__leaves_room_above_todays_base_fee(
     tmp_path: Path, chain_id: int, base_fee_wei: int, max_fee_gwei: int
 ) -> None:
-    one = Guarded(
-        market="aave",
-        provider=Address(OTHER),
-        account=Address(ACCOUNT),
-        health=None,
-        debt_usd=0,
-    )
+    one = replace(guarded(market="other"), health=None)
     settings = loaded(tmp_path, one, chain_id=chain_id, base_fee_wei=base_fee_wei)
     assert settings.fees.max_fee_wei == max_fee_gwei * GWEI
     assert settings.policies["main"].max_per_action_usd8 == 1_000 * 10**8
+
+
+def test_proposed__perp_venue__lists_what_its_accounts_use(tmp_path: Path) -> None:
+    venue = MarketSettings(
+        name="perp",
+        protocol="perp_v2",
+        entry=Address(OTHER),
+        listed={"base_tokens": (Address(ACCOUNT),), "collateral_tokens": ()},
+    )
+    settings = loaded(tmp_path, replace(guarded(debt_usd=9_890), market=venue))
+    market = settings.markets["perp"]
+    assert (market.protocol, market.entry) == ("perp_v2", OTHER)
+    assert market.listed == {"base_tokens": (ACCOUNT,)}
+    assert "9,890 USD notional when this was written" in (tmp_path / "keeper.toml").read_text()
