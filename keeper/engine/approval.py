@@ -60,7 +60,7 @@ class Approval:
                 else:
                     market = self._markets[each.plan.action.position.market]
                     authority = self._guarding.authority(each.plan.action.position)
-                    tries = trials(each.plan, market, authority, each.stake)
+                    tries = trials(each.plan, market, authority, each.stake, snapshot.head.number)
                     trying.append((each, tries, [trial.proposal for trial in tries]))
         if not trying:
             return []

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from keeper.chain.prepare import NotPrepared, Prepared, Proposal
 from keeper.chain.simulate import Simulation, SimulationFailedError
 from keeper.chain.transactions.seams import Stake
@@ -15,6 +17,12 @@ from keeper.model.values import Action, ReducePosition, Reduction, Sale, Transac
 from keeper.policy.costs import Costs, reduction_costs
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
+
+log = structlog.get_logger()
+
+
+MAX_OTHERS = 5
+"""Other ways that are simulated beside a plan: each is a request of the same POST."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,8 @@ class Trial:
     authority: Authority | None
     """None: the account acts itself."""
     stake: Stake
+    instead: bool = False
+    """Another way than the plan's own, tried with it because a node may refuse that one."""
 
     @property
     def proposal(self) -> Proposal:
@@ -107,20 +117,54 @@ class Trial:
 
 
 def trials(
-    plan: Plan, market: WatchedMarket, authority: Authority | None, stake: Stake
+    plan: Plan, market: WatchedMarket, authority: Authority | None, stake: Stake, block: int
 ) -> tuple[Trial, ...]:
-    """The plan, then what may be done in its place."""
-    tries = (plan, *(replace(plan, action=action) for action in plan.smaller))
-    return tuple(
-        Trial(plan=each, market=market, authority=authority, stake=stake) for each in tries
-    )
+    """The plan, smaller ones, then other ways, all to be tried in one round trip. Of more other ways
+    than `MAX_OTHERS` each block tries the next ones, so that none is left out for ever."""
+    one = Trial(plan=plan, market=market, authority=authority, stake=stake)
+    smaller = (replace(one, plan=replace(plan, action=action)) for action in plan.smaller)
+    others = (replace(one, plan=other, instead=True) for other in _in_turn(plan.others, block))
+    return (one, *smaller, *others)
+
+
+def _in_turn(others: tuple[Plan, ...], block: int) -> tuple[Plan, ...]:
+    if len(others) <= MAX_OTHERS:
+        return others
+    start = block * MAX_OTHERS % len(others)
+    return (others[start:] + others[:start])[:MAX_OTHERS]
 
 
 def judged(
     tries: Sequence[Trial], outcomes: Sequence[Prepared | NotPrepared]
 ) -> tuple[Plan | str, Prepared | None]:
-    """The first that may be sent, else what is against the first, with what the node prepared."""
+    """The first that may be sent, with what the node prepared; else what is against the first, and
+    against each other way, in words."""
     verdicts = [trial.verdict(outcome) for trial, outcome in zip(tries, outcomes, strict=True)]
     place = next((n for n, verdict in enumerate(verdicts) if isinstance(verdict, Plan)), 0)
     outcome = outcomes[place]
-    return verdicts[place], outcome if isinstance(outcome, Prepared) else None
+    prepared = outcome if isinstance(outcome, Prepared) else None
+    first, refused = verdicts[place], against(tries, verdicts)
+    if isinstance(first, Plan):
+        if place > 0:
+            log.warning(
+                "plan.passed_over",
+                refused=refused,
+                instead=f"{type(first.action).__name__} {first.action.amount}",
+                account=first.action.position.account,
+            )
+        return first, prepared
+    return refused, prepared
+
+
+def against(tries: Sequence[Trial], verdicts: Sequence[Plan | str]) -> str:
+    """What was refused before the first that may be sent: the plan, and other ways with their names."""
+    reasons: list[str] = []
+    for trial, verdict in zip(tries, verdicts, strict=True):
+        if isinstance(verdict, Plan):
+            break
+        if not reasons:
+            reasons.append(verdict)
+        elif trial.instead:
+            action = trial.plan.action
+            reasons.append(f"instead {type(action).__name__} {action.amount}: {verdict}")
+    return "; ".join(reasons)

@@ -279,3 +279,11 @@ class Transaction:
     value_wei: Wei = field(default=Wei(0))
     purpose: str
     """`approve`, `reset_approval` or the action's kind: shown to people, kept in the journal."""
+
+
+class ImpossibleActionError(ValueError):
+    """The action does not fit the position: it names a token without such a leg, or no amount."""
+
+    def __init__(self, action: Action, why: str) -> None:
+        super().__init__(f"{action.position}: {type(action).__name__} {action.amount}: {why}")
+        self.action = action

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isqrt
 from typing import assert_never
 
@@ -17,6 +18,7 @@ from keeper.model.values import (
     AddMargin,
     Cause,
     Deleverage,
+    ImpossibleActionError,
     Option,
     Payment,
     PaymentKind,
@@ -94,18 +96,29 @@ def consider(option: Way, scope: Scope) -> tuple[Considered, ...]:
     """A payment is one way; an unwind as many as there are routes, or one refusal."""
     match option:
         case Option():
-            return (_payment(option, scope),)
+            return (_possible(option, None, lambda: _payment(option, scope)),)
         case Unwind() if option.blocked is not None or not option.depths:
             why = option.blocked or (
                 f"no pool that may be used gives {option.token.symbol} for {option.sells.symbol}"
             )
             return (_rejected(option, None, why),)
         case Unwind():
-            return tuple(_swap(option, depth, scope) for depth in option.depths)
+            return tuple(
+                _possible(option, depth.route, partial(_swap, option, depth, scope))
+                for depth in option.depths
+            )
         case Reduction():
-            return (_reduction(option, scope),)
+            return (_possible(option, None, lambda: _reduction(option, scope)),)
         case _:
             assert_never(option)
+
+
+def _possible(option: Way, route: Route | None, found: Callable[[], Considered]) -> Considered:
+    """What does not fit the position is no way; the others remain."""
+    try:
+        return found()
+    except ImpossibleActionError as error:
+        return _rejected(option, route, str(error))
 
 
 def _payment(option: Option, scope: Scope) -> Considered:
@@ -241,12 +254,13 @@ def _slice(raw: int, depth: Depth, unwind: Unwind, gas_usd8: int) -> int:
     The curve takes s²/(2 × depth) of s bought at once, so n slices of s = raw/n cost
     n × gas + raw × s/(2 × depth), least at that s. Depth is measured at `raw` itself, by what its
     curve takes beyond the price of the smallest quote: raw²/(2 × impact). Then s is
-    raw × √(gas/impact), and all at once where the impact is below the gas of one more action.
+    raw × √(gas/impact), and all at once where the impact is below the gas of one more action, or gas
+    costs nothing that is known.
     """
     impact_usd8 = usd8_up(depth.impact(raw), unwind.sells_price, unwind.sells.unit)
-    if impact_usd8 <= gas_usd8:
+    if impact_usd8 <= gas_usd8 or gas_usd8 == 0:
         return raw
-    return isqrt(raw * raw * gas_usd8 // impact_usd8)
+    return max(isqrt(raw * raw * gas_usd8 // impact_usd8), 1)
 
 
 def _least(

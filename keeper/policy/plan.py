@@ -53,6 +53,8 @@ class Plan:
     costs: Costs
     slice: bool = False
     """Only the beginning, the rest being left to later blocks."""
+    others: "tuple[Plan, ...]" = ()
+    """Every other way, the best first, to be tried where the node refuses this one at every size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +130,10 @@ def plan(
         ],
         scope,
     )
-    best = _best(considered, comparable(position.health), Wad((policy.floor + policy.target) // 2))
-    if best is None:
+    ranked = _ranked(
+        considered, comparable(position.health), Wad((policy.floor + policy.target) // 2)
+    )
+    if not ranked:
         return Refused(
             cause=cause,
             reason=_why_nothing(considered, policy, moved_today_usd8),
@@ -137,22 +141,30 @@ def plan(
             considered=considered,
             not_worth=any(item.not_worth for item in considered),
         )
-    part = best.slice
+    best, *others = (_planned(item, considered, scope, surviving) for item in ranked)
+    return replace(best, others=tuple(others))
+
+
+def _planned(
+    item: Considered, considered: tuple[Considered, ...], scope: Scope, surviving: Wad
+) -> Plan:
+    """A way, or its slice where the position survives that, as a plan."""
+    part = item.slice
     if part is not None and comparable(part.health_after) >= surviving:
-        best = part
-    assert best.action is not None
-    assert best.costs is not None
+        item = part
+    assert item.action is not None
+    assert item.costs is not None
     return Plan(
-        cause=cause,
-        action=best.action,
-        smaller=_smaller(best.action),
-        moved_usd8=best.moved_usd8,
-        before=position,
-        predicted=predict(best.action),
-        reaches_target=best.reaches_target,
+        cause=scope.cause,
+        action=item.action,
+        smaller=_smaller(item.action),
+        moved_usd8=item.moved_usd8,
+        before=scope.position,
+        predicted=scope.predict(item.action),
+        reaches_target=item.reaches_target,
         considered=considered,
-        costs=best.costs,
-        slice=best is part,
+        costs=item.costs,
+        slice=item is part,
     )
 
 
@@ -188,6 +200,15 @@ def _unless_in_vain(item: Considered, surviving: Wad) -> Considered:
         f"{comparable(item.health_after) / WAD:.4f}, which the next minutes may take below 1: the "
         "reserve would be lost with the position",
     )
+
+
+def _ranked(considered: Iterable[Considered], now: int, enough: Wad) -> list[Considered]:
+    """Each is the best of what those before it leave."""
+    left, ranked = list(considered), list[Considered]()
+    while (best := _best(left, now, enough)) is not None:
+        ranked.append(best)
+        left = [item for item in left if item is not best]
+    return ranked
 
 
 def _best(considered: Iterable[Considered], now: int, enough: Wad) -> Considered | None:

@@ -4,6 +4,7 @@ Any deployment is found by its PoolAddressesProvider; other revisions are refuse
 arithmetic is in `aave_v3_math` and `aave_v3_reserve`, a position in `aave_v3_position`.
 """
 
+from keeper.model.values import ImpossibleActionError
 from keeper.protocols.aave_v3_actions import (
     encode,
     liquidation_terms,
@@ -37,7 +38,6 @@ from keeper.protocols.aave_v3_position import (
 from keeper.protocols.aave_v3_reading import AaveSnapshot, snapshot
 from keeper.protocols.aave_v3_readset import ReadSet
 from keeper.protocols.errors import (
-    ImpossibleActionError,
     MarketChangedError,
     UnreadablePositionError,
 )

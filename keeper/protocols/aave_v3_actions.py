@@ -15,6 +15,7 @@ from keeper.model.values import (
     AddCollateral,
     AddMargin,
     Deleverage,
+    ImpossibleActionError,
     LiquidationTerms,
     Option,
     Payment,
@@ -28,7 +29,6 @@ from keeper.model.values import (
 from keeper.protocols.aave_v3_market import AaveMarket
 from keeper.protocols.aave_v3_math import ray_div_half_up
 from keeper.protocols.aave_v3_position import AavePosition, Leg
-from keeper.protocols.errors import ImpossibleActionError
 
 _STABLE, _VARIABLE = 1, 2
 """libraries/types/DataTypes.sol, InterestRateMode."""
@@ -76,7 +76,7 @@ def _option(
     most: int | None,
     blocked: str | None,
 ) -> Option:
-    token, price = leg.state.reserve.token, position.price(leg)
+    token, price = leg.state.reserve.token, _oracle_price(leg)
     worthless = None if price else f"the oracle values {token.symbol} at nothing"
     return Option(
         kind=kind,
@@ -100,11 +100,11 @@ def unwinds(position: AavePosition) -> tuple[Unwind, ...]:
         Unwind(
             token=debt.state.reserve.token,
             available=Amount(raw=_chosen_debt(debt, at), token=debt.state.reserve.token),
-            price=Price(value=position.price(debt), decimals=8, updated_at=at),
+            price=Price(value=_oracle_price(debt), decimals=8, updated_at=at),
             sells=sold.state.reserve.token,
             held=Amount(raw=sold.collateral(at), token=sold.state.reserve.token),
             allowance=Amount(raw=sold.collateral_allowance, token=sold.state.reserve.token),
-            sells_price=Price(value=position.price(sold), decimals=8, updated_at=at),
+            sells_price=Price(value=_oracle_price(sold), decimals=8, updated_at=at),
             gas=_UNWIND_GAS,
             slippage_cap=Bps(max(_liquidation_bonus(position, sold) - BPS, 0) // 2),
             blocked=_unwind_refusal(position, debt, sold),
@@ -121,9 +121,25 @@ def reductions(position: AavePosition) -> tuple[Reduction, ...]:  # noqa: ARG001
     return ()
 
 
-def objection(action: Action, position: AavePosition) -> str | None:  # noqa: ARG001 - see below
-    """None: what the pool would refuse is said of every option before it is sized."""
-    return None
+def objection(action: Action, position: AavePosition) -> str | None:
+    """libraries/logic/ValidationLogic.sol, validateHFAndLtv: collateral leaves only where the health
+    that follows is at least 1. What else the pool would refuse is said of every option before it is
+    sized."""
+    if not isinstance(action, Deleverage):
+        return None
+    after = predict(action, position, position.timestamp).health
+    if after is None or after >= WAD:
+        return None
+    return (
+        f"health would still be {after / WAD:.4f}, and no collateral may leave below 1 "
+        "(HEALTH_FACTOR_LOWER_THAN_LIQUIDATION_THRESHOLD)"
+    )
+
+
+def _oracle_price(leg: Leg) -> int:
+    """The asset's own, at which limits and swaps are judged, also where an efficiency mode counts
+    another for health; 0 where the oracle has none."""
+    return leg.state.price or 0
 
 
 def _unwind_refusal(position: AavePosition, debt: Leg, sold: Leg) -> str | None:
@@ -133,7 +149,7 @@ def _unwind_refusal(position: AavePosition, debt: Leg, sold: Leg) -> str | None:
         return refusal
     if _repays_stable(debt):
         return f"the {debt.state.reserve.token.symbol} is borrowed at a stable rate"
-    worthless = [leg for leg in (debt, sold) if not position.price(leg)]
+    worthless = [leg for leg in (debt, sold) if not _oracle_price(leg)]
     if worthless:
         return f"the oracle values {worthless[0].state.reserve.token.symbol} at nothing"
     without_ltv = [

@@ -6,7 +6,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from keeper.model.reading import ReadingError
-from keeper.model.values import Action, PositionId
+from keeper.model.values import PositionId
 
 _ERROR_STRING = bytes.fromhex("08c379a0")
 """Selector of Error(string)."""
@@ -25,14 +25,6 @@ class UnreadablePositionError(ReadingError):
         super().__init__(f"{position}: {reason}")
         self.position = position
         self.reason = reason
-
-
-class ImpossibleActionError(ValueError):
-    """The action does not fit the position: it names a token without such a leg, or no amount."""
-
-    def __init__(self, action: Action, why: str) -> None:
-        super().__init__(f"{action.position}: {type(action).__name__} {action.amount}: {why}")
-        self.action = action
 
 
 def revert_reason(revert: bytes, words: Mapping[str, str]) -> str:

@@ -4,8 +4,8 @@ Any deployment is found by its ClearingHouse; other versions are refused by name
 accounts that make a market. The arithmetic is in `perp_v2_math`, an account in `perp_v2_position`.
 """
 
+from keeper.model.values import ImpossibleActionError
 from keeper.protocols.errors import (
-    ImpossibleActionError,
     UnreadablePositionError,
 )
 from keeper.protocols.perp_v2_actions import (

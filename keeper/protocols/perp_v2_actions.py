@@ -11,6 +11,7 @@ from keeper.model.units import BPS, WAD, Address, Amount, Bps, Price, Token
 from keeper.model.values import (
     Action,
     AddMargin,
+    ImpossibleActionError,
     LiquidationTerms,
     Option,
     Payment,
@@ -20,7 +21,7 @@ from keeper.model.values import (
     Spending,
     Unwind,
 )
-from keeper.protocols.errors import ImpossibleActionError, revert_reason
+from keeper.protocols.errors import revert_reason
 from keeper.protocols.perp_v2_market import MarginToken, PerpVenue
 from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero, mul_ratio
 from keeper.protocols.perp_v2_position import (

@@ -2,6 +2,7 @@
 
 import json
 
+from keeper.devnet.chain import VARIABLE_RATE
 from keeper.devnet.proxy import RecordingProxy
 from keeper.devnet.views import Repaid, Supplied
 from tests.devnet.keeping.ground import Ground, target_of
@@ -57,6 +58,37 @@ async def test_daemon__reserve_for_most__is_used_first_and_the_pool_does_the_res
     assert first.amount_raw == 1_700 * 10**6
     assert isinstance(second, Repaid)
     assert ground.health(one) >= target_of(one)
+    assert ground.flaws() == []
+
+
+async def test_daemon__market_without_free_collateral__pays_from_the_wallet_in_the_same_block(
+    ground: Ground,
+) -> None:
+    """Somebody has borrowed all the ether there is, so that none can be withdrawn: the unwind that
+    comes first would revert at every size, and the wallet that comes after it is used."""
+    one = ward(ground, wallet={"USDC": 5_000}, further={"sources": '["pool", "wallet"]'})
+    chain, aave = ground.chain, ground.chain.contracts.aave.pool
+    borrower, weth = chain.account("borrower").address, chain.contracts.tokens["WETH"]
+    chain.open_position(borrower, collateral={"WBTC": 10**5 * 10**8}, debt={"WETH": 10**18})
+    a_token = chain.read(aave, "getReserveData", weth.address)[8]
+    left = chain.read(weth, "balanceOf", a_token)
+    chain.transact(borrower, aave, "borrow", weth.address, left, VARIABLE_RATE, 0, borrower)
+    ground.first_block = ground.block() + 1
+    async with (
+        RecordingProxy(chain.rpc_url, chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        passed = await running.said("plan.passed_over")
+        await running.said("transaction.sent", purpose="Repay")
+        for _ in range(3):
+            await ground.pass_block(running)
+        assert running.all("plan.concluded", succeeded=True)
+        assert proxy.recording.reads_per_block() <= 2
+    assert "Deleverage would revert" in passed["refused"]
+    (event,) = ground.events(one)
+    assert isinstance(event, Repaid)
+    # All that is left to lend being lent, interest takes a little at once.
+    assert ground.health(one) > target_of(one) * 999 // 1000
     assert ground.flaws() == []
 
 

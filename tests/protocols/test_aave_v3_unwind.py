@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keeper.devnet.chain import LocalChain
+from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import PoolKey
 from keeper.mandate import guardian
 from keeper.mandate.charter import Charter, read_charter
@@ -19,6 +20,8 @@ from keeper.policy.plan import Refused, plan
 from keeper.protocols import aave_v3
 from keeper.venues import uniswap_v3
 from tests.guardian.ground import BTC, DOLLAR, USDC, WETH_USDC, Ground, ground
+from tests.protocols.conftest import discovered
+from tests.protocols.crowd import PRICED_CATEGORY, add_priced_category
 from tests.protocols.reading import Reader
 from tests.protocols.test_aave_v3_crowd import health_of
 from tests.unit.test_plan import NO_FORECAST, POLICY
@@ -130,6 +133,8 @@ class Case:
     terms: Mapping[str, int] = field(default_factory=lambda: {"slippage_calm_bps": 150})
     pools: tuple[PoolKey, ...] = ()
     """That the mandate lists; all of the chain's by default."""
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """In USD with 8 decimals, in a market that has `add_priced_category` too."""
     meanwhile: Callable[[Ground], None] = lambda _: None
 
 
@@ -154,6 +159,8 @@ def pool_at(factor: float) -> Callable[[Ground], None]:
 
 
 ETHER, DOLLARS = {"WETH": 10 * WAD}, {"USDC": 16_500 * USDC}
+WBTC_WETH: PoolKey = ("WBTC", "WETH", 500)
+WBTC_PRICE = 42_265 * DOLLAR
 CASES: Mapping[str, Case] = {
     "one pool": Case(collateral=ETHER, debt=DOLLARS, sells="WETH", pools=(WETH_USDC,)),
     "8 decimals into 6": Case(collateral={"WBTC": BTC}, debt={"USDC": 28_000 * USDC}, sells="WBTC"),
@@ -170,6 +177,16 @@ CASES: Mapping[str, Case] = {
         sells="DAI",
         e_mode=1,
         terms={"slippage_calm_bps": 20, "slippage_urgent_bps": 50},
+    ),
+    "e-mode with a price of its own": Case(
+        collateral={"WETH": 10 * WAD},
+        debt={"WBTC": 78 * BTC // 10},
+        sells="WETH",
+        e_mode=PRICED_CATEGORY,
+        terms={"slippage_calm_bps": 50, "slippage_urgent_bps": 100, "limit_max": 10**6 * DOLLAR},
+        pools=(WBTC_WETH,),
+        prices={"WBTC": WBTC_PRICE, "WETH": WBTC_PRICE * 96 // 100},
+        meanwhile=lambda made: made.move_pool(WBTC_WETH, 1 / 0.96),
     ),
     "health below 1": Case(
         collateral=ETHER,
@@ -203,6 +220,11 @@ def test_predict__unwind_through_a_guardian__equals_what_is_read(
     chain: LocalChain, market: aave_v3.AaveMarket, name: str
 ) -> None:
     case = CASES[name]
+    if case.prices:
+        add_priced_category(chain)
+        for symbol, price in case.prices.items():
+            chain.set_price(symbol, price)
+        market = discovered(chain)
     pools = [chain.contracts.uniswap.pools[key].address for key in case.pools]
     made = ground(
         chain,
@@ -237,6 +259,52 @@ def test_plan__pool_3_percent_below_the_oracle__is_refused_here_as_by_the_guardi
     assert isinstance(refused, Refused)
     assert "against the oracle that are allowed now" in refused.reason
     assert made.refusal(made.keeper, *made.deleverage()).name == "PriceBeyondLimit"
+
+
+def test_unwinds__e_mode_with_a_price_of_its_own__are_judged_at_the_oracles(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    """As the guardian judges the swap; health counts both assets at the mode's price."""
+    add_priced_category(chain)
+    for symbol, price in CASES["e-mode with a price of its own"].prices.items():
+        chain.set_price(symbol, price)
+    made = ground(
+        chain,
+        {"WETH": 10 * WAD},
+        {"WBTC": 7 * BTC},
+        e_mode=PRICED_CATEGORY,
+        slippage_urgent_bps=100,
+    )
+    position = position_of(made, discovered(chain))
+    (unwind,) = aave_v3.unwinds(position)
+    assert (unwind.sells_price.value, unwind.price.value) == (made.price("WETH"), WBTC_PRICE)
+    (added,) = (o for o in aave_v3.options(position) if o.kind == "AddCollateral")
+    assert added.price.value == made.price("WETH") == WBTC_PRICE * 96 // 100
+    # 10 × 0.9 × the mode's price against 7 × the same.
+    assert position.health == pytest.approx(10 * 0.9 / 7 * WAD, rel=1e-6)
+
+
+def test_objection__health_that_stays_below_1__is_what_the_pool_says(
+    chain: LocalChain, market: aave_v3.AaveMarket
+) -> None:
+    made = ground(chain, ETHER, DOLLARS, target=2 * WAD)
+    below_one(made)
+    verdicts: dict[int, tuple[str | None, str | None]] = {}
+    for share in (5, 60):
+        action, position = unwound(made, market, "WETH", share_percent=share)
+        found = aave_v3.objection(action, position)
+        sent = guardian.transaction(guard_of(made), charter_of(made).mandate_hash, action)
+        request = {"from": made.keeper, "to": sent.to, "data": "0x" + sent.data.hex()}
+        try:
+            made.chain.rpc.call("eth_call", request, "latest")
+            verdicts[share] = (found, None)
+        except RpcError as error:
+            verdicts[share] = (found, str(error))
+    assert verdicts[60] == (None, None)
+    objection, reverted = verdicts[5]
+    assert "no collateral may leave below 1" in str(objection)
+    # As the pool says: its code 35 is HEALTH_FACTOR_LOWER_THAN_LIQUIDATION_THRESHOLD.
+    assert "35" in str(reverted)
 
 
 def test_predict__whole_debt_unwound__equals_what_is_read(

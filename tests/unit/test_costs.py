@@ -20,7 +20,7 @@ from keeper.policy.turns import Claim, in_turn, short_of
 from keeper.policy.worth import worth_acting
 from tests.unit.fake_rpc import address, head_at
 from tests.unit.test_plan import LOAN, NO_FORECAST, NOW, POLICY, TOY, USD8, chosen
-from tests.unit.test_unwind import GAS, payments, route, unwinding
+from tests.unit.test_unwind import FREE, GAS, payments, route, unwinding
 from tests.unit.toy_protocol import CHAIN_ID, DOLLAR, ETHER, ToyPosition
 
 # Of 13,000 dollars of debt a liquidation takes half, and 5 % of that: 325 dollars.
@@ -175,10 +175,17 @@ def test_plan__thin_pool_and_time__begins_with_the_slice_of_least_cost() -> None
     [
         (CHEAP, feared(nan, Urgency.URGENT), {}, WAD),
         (GAS, NO_FORECAST, {}, WAD),  # 12 dollars of gas, as much as the curve takes
+        (FREE, NO_FORECAST, {}, WAD),
         (CHEAP, NO_FORECAST, {"min_action_usd8": 501 * USD8}, WAD),
         (CHEAP, NO_FORECAST, {}, 131 * WAD // 100),
     ],
-    ids=["urgent", "gas as dear as the curve", "slice too small", "would not survive the wait"],
+    ids=[
+        "urgent",
+        "gas as dear as the curve",
+        "gas costs nothing",
+        "slice too small",
+        "would not survive the wait",
+    ],
 )
 def test_plan__no_time_or_nothing_to_gain__all_at_once(
     gas_price: GasPrice, threat: Threat, rules: dict[str, int], surviving: int

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keeper.model.liquidity import Depth, Hop, Route
 from keeper.model.units import WAD, Amount, Price, Wad, Wei
-from keeper.model.values import Deleverage, Option, Repay, Unwind
+from keeper.model.values import Action, Deleverage, ImpossibleActionError, Option, Repay, Unwind
 from keeper.policy.costs import Costs, GasPrice, payment_costs, swap_costs
 from keeper.policy.plan import Plan, Refused, plan, surviving_health
 from keeper.policy.settings import Policy
@@ -253,6 +253,42 @@ def test_plan__every_price_beyond_the_limit__is_refused_with_the_figure() -> Non
     found = unwinding(flat(300), slippage_bps=200)
     assert isinstance(found, Refused)
     assert "would cost more than the 2 % against the oracle" in found.reason
+
+
+def test_plan__one_way_impossible__is_rejected_and_the_others_remain() -> None:
+    def predict(action: Action) -> ToyPosition:
+        if isinstance(action, Repay):
+            raise ImpossibleActionError(action, "the pool rounds it to nothing")
+        return TOY.predict(action, LOAN, LOAN.timestamp)
+
+    (unwind,) = (
+        replace(each, depths=(flat(50),), slippage_limit=200) for each in TOY.unwinds(LOAN)
+    )
+    found = plan(
+        position=LOAN,
+        cause="floor",
+        policy=POLICY,
+        options=[*payments(5_000), unwind],
+        predict=predict,
+        moved_today_usd8=0,
+        gas_price=FREE,
+        threat=NO_FORECAST,
+        surviving=ANY_HEALTH,
+    )
+    assert isinstance(chosen(found).action, Deleverage)
+    rejected = {item.kind: item.rejected or "" for item in found.considered if item.rejected}
+    assert "rounds it to nothing" in rejected["Repay"]
+
+
+def test_plan__several_ways__names_the_others_the_best_first() -> None:
+    found = chosen(unwinding(flat(80), flat(50, fee_ppm=500), then=payments(5_000)))
+    assert isinstance(found.action, Deleverage)
+    assert found.action.route == route(500)
+    dearer, payment = found.others
+    assert isinstance(dearer.action, Deleverage)
+    assert dearer.action.route == route()
+    assert isinstance(payment.action, Repay)
+    assert payment.others == ()
 
 
 def test_plan__no_route__says_so() -> None:
