@@ -113,6 +113,7 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
                     a_tokens=meant.a_tokens,
                     reserve_tokens=tuple(meant.from_reserve),
                     pools=chosen.mandate.pools,
+                    oracle=meant.oracle,
                     delegation=meant.delegation,
                 ),
             ],

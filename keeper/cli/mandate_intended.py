@@ -41,6 +41,7 @@ def _of_loans(
         market=market.provider,
         owner=chosen.account,
         mandate=chosen.mandate,
+        oracle=market.oracle,
         a_tokens={token: reserves[token].a_token for token in sellable},
         sellable=sellable,
         from_reserve=_amounts(

@@ -33,6 +33,8 @@ class Intended:
     """How much of each collateral the guardian may take in all."""
     from_reserve: Mapping[Address, Amount]
     """How much of each token it may take from the reserve in all."""
+    oracle: Address | None = None
+    """By which swaps are judged; None for perps."""
     delegation: Address | None = None
     """A perp venue's DelegateApproval; None for loans."""
 

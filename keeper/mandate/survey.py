@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keeper.abi.aave_v3 import Oracle
 from keeper.abi.erc20 import ALLOWANCE
 from keeper.abi.perp_v2 import DelegateApproval
 from keeper.abi.words import Function, word_to_address
@@ -14,6 +15,7 @@ _TOKEN0, _TOKEN1, _FEE = Function("token0()"), Function("token1()"), Function("f
 _LIQUIDITY, _FACTORY = Function("liquidity()"), Function("factory()")
 _GET_POOL = Function("getPool(address,address,uint24)")
 _delegated = DelegateApproval.CAN_OPEN_POSITION_FOR
+_PRICE = Oracle.GET_ASSET_PRICE
 _POOL_VIEWS = (_TOKEN0, _TOKEN1, _FEE, _LIQUIDITY, _FACTORY)
 
 
@@ -30,6 +32,8 @@ class SurveyedPool:
     genuine: bool
     """Whether the factory that it names knows it as this pair's pool of this fee."""
     factory: Address
+    unpriced: tuple[Address, ...]
+    """Its tokens that the market's oracle has no price for: a guardian can judge no swap of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +61,10 @@ def survey(
     a_tokens: Mapping[Address, Address],
     reserve_tokens: Sequence[Address],
     pools: Sequence[Address],
+    oracle: Address | None = None,
     delegation: Address | None = None,
 ) -> Reading[Survey]:
-    """`a_tokens` by their collateral; `delegation` is a perp venue's DelegateApproval. Two round
+    """`a_tokens` by their collateral; `oracle` prices the tokens of pools; `delegation` is a perp venue's DelegateApproval. Two round
     trips."""
     tokens = tuple(dict.fromkeys(reserve_tokens))
     calls = (
@@ -83,23 +88,29 @@ def survey(
             zip(tokens, (w or 0 for w in words[len(a_tokens) :]), strict=False)
         ),
         consent_until=int.from_bytes(consent[64:96], "big"),
-        pools=(yield from _pools(pools, described)),
+        pools=(yield from _pools(pools, described, oracle)),
         delegated=delegation is not None and bool(words[-1]),
     )
 
 
 def _pools(
-    pools: Sequence[Address], described: Sequence[Sequence[int | None]]
+    pools: Sequence[Address], described: Sequence[Sequence[int | None]], oracle: Address | None
 ) -> Reading[tuple[SurveyedPool | None, ...]]:
     known = [None if None in words else [word or 0 for word in words] for words in described]
     if not any(known):
         return (None,) * len(pools)
-    returns = yield tuple(
-        _GET_POOL(word_to_address(w[4]), word_to_address(w[0]), word_to_address(w[1]), w[2])
-        for w in known
-        if w is not None
+    tokens = tuple(dict.fromkeys(word_to_address(t) for w in known if w is not None for t in w[:2]))
+    priced = () if oracle is None else tuple(_PRICE(oracle, token) for token in tokens)
+    returns = yield (
+        *priced,
+        *(
+            _GET_POOL(word_to_address(w[4]), word_to_address(w[0]), word_to_address(w[1]), w[2])
+            for w in known
+            if w is not None
+        ),
     )
-    answers = iter(range(len(known)))
+    unpriced = {t for n, t in enumerate(tokens) if priced and not _word(returns, n)}
+    answers = iter(range(len(priced), len(priced) + len(known)))
     return tuple(
         None
         if w is None
@@ -111,6 +122,7 @@ def _pools(
             liquidity=w[3],
             factory=word_to_address(w[4]),
             genuine=word_to_address(_word(returns, next(answers)) or 0) == pool,
+            unpriced=tuple(t for t in map(word_to_address, w[:2]) if t in unpriced),
         )
         for pool, w in zip(pools, known, strict=True)
     )

@@ -179,4 +179,11 @@ def pool_flaw(address: Address, pool: SurveyedPool | None) -> Finding | None:
             what=f"the pool {address} has no liquidity at its price",
             fix="name another pool of the pair",
         )
+    if pool.unpriced:
+        return Finding(
+            verdict="fail",
+            what=f"the pool {address} trades {' and '.join(pool.unpriced)}, which the market's oracle "
+            "has no price for: every swap there is refused (AssetWithoutPrice)",
+            fix="take it out of pools",
+        )
     return None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from keeper.devnet.aave import ZERO_ADDRESS
 from keeper.devnet.chain import LocalChain
 from keeper.mandate.charter import REVOKE_MANDATE
 from keeper.model.units import Address
@@ -244,6 +245,16 @@ async def test_mandate__pool_without_liquidity__is_refused(owner: Owner) -> None
     said = await owner.refused("set", "--yes")
     assert "has no liquidity at its price" in said
     assert "name another pool of the pair" in said
+
+
+async def test_mandate__pool_of_a_token_without_a_price__is_refused(owner: Owner) -> None:
+    dai = owner.token("DAI")
+    admin, oracle = owner.chain.account("deployer").address, owner.chain.contracts.aave.oracle
+    owner.chain.transact(admin, oracle, "setAssetSources", [dai], [ZERO_ADDRESS])
+    pool = owner.chain.contracts.uniswap.pools["DAI", "USDC", 100].address
+    owner.write(pools=f'["{owner.pool()}", "{pool}"]')
+    said = await owner.refused("set", "--yes")
+    assert f"{pool} trades {dai}, which the market's oracle has no price for" in said
 
 
 async def test_mandate__emergency_route_over_an_unlisted_pool__is_refused(owner: Owner) -> None:
