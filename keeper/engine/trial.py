@@ -138,7 +138,11 @@ def judged(
     tries: Sequence[Trial], outcomes: Sequence[Prepared | NotPrepared]
 ) -> tuple[Plan | str, Prepared | None]:
     """The first that may be sent, with what the node prepared; else what is against the first, and
-    against each other way, in words."""
+    against each other way, in words. Another way is taken only where the node refuses the plan: where
+    it does something else than predicted, the market is not understood, and nothing is sent."""
+    if isinstance(outcomes[0], Prepared):
+        tries = [trial for trial in tries if not trial.instead]
+        outcomes = outcomes[: len(tries)]
     verdicts = [trial.verdict(outcome) for trial, outcome in zip(tries, outcomes, strict=True)]
     place = next((n for n, verdict in enumerate(verdicts) if isinstance(verdict, Plan)), 0)
     outcome = outcomes[place]

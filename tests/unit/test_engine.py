@@ -255,7 +255,10 @@ async def test_pass__would_revert__is_refused_with_the_protocols_reason(ground: 
     ground.chain.node.rpc.answers["eth_simulateV1"] = _reverting
     await ground.block()
     (decided,) = ground.decisions()
-    assert decided.reason == "approve would revert: no way"
+    assert decided.reason == (
+        "approve would revert: no way; "
+        "instead AddCollateral 2.297299387837837838 ETHER: approve would revert: no way"
+    )
     assert ground.sent() == []
 
 

@@ -97,3 +97,8 @@ def test_trials__more_other_ways_than_are_tried_at_once__take_turns() -> None:
     assert {repr(action) for each in tries for action in each} == {
         repr(each.action) for each in plan.others
     }
+
+
+def test_judged__simulation_differs_from_the_prediction__takes_no_other_way() -> None:
+    tries = [*tried("the simulation differs"), other(WAYS.others[1], WAYS.others[1])]
+    assert judged(tries, [prepared(), prepared()]) == ("the simulation differs", prepared())
