@@ -106,7 +106,8 @@ class Walk:
                 f"{command} ended with {done.returncode}, not {code}\n{done.stdout}{done.stderr}"
             )
         if shown:
-            self.show(command, done.stdout + done.stderr)
+            given = "".join(f"{name}=… " for name in environ)
+            self.show(given + command, done.stdout + done.stderr)
         return done.stdout
 
     def start(self, command: str, log: Path, **environ: str) -> subprocess.Popen[bytes]:
@@ -193,7 +194,7 @@ def _configured(walk: Walk, chain: Mapping[str, Any]) -> str:
     walk.title(
         "Find the positions and write a configuration",
         "`forecast` is one of the accounts with a position on that chain; its keystore lies beside "
-        "the configuration that `keeper devnet up` names.",
+        "the configuration that `keeper devnet up` names, and its password is printed there, too.",
     )
     account = chain["accounts"]["forecast"]["address"]
     keystore = Path(chain["config"]).with_name("forecast.json")
@@ -224,7 +225,7 @@ def _crash(walk: Walk, stack: ExitStack, hook: Hook, password: str) -> None:
         "Live, through a crash",
         "Alerts are posted to `KEEPER_WEBHOOK_URL`, here a listener of this walk.",
     )
-    command = "KEEPER_WEBHOOK_URL=… keeper run --live"
+    command = "KEEPER_KEYSTORE_PASSWORD=… KEEPER_WEBHOOK_URL=… keeper run --live"
     keeper = walk.start(
         "keeper run --live",
         walk.clone / "keeper.log",
