@@ -5,6 +5,7 @@ from typing import Final
 GUARDS: Final = {
     "Bytes[1024] bounds check": "a longer callback's data; ours has at most 576 bytes and others are refused",
     "DynArray[address, 3] bounds check": "a pool's index in a route of 1 to 3; the ABI refuses more",
+    "abi_decode length check": "an answer of `emergency_part` that is not two words; it is our own",
     "bad calldatasize or callvalue": "calldata that no ABI encodes, or Ether sent along",
     "clamp gt 0": "a divisor of zero: units, prices and slippage bases are checked before or constant",
     "clamp sge 0": "a negative amount converted; both are held at zero before",

@@ -85,11 +85,15 @@ def explained() -> Code:
         for pc, (source, _) in found["pc_ast_map"].items()
         if pc in positions and None not in positions[pc]
     }
+    operations = dict(_disassembled(code))
+    # The compiler's source map does not name the check of a decoded answer's length.
+    lengths = {
+        pc: "abi_decode length check"
+        for pc, place in places.items()
+        if operations.get(pc) == JUMPI and place.text.startswith("abi_decode(")
+    }
     return Code(
-        bytes=code,
-        operations=dict(_disassembled(code)),
-        places=places,
-        guards=found["error_map"],
+        bytes=code, operations=operations, places=places, guards=lengths | found["error_map"]
     )
 
 

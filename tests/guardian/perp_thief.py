@@ -198,6 +198,7 @@ class PerpThief(RuleBasedStateMachine):
                 bound = self.made.mandate.slippage_urgent_bps * window // BPS
                 assert lost <= bound + DUST * len(self.losses), (lost, bound)
                 self.tally.worst = max(self.tally.worst, lost / bound)
+                self.tally.unscripted = self.tally.worst  # he has no scripted last round
 
     @invariant()
     def reserve_gives_no_more_than_it_consented_to(self) -> None:

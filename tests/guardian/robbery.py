@@ -77,13 +77,16 @@ class Tally:
     """Sequences with at least one successful call."""
     worst: float = 0.0
     """The largest share of its bound that a window of calls cost."""
+    unscripted: float = 0.0
+    """The same, without the last round of tries that ends each sequence."""
     refusals: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         refused = ", ".join(f"{name} {count}" for name, count in self.refusals.most_common())
         return (
             f"{self.calls} calls in {self.sequences} sequences, {self.succeeded} of them with a "
-            f"success; the worst window cost {self.worst:.0%} of its bound; refused: {refused}"
+            f"success; the worst window cost {self.worst:.0%} of its bound ({self.unscripted:.0%} before the "
+            f"scripted last round); refused: {refused}"
         )
 
 
@@ -105,6 +108,8 @@ class Robbery(RuleBasedStateMachine):
     allowed: set[Address]
     losses: list[Loss]
     lucky: bool
+    scripted: bool = False
+    """Whether the last round of tries has begun."""
     token_id: int
 
     # -- what holds whatever he does -------------------------------------------------------------
@@ -122,6 +127,8 @@ class Robbery(RuleBasedStateMachine):
                 bound = slippage_bps * window // BPS
                 assert lost <= bound + DUST * len(self.losses), (lost, bound)
                 self.tally.worst = max(self.tally.worst, lost / bound)
+                if not self.scripted:
+                    self.tally.unscripted = max(self.tally.unscripted, lost / bound)
 
     @invariant()
     def no_window_takes_more_from_the_reserve_than_it_consented_to(self) -> None:

@@ -337,6 +337,7 @@ class Thief(Robbery):
     def _take_all_there_is(self) -> None:
         """Unwind at the worst price again and again, also when the mandate is set anew, and use the
         reserve as often: limits that do not hold show here."""
+        self.scripted = True
         self.price_moves(health=1.003, gap=0.0)
         for renewed in (False, False, True):
             if renewed:
