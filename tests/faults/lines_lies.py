@@ -12,6 +12,8 @@ from tests.faults.stage import Stage
 FALL = 2_100_00000000
 MONTH_S = 30 * 86_400
 FAR_BEHIND = 100
+ENOUGH_POLLS = 25
+"""More than those after which a node's word is believed against a socket's."""
 BY_HASH = "eth_getBlockByHash"
 MOST_TIP_WEI = 10 * 10**9
 ETHER_PER_GAS = hex(10**15)
@@ -71,7 +73,7 @@ async def _(stage: Stage) -> str:
 async def _(stage: Stage) -> str:
     """the first endpoint loses all state once bytes are sent, and still tells receipts and fees"""
     one = stage.ground.guard(health="1.30")
-    await stage.endpoint("second")
+    await stage.endpoint("second", LATER)
     of_state = {"eth_call", "eth_simulateV1", "eth_getBalance", "eth_getTransactionCount"}
     async with stage.daemon() as running:
         await stage.block(running)
@@ -92,14 +94,15 @@ async def _(stage: Stage) -> str:
     one = stage.ground.guard(health="1.20")
     chain = stage.ground.chain
     chain.set_price("WETH", 2_900_00000000)
-    chain.rpc.call("anvil_mine", hex(FAR_BEHIND - 1))
+    chain.rpc.call("anvil_mine", hex(FAR_BEHIND - 2))
     stage.ground.environ["KEEPER_SERVICE__BLIND_AFTER"] = "2s"
     pager = await stage.pager()
-    await stage.endpoint("second", behind(stage, by=FAR_BEHIND))
+    second = await stage.endpoint("second", behind(stage, by=FAR_BEHIND))
     async with stage.daemon() as running:
         await stage.block(running)
         stage.inject(down)
         await told(stage, pager, "keeper.blind", running)
+        await stage.asked(running, ENOUGH_POLLS, of=second)
         seen = stage.untouched(one)
         stage.inject()
         chain.set_price("WETH", FALL)

@@ -163,7 +163,7 @@ MUTANTS = (
     Defect(
         name="receipt-of-one-believed",
         file=VERDICTS,
-        old="        vote = await self._votes.on(receipt)\n",
+        old="        vote = await self._votes.on(receipt, reader)\n",
         new="        vote = Vote.FOR\n",
         tests=("byzantine-receipt-of-failure", "byzantine-receipt-of-success"),
     ),
@@ -189,9 +189,23 @@ MUTANTS = (
         tests=("json-nested",),
     ),
     Defect(
+        name="taken-back-by-a-laggard",
+        file="keeper/chain/heads.py",
+        old="if unseen or (alone and absurd):",
+        new="if unseen or absurd:",
+        tests=("leader-dies-the-other-100-blocks-behind",),
+    ),
+    Defect(
+        name="any-tip-paid",
+        file="keeper/chain/fees.py",
+        old="    tip = min(median, max(MOST_TIP_IN_BASE_FEES * base_fee_wei, MOST_TIP_WEI))\n",
+        new="    tip = median\n",
+        tests=("byzantine-fee-history",),
+    ),
+    Defect(
         name="poll-never-believed",
         file="keeper/chain/heads.py",
-        old="                self._believe(",
+        old="                self._take(",
         new="                _ = (",
         tests=("websocket-half-open",),
     ),
