@@ -119,7 +119,7 @@ async def test_send__simulated_with_another_nonce_than_was_read__sends_nothing(
 ) -> None:
     head = await in_danger(ground)
     told = iter(["0x0", "0x0", "0x5"])
-    ground.chain.node.rpc.answers["eth_getTransactionCount"] = lambda *_: next(told)
+    ground.chain.node.rpc.answers["eth_getTransactionCount"] = lambda *_: next(told, "0x5")
     await ground.engine.run_pass(head)
     assert next(told, None) is None
     assert ground.chain.node.raws == []
