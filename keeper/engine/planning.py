@@ -149,6 +149,10 @@ class Planner:
             return None
         if self._transactions.busy(watched.id, stake.urgency):
             return None
+        charter = self._guarding.known(watched.id)
+        mandate = None if charter is None else charter.mandate
+        if self._transactions.recovering(mandate.keeper if mandate else watched.id.account):
+            return None
         routine = stake.urgency is Urgency.ROUTINE and wish is None
         if routine and (left_s := self._cooling_s(watched, head)) > 0:
             self._scribe.note(row, f"cooling down for {left_s} s after the last action (cooldown)")

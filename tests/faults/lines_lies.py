@@ -41,7 +41,7 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
-@line("byzantine-fee-history", must="it goes on, and tips no fortune: one repayment", quick=False)
+@line("byzantine-fee-history", must="it goes on, and tips no fortune: one repayment")
 async def _(stage: Stage) -> str:
     """one endpoint tells by turns of a base fee without bound and of tips of 0.001 ether per gas"""
     one = stage.ground.guard(health="1.30")

@@ -339,16 +339,14 @@ async def test_submit__takes_a_slot_over__the_dearer_of_the_two_counts(
     assert (intent.nonce, intent.state) == (0, State.BROADCAST)
 
 
-async def test_busy__left_by_an_earlier_run__nothing_is_planned_before_it_is_mended(
-    ground: Ground,
-) -> None:
+async def test_recovering__left_by_an_earlier_run__until_it_is_mended(ground: Ground) -> None:
     await ground.submit(prepared(REPAY))
     manager = ground.restarted()
     await manager.recover()
-    stranger = position(BOB.address)
-    assert manager.busy(stranger, Urgency.URGENT)
+    assert manager.recovering(ALICE.address)
+    assert not manager.recovering(BOB.address)
     await ground.settle_over(1)
-    assert not manager.busy(stranger)
+    assert not manager.recovering(ALICE.address)
 
 
 async def test_settle__submitted_while_votes_are_counted__both_go_on(ground: Ground) -> None:

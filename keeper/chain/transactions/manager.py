@@ -107,7 +107,7 @@ class TransactionManager:
             fees=fees,
             gas_left=gas_left,
         )
-        self._recovering = False
+        self._recovering: set[Address] = set()
         self.gas_left_wei = self._mender.gas_left_wei
         self.outcome_requests = self._verdicts.outcome_requests
         self.settle = self._verdicts.settle
@@ -119,9 +119,8 @@ class TransactionManager:
     async def recover(self) -> None:
         """Take up everything that an earlier run left open, whether it is still watched or not: its
         nonces are taken. What was never signed is over; of the rest, `settle` and `mend` find out
-        what came of it before anything is planned anew."""
+        what came of it before anything is planned anew for its signer."""
         self._book.open.clear()
-        self._recovering = True
         found = await self._run(self._journal.open_intents, self._chain_id)
         if unsigned := [intent.key for intent in found if not intent.attempts]:
             await self._run(self._journal.move, dict.fromkeys(unsigned, State.EXPIRED))
@@ -129,19 +128,24 @@ class TransactionManager:
             found = await self._run(self._journal.open_intents, self._chain_id)
         for intent in found:
             self._book.open.setdefault(intent.decision_id, []).append(intent)
+            self._recovering.add(intent.signer)
             log.info("intent.recovered", key=intent.key, tx_hash=intent.attempt.hash)
         await self._verdicts.recover()
 
     def busy(self, position: PositionId, urgency: Urgency = Urgency.ROUTINE) -> bool:
         """Whether nothing may be planned for the position: its account's wallet serves one plan at a
         time. What is mined leaves it free again, and a routine plan for another position of the
-        account gives way to an urgent one. After a restart what was left is mended first."""
-        return (self._recovering and not self.idle) or any(
+        account gives way to an urgent one."""
+        return any(
             intent.position.account == position.account
             and intent.state.unmined
             and not (urgency > intent.urgency and intent.position != position)
             for intent in self._book.all()
         )
+
+    def recovering(self, signer: Address) -> bool:
+        """Whether what an earlier run left of this signer waits to be mended first."""
+        return signer in self._recovering
 
     def pending(self, position: PositionId) -> bool:
         """Whether something of the position's account has not come to its end."""
@@ -162,7 +166,7 @@ class TransactionManager:
         try:
             await self._mender.mend(head, stakes)
         finally:
-            self._recovering = False
+            self._recovering.clear()
 
     # -- sending ---------------------------------------------------------------------------------
 
