@@ -33,8 +33,11 @@ demo: setup  ## watch a position survive a crash on a local chain
 walkthrough: setup  ## a fresh clone, the README's commands, a crash: the transcript in docs/WALKTHROUGH.md
 	$(BIN)/python -m tests.walkthrough
 
+# Two at once on two cores: most of the time the tests wait for a chain. Faults, which count seconds, go
+# alone.
 test: setup  ## every test, those on the local chain included
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/faults -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/faults
 
 test-unit: $(VENV)/.packages  ## tests without a network, in seconds
 	$(BIN)/pytest tests/unit

@@ -38,7 +38,7 @@ def show() -> None:
 
     table = Table()
     for name in ("id", "floor", "target", "guard", "fitted until", "what it does"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "id")
     for each in roster():
         rule = each.rule
         guard = ""
