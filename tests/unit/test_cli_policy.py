@@ -108,7 +108,12 @@ def test_fit__what_cannot_be__is_refused_and_nothing_is_written(
 def test_list__what_ships__is_told_with_its_numbers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert not run(monkeypatch, "list")
     told = capsys.readouterr().out
     for said in ("fixed_guard_1.25_1.40", "thrifty", "2021-12-31", "1 / health^12"):
         assert said in told
+    # A name is there to be copied.
+    monkeypatch.setenv("COLUMNS", "80")
+    assert not run(monkeypatch, "list")
+    assert "expected_value_1.25_1.40" in capsys.readouterr().out
