@@ -36,6 +36,10 @@ the two, or the floor where that is above both. One endpoint tells those figures
 them out, while the base fee is in the block itself. Who has to pay more comes to it by outbidding
 oneself, a step at a time."""
 
+MOST_RAISE_OF_TIP = 2
+"""By which factor a bid that blocks went by follows the market's tips beyond that: what was not mined
+bears them out, and from 10 to 80 gwei are three steps."""
+
 MOST_WEI_PER_GAS = 2**63
 """Nine of the chain's coins for one gas: no chain has such a fee, and no store such a number."""
 
@@ -124,18 +128,23 @@ def suggest_fees(
     floor_wei: Wei,
     ceiling: Ceiling,
     urgency: Urgency,
+    outbid: Fees | None = None,
 ) -> Fees:
     """Fees that stay valid for several rising blocks, from the next one's base fee.
 
     priority = max(floor, median of `rewards_wei`), the floor because quiet chains answer 0, the
-    median at most max(`MOST_TIP_IN_BASE_FEES` × base, `MOST_TIP_WEI`);
+    median at most max(`MOST_TIP_IN_BASE_FEES` × base, `MOST_TIP_WEI`), or `MOST_RAISE_OF_TIP` × the
+    tip that is `outbid`;
     max = headroom × base + priority, at most the ceiling. Raises `FeeCapReachedError` if the
     ceiling does not even pay base + floor now.
     """
     if base_fee_wei + floor_wei > ceiling.max_fee_wei:
         raise FeeCapReachedError(base_fee_wei + floor_wei, ceiling)
     median = sorted(rewards_wei)[len(rewards_wei) // 2] if rewards_wei else 0
-    tip = min(median, max(MOST_TIP_IN_BASE_FEES * base_fee_wei, MOST_TIP_WEI))
+    most_tip = max(MOST_TIP_IN_BASE_FEES * base_fee_wei, MOST_TIP_WEI)
+    if outbid is not None:
+        most_tip = max(most_tip, MOST_RAISE_OF_TIP * outbid.priority_fee_wei)
+    tip = min(median, most_tip)
     priority = min(max(floor_wei, tip), ceiling.max_fee_wei - base_fee_wei)
     wanted = BASE_FEE_HEADROOM[urgency] * base_fee_wei + priority
     return Fees(max_fee_wei=Wei(min(wanted, ceiling.max_fee_wei)), priority_fee_wei=Wei(priority))

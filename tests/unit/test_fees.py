@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, replacement, suggest_fees
+from keeper.chain.fees import Ceiling, FeeCapReachedError, Fees, suggest_fees
 from keeper.model.lifecycle import Urgency
 from keeper.model.units import Wei
 
@@ -85,12 +85,20 @@ def test_suggest_fees__a_node_tells_of_huge_tips__a_first_offer_follows_the_base
     assert priority == tip
 
 
-def test_replacement__more_than_a_first_offer_is_wanted__comes_to_it_step_by_step() -> None:
-    market = suggested(1, [100] * 10, cap=10**6)
-    fees = market
-    for _ in range(20):
-        fees = replacement(old=fees, market=market, ceiling=hard(10**6 * GWEI))
-    assert fees.priority_fee_wei > 100 * GWEI
+def test_suggest_fees__blocks_went_by_a_bid__follows_the_market_by_doubling() -> None:
+    fees = suggested(1, [100] * 10, cap=10**6)
+    tips = []
+    for _ in range(5):
+        fees = suggest_fees(
+            base_fee_wei=Wei(GWEI),
+            rewards_wei=[100 * GWEI] * 10,
+            floor_wei=Wei(1),
+            ceiling=hard(10**6 * GWEI),
+            urgency=Urgency.URGENT,
+            outbid=fees,
+        )
+        tips.append(fees.priority_fee_wei // GWEI)
+    assert tips == [20, 40, 80, 100, 100]
 
 
 wei = st.integers(0, 10**12)

@@ -71,20 +71,20 @@ class Market:
         told = self.history.next_base_fee_wei
         return self.head.base_fee_wei if told is None else told
 
-    def suggested(self, urgency: Urgency, allowed: Ceiling) -> Fees:
-        """Fees for new bytes. Raises `FeeCapReachedError`."""
+    def _suggested(self, old: Fees, urgency: Urgency, allowed: Ceiling) -> Fees:
         return suggest_fees(
             base_fee_wei=self.next_base_fee_wei,
             rewards_wei=self.history.rewards(urgency),
             floor_wei=self.settings.min_priority_fee_wei,
             ceiling=allowed,
             urgency=urgency,
+            outbid=old,
         )
 
     def outbidding(self, old: Fees, urgency: Urgency, allowed: Ceiling) -> Fees:
         """Fees that replace `old`. Raises `FeeCapReachedError`."""
         try:
-            market = self.suggested(urgency, allowed)
+            market = self._suggested(old, urgency, allowed)
         except FeeCapReachedError:
             # To stay ahead in line counts even where the market cannot be paid now.
             market = None
