@@ -31,6 +31,7 @@ from keeper.chain.simulate import (
     simulate_by_override,
     simulate_v1,
 )
+from keeper.chain.transactions.accounts import balance_request, nonce_request
 from keeper.model.lifecycle import Urgency
 from keeper.model.reading import Calls
 from keeper.model.units import Address, Wei
@@ -290,9 +291,9 @@ def _fees_and_accounts(proposals: Sequence[Proposal], head: Head) -> list[Reques
     return [
         Request(method="eth_feeHistory", params=history),
         *(
-            Request(method=method, params=(proposal.signer, {"blockHash": head.hash}))
+            ask(proposal.signer, head)
             for proposal in proposals
-            for method in ("eth_getTransactionCount", "eth_getBalance")
+            for ask in (nonce_request, balance_request)
         ),
     ]
 

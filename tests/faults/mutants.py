@@ -67,9 +67,9 @@ MUTANTS = (
     ),
     Defect(
         name="nonce-from-pending",
-        file="keeper/chain/prepare.py",
-        old="""            Request(method=method, params=(proposal.signer, {"blockHash": head.hash}))""",
-        new="""            Request(method=method, params=(proposal.signer, "pending"))""",
+        file="keeper/chain/transactions/accounts.py",
+        old="""getTransactionCount", params=(signer, {"blockHash": head.hash}))""",
+        new="""getTransactionCount", params=(signer, "pending"))""",
         tests=("database-last-commit-lost-in-the-mempool",),
     ),
     Defect(
@@ -198,7 +198,7 @@ MUTANTS = (
     Defect(
         name="any-tip-paid",
         file="keeper/chain/fees.py",
-        old="    tip = min(median, max(MOST_TIP_IN_BASE_FEES * base_fee_wei, MOST_TIP_WEI))\n",
+        old="    tip = min(median, most_tip)\n",
         new="    tip = median\n",
         tests=("byzantine-fee-history",),
     ),

@@ -19,6 +19,11 @@ def nonce_request(signer: Address, head: Head) -> Request:
     return Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
 
 
+def balance_request(signer: Address, head: Head) -> Request:
+    """What the signer has at the head, in wei."""
+    return Request(method="eth_getBalance", params=(signer, {"blockHash": head.hash}))
+
+
 class SignerAccounts:
     """Nonces and balances. What a node does not tell is missing until a later head tells it."""
 
@@ -33,10 +38,7 @@ class SignerAccounts:
         return [
             request
             for signer in self._signers
-            for request in (
-                nonce_request(signer, head),
-                Request(method="eth_getBalance", params=(signer, {"blockHash": head.hash})),
-            )
+            for request in (nonce_request(signer, head), balance_request(signer, head))
         ]
 
     def take(self, answers: Sequence[Any | RpcError]) -> None:
