@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -38,6 +37,7 @@ from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.planning import MARGIN_S, none_quarantined
+from keeper.engine.reporting import PassReport
 from keeper.engine.rulebook import Rulebook
 from keeper.engine.sight import OtherHeadError
 from keeper.engine.witness import Witnesses
@@ -46,6 +46,7 @@ from keeper.model.units import Address
 from keeper.model.values import Head
 from keeper.service.attendance import Attendance, attended, unattended
 from keeper.service.housekeeping import Job, TimedJob, schedule, soon
+from keeper.service.stopping import Turn, until_signal
 from keeper.service.tending import Tending
 from keeper.storage.ownership import owned
 from keeper.storage.store import Store
@@ -63,35 +64,11 @@ REFIT_S = 3_600.0
 RECONCILE_S = 60.0
 ACCOUNTS_S = 15.0
 FORESEE_S = 15.0
-FINISH_S = 15.0
-"""A stop waits so long for the pass under way …"""
-RECEIPTS_S = 24.0
-"""… and then so long for the receipts of what was sent; the journal keeps the rest."""
 UNFORESEEN_IN_A_ROW = 3
 """A bug in so many passes, one after the other, ends the process."""
 RECURSION_LIMIT = 1_000
 """Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
 with that an answer of nested brackets overruns the stack: it would kill the process."""
-
-
-class Turn:
-    """Between the passes and a stop."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        """Held by a pass, so that a stop can wait for its end."""
-        self.stopping = False
-        """Passes plan no more; they settle what is open."""
-        self.settled = asyncio.Event()
-        """Nothing that was sent waits for its receipt."""
-        self.settled.set()
-        self.asked: asyncio.Queue[None] = asyncio.Queue()
-        """To stop, once for each time."""
-
-    def end_at_once(self) -> None:
-        """Asked twice: the journal makes a pass safe to break off anywhere."""
-        self.asked.put_nowait(None)
-        self.asked.put_nowait(None)
 
 
 async def run(
@@ -110,7 +87,7 @@ async def run(
         _protect(settings, turn, once=once, live=live, without_safety_net=without_safety_net),
         name="protect",
     )
-    await _until_signal(protection, turn)
+    await until_signal(protection, turn)
     if not protection.cancelled():
         protection.result()
 
@@ -169,42 +146,6 @@ async def _attended(
                 await signer.close()
     finally:
         await rpc.close()
-
-
-async def _until_signal(protection: asyncio.Task[None], turn: Turn) -> None:
-    """Wait for the task to end; at SIGTERM or SIGINT drain it and end it, at a second one end it at
-    once. The journal makes a pass safe to break off anywhere."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, turn.asked.put_nowait, None)
-    stopping = asyncio.create_task(turn.asked.get(), name="stop")
-    try:
-        await asyncio.wait([protection, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
-            log.info("keeper.stopping")
-            stopping = asyncio.create_task(turn.asked.get(), name="stop at once")
-            draining = asyncio.create_task(_drained(turn), name="drain")
-            await asyncio.wait(
-                [protection, draining, stopping], return_when=asyncio.FIRST_COMPLETED
-            )
-            draining.cancel()
-            protection.cancel()
-            await asyncio.wait([protection, draining])
-    finally:
-        stopping.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-async def _drained(turn: Turn) -> None:
-    """Until the pass under way has ended and what was sent is settled, or it takes too long."""
-    turn.stopping = True
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FINISH_S), turn.lock:
-            pass
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(RECEIPTS_S):
-            await turn.settled.wait()
 
 
 class Daemon:
@@ -417,13 +358,7 @@ class Daemon:
             try:
                 # One block's plans are all that `once` asks for; later ones settle them.
                 planning = not (self._turn.stopping or (once and self._engine.passes))
-                try:
-                    report = await self._engine.run_pass(head, planning=planning)
-                except OtherHeadError as error:
-                    # Whoever announced it is asked, too, before anything is sent.
-                    log.warning("head.otherwise", block=head.number, reason=str(error))
-                    self._now = error.head.timestamp
-                    report = await self._engine.run_pass(error.head, planning=planning)
+                report = await self._report(head, planning=planning)
                 if once and self._engine.passes == 1:
                     await self._engine.foresee()
             except (EndpointUnavailableError, SQLAlchemyError) as error:
@@ -460,6 +395,16 @@ class Daemon:
                 now_s=time.time(),
             )
             return True
+
+    async def _report(self, head: Head, *, planning: bool) -> PassReport:
+        """Of a pass over the head, as the endpoint that is read tells it."""
+        try:
+            return await self._engine.run_pass(head, planning=planning)
+        except OtherHeadError as error:
+            # Whoever announced it is asked, too, before anything is sent.
+            log.warning("head.otherwise", block=head.number, reason=str(error))
+            self._now = error.head.timestamp
+            return await self._engine.run_pass(error.head, planning=planning)
 
     # None holds up a pass: what these two read, they read at their own pace and take over at once;
     # what the others look at was read by the last pass.

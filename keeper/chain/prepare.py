@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from keeper.abi.words import MAX_UINT256
+from keeper.chain.account import balance_request, nonce_request
 from keeper.chain.fees import (
     FEE_HISTORY_BLOCKS,
     PERCENTILES,
@@ -31,7 +32,6 @@ from keeper.chain.simulate import (
     simulate_by_override,
     simulate_v1,
 )
-from keeper.chain.transactions.accounts import balance_request, nonce_request
 from keeper.model.lifecycle import Urgency
 from keeper.model.reading import Calls
 from keeper.model.units import Address, Wei

@@ -135,7 +135,7 @@ def _position(settings: Settings, label: str | None) -> PositionSettings:
 
 def _usd8(written: str | None) -> int | None:
     from keeper.config.amounts import usd8
-    from keeper.config.fields import EnvironmentText, WrongValueError
+    from keeper.config.written import EnvironmentText, WrongValueError
     from keeper.model.errors import ConfigurationError, Problem
 
     if written is None:

@@ -199,7 +199,8 @@ def _settings(config: Path | None) -> Settings:
 
 
 def _address(name: str, text: str) -> Address:
-    from keeper.config.fields import WrongValueError, address
+    from keeper.config.fields import address
+    from keeper.config.written import WrongValueError
 
     try:
         return address(text)

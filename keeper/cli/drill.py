@@ -92,7 +92,8 @@ def drill(
 
 
 def _fall(drop: float, over: str) -> Fall:
-    from keeper.config.fields import WrongValueError, duration_s
+    from keeper.config.fields import duration_s
+    from keeper.config.written import WrongValueError
     from keeper.devnet.falling import Fall
 
     if not 0.0 < drop <= MOST_PERCENT:

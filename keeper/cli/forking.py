@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # the chain's modules take their second when the command runs
 
 def endpoint(rpc: str | None, settings: Settings | None) -> str:
     """The origin's URL: `--rpc`, else the configuration's."""
-    from keeper.config.fields import WrongValueError
     from keeper.config.urls import http_url
+    from keeper.config.written import WrongValueError
 
     if rpc is None:
         if settings is None:

@@ -118,7 +118,8 @@ def _asked(option: str, what: str, default: str | None) -> str:
 def _addresses(option: str, written: list[str]) -> list[Address]:
     from eth_utils.address import is_address, to_checksum_address
 
-    from keeper.config.fields import WrongValueError, address
+    from keeper.config.fields import address
+    from keeper.config.written import WrongValueError
     from keeper.model.errors import ConfigurationError, Problem
 
     found = []
@@ -149,8 +150,8 @@ def _places(first: str, others: str, protocol: str, entries: list[Address]) -> l
 
 def _scout(endpoint: str, accounts: list[Address], further: list[MarketSettings]) -> Scouted:
     from keeper.chain.rpc import EndpointUnavailableError
-    from keeper.config.fields import WrongValueError
     from keeper.config.urls import expand, http_url
+    from keeper.config.written import WrongValueError
     from keeper.model.errors import ConfigurationError, Problem, TemporaryError
     from keeper.scouting import scout
 

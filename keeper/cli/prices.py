@@ -315,7 +315,8 @@ def _span(since: datetime | None, until: datetime | None, now: int) -> tuple[int
 
 
 def _address(text: str) -> Address:
-    from keeper.config.fields import WrongValueError, address
+    from keeper.config.fields import address
+    from keeper.config.written import WrongValueError
 
     try:
         return address(text)

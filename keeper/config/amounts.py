@@ -7,15 +7,8 @@ from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from keeper.config.fields import (
-    EnvironmentText,
-    ScientificNumber,
-    WrongValueError,
-    address,
-    plain,
-    positive,
-    shown,
-)
+from keeper.config.fields import address, positive
+from keeper.config.written import EnvironmentText, ScientificNumber, WrongValueError, plain, shown
 from keeper.model.units import Address, Wei
 
 MAX_FEE_GWEI = 1_000_000

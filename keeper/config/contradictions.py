@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 
 from keeper.config.document import KeyPath
-from keeper.config.fields import WrongValueError, closest
 from keeper.config.known_chain import chain_contradictions
 from keeper.config.mandates import mandate_contradictions
 from keeper.config.markets import market_contradictions
 from keeper.config.schema import PolicyTable, PositionTable, SignerTable, Tables
 from keeper.config.settings import ENTRY_KEYS
 from keeper.config.urls import normal
+from keeper.config.written import WrongValueError, closest
 
 NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 Contradictions = Iterator[tuple[KeyPath, WrongValueError]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.chain.secrecy import HEX_64, bip39_words
-from keeper.config.fields import ScientificNumber
+from keeper.config.written import ScientificNumber
 from keeper.model.errors import ConfigurationError, Problem
 
 KeyPath = Sequence[str | int]

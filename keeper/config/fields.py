@@ -15,6 +15,13 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import SecretStr
 
 from keeper.chain.secrecy import HEX_64
+from keeper.config.written import (
+    EnvironmentText,
+    WrongValueError,
+    closest,
+    plain,
+    shown,
+)
 from keeper.model.units import BPS, Address, Bps, Wad, wad_from_fraction_up
 
 MAX_HEALTH = 10
@@ -24,35 +31,6 @@ MAX_COUNT = 2**53
 MAX_PORT = 65_535
 MIN_POLL_S, MAX_POLL_S = 0.01, 3600
 SECONDS_PER = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
-
-
-class WrongValueError(ValueError):
-    """A value that cannot be meant."""
-
-    def __init__(self, what: str, why: str, fix: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
-
-
-class ScientificNumber(Decimal):
-    """A number that the file gives with an exponent."""
-
-    written: str
-    """As it stands there."""
-
-    @classmethod
-    def read(cls, written: str) -> "ScientificNumber":
-        number = cls(written)
-        number.written = written
-        return number
-
-
-class EnvironmentText(str):
-    """A value from the environment: text, whatever it stands for."""
-
-    __slots__ = ()
 
 
 BURN_ADDRESSES = frozenset(
@@ -401,29 +379,3 @@ def some_of(*known: str) -> Callable[[Any], tuple[str, ...]]:
         return words
 
     return parse
-
-
-def closest(word: str, known: tuple[str, ...] | list[str]) -> str | None:
-    """The known word that was most likely meant."""
-    import difflib
-
-    matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return matches[0] if matches else None
-
-
-def shown(value: Any) -> str:
-    """A value as its writer knows it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case dict():
-            return "a section"
-        case list():
-            return "a list"
-        case _:
-            return str(value)
-
-
-def plain(value: Decimal) -> str:
-    """Digits only."""
-    return f"{value.normalize():f}"

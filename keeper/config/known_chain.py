@@ -5,9 +5,9 @@ from math import ceil
 
 from keeper.chain.settings import Use
 from keeper.config.document import KeyPath
-from keeper.config.fields import WrongValueError
 from keeper.config.networks import network, networks
 from keeper.config.schema import Tables
+from keeper.config.written import WrongValueError
 
 DAY_S = 24 * 3600
 """What presets look ahead."""

@@ -24,7 +24,6 @@ from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.credentials import credential, with_credentials
 from keeper.config.document import Document, read_document
-from keeper.config.fields import WrongValueError
 from keeper.config.mandates import mandate_settings
 from keeper.config.networks import Network, network
 from keeper.config.schema import (
@@ -43,6 +42,7 @@ from keeper.config.settings import (
     PositionSettings,
     Settings,
 )
+from keeper.config.written import WrongValueError
 from keeper.model.alerts import Severity
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Wei

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from keeper.config.document import KeyPath
-from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import MandateTable, Tables
 from keeper.config.settings import MandateSettings
+from keeper.config.written import WrongValueError, closest
 from keeper.model.mandate import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
 from keeper.model.units import SECONDS_PER_DAY, Bps, Wad
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from keeper.config.document import KeyPath
-from keeper.config.fields import WrongValueError
 from keeper.config.schema import MarketTable, Tables
 from keeper.config.settings import ENTRY_KEYS
+from keeper.config.written import WrongValueError
 
 _NEEDED: Final = {"aave_v3": (), "perp_v2": ("base_tokens",)}
 """Beside the contract that the others are found from."""

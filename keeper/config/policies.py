@@ -10,8 +10,8 @@ from keeper.backtest.policies import load, shipped_default
 from keeper.config import problems
 from keeper.config.contradictions import NEVER_ALLOWED, NOT_ABOVE_FLOOR
 from keeper.config.document import Document
-from keeper.config.fields import WrongValueError
 from keeper.config.schema import PolicyTable
+from keeper.config.written import WrongValueError
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import BPS
 from keeper.policy.policy_file import PolicyFile

@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 
 from keeper.chain.secrecy import HEX_64
 from keeper.config.document import KEY_FIX, Document, KeyPath, is_mnemonic, secret_problem
-from keeper.config.fields import WrongValueError, closest
 from keeper.config.schema import PREFIX, Tables
+from keeper.config.written import WrongValueError, closest
 from keeper.model.errors import Problem
 
 SECRET_KEYS = {

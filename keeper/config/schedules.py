@@ -3,7 +3,8 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from keeper.config.fields import WrongValueError, closest, text
+from keeper.config.fields import text
+from keeper.config.written import WrongValueError, closest
 
 
 def crontab(value: Any) -> str:

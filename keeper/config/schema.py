@@ -16,7 +16,7 @@ from pydantic_settings import (
 
 from keeper.chain.settings import MULTICALL3
 from keeper.config import amounts, fields, schedules, urls
-from keeper.config.fields import EnvironmentText
+from keeper.config.written import EnvironmentText
 from keeper.model.units import BPS, Address, Bps, Wad, Wei
 
 PREFIX = "KEEPER_"

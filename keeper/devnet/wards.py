@@ -48,34 +48,22 @@ def place_guardian(
     collateral (raw units by symbol) on `POOLS`, and use the owner's own tokens as the reserve."""
     contracts = chain.contracts
     code = _code("aave_guardian")
-    most = Wad(int(target * WAD))
     tokens = {symbol: contracts.token(symbol) for symbol in {*sellable, *reserve}}
     a_tokens = {tokens[symbol].address: _a_token(chain, symbol) for symbol in sellable}
     intended = Intended(
         guardian=code.address(owner),
         market=contracts.aave.pool_addresses_provider.address,
         owner=owner,
-        mandate=Mandate(
+        mandate=_mandate(
+            chain,
+            owner=owner,
             keeper=keeper,
-            freezer=NOBODY,
-            reserve=owner,
-            max_health_to_act=most,
-            target=Wad(int(most * ABOVE_TARGET)),
-            emergency_health=Wad(0),
-            emergency_outlives_expiry=False,
-            slippage_calm_bps=Bps(50),
-            slippage_urgent_bps=Bps(200),
-            limit_max=LIMIT_USD8,
-            limit_per_second=LIMIT_USD8 // SECONDS_PER_DAY,
-            min_action=MIN_ACTION_USD8,
-            cooldown_s=COOLDOWN_S,
-            expiry=(chain.timestamp() + VALID_S) // SECONDS_PER_DAY * SECONDS_PER_DAY,
-            max_hops=1,
+            max_health_to_act=target,
+            target=target * ABOVE_TARGET,
+            slippage_urgent_bps=200,
+            limit_usd8=LIMIT_USD8,
             collaterals=tuple(a_tokens),
             pools=tuple(contracts.uniswap.pools[key].address for key in POOLS),
-            emergency_collateral=NOBODY,
-            emergency_debt=NOBODY,
-            emergency_route=(),
         ),
         a_tokens=a_tokens,
         sellable=_amounts(chain, sellable),
@@ -99,28 +87,17 @@ def place_perp_guardian(
     act below `target`, make positions in ether smaller, and use `reserve` raw units of the owner's
     own dollars."""
     chain, house = perp.chain, perp.perp.clearing_house.address
-    code, most = _code("perp_guardian"), Wad(int(target * WAD))
-    mandate = Mandate(
+    code = _code("perp_guardian")
+    mandate = _mandate(
+        chain,
+        owner=owner,
         keeper=keeper,
-        freezer=NOBODY,
-        reserve=owner,
-        max_health_to_act=most,
-        target=Wad(int(most * PERP_ABOVE_TARGET)),
-        emergency_health=Wad(0),
-        emergency_outlives_expiry=False,
-        slippage_calm_bps=Bps(50),
-        slippage_urgent_bps=Bps(125),
-        limit_max=PERP_LIMIT_USD8,
-        limit_per_second=PERP_LIMIT_USD8 // SECONDS_PER_DAY,
-        min_action=MIN_ACTION_USD8,
-        cooldown_s=COOLDOWN_S,
-        expiry=(chain.timestamp() + VALID_S) // SECONDS_PER_DAY * SECONDS_PER_DAY,
-        max_hops=1,
+        max_health_to_act=target,
+        target=target * PERP_ABOVE_TARGET,
+        slippage_urgent_bps=125,
+        limit_usd8=PERP_LIMIT_USD8,
         collaterals=(perp.perp.base_tokens["vETH"].address,),
         pools=(),
-        emergency_collateral=NOBODY,
-        emergency_debt=NOBODY,
-        emergency_route=(),
     )
     guardian = code.address(owner)
     _send(chain, owner, code.deploy(owner))
@@ -133,6 +110,43 @@ def place_perp_guardian(
     if reserve:
         chain.transact(owner, chain.contracts.tokens[SETTLEMENT], "approve", guardian, reserve)
     return guardian
+
+
+def _mandate(
+    chain: LocalChain,
+    *,
+    owner: Address,
+    keeper: Address,
+    max_health_to_act: Fraction,
+    target: Fraction,
+    slippage_urgent_bps: int,
+    limit_usd8: int,
+    collaterals: tuple[Address, ...],
+    pools: tuple[Address, ...],
+) -> Mandate:
+    """Healths are rounded down; the owner's own wallet is the reserve, and there is no emergency."""
+    return Mandate(
+        keeper=keeper,
+        freezer=NOBODY,
+        reserve=owner,
+        max_health_to_act=Wad(int(max_health_to_act * WAD)),
+        target=Wad(int(target * WAD)),
+        emergency_health=Wad(0),
+        emergency_outlives_expiry=False,
+        slippage_calm_bps=Bps(50),
+        slippage_urgent_bps=Bps(slippage_urgent_bps),
+        limit_max=limit_usd8,
+        limit_per_second=limit_usd8 // SECONDS_PER_DAY,
+        min_action=MIN_ACTION_USD8,
+        cooldown_s=COOLDOWN_S,
+        expiry=(chain.timestamp() + VALID_S) // SECONDS_PER_DAY * SECONDS_PER_DAY,
+        max_hops=1,
+        collaterals=collaterals,
+        pools=pools,
+        emergency_collateral=NOBODY,
+        emergency_debt=NOBODY,
+        emergency_route=(),
+    )
 
 
 def _code(name: str) -> GuardianCode:

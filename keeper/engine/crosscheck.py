@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 
+from keeper.chain.account import nonce_request
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError
-from keeper.chain.transactions.accounts import nonce_request
 from keeper.engine.watch import Snapshot, WatchedMarket
 from keeper.engine.witness import (
     WITHIN_S,

@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from keeper.abi.multicall import MalformedAnswerError, decode_aggregate3, encode_aggregate3
+from keeper.chain.account import nonce_request
 from keeper.chain.header import decode_head
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.reader import CHUNK_GAS
 from keeper.chain.rpc import EndpointUnavailableError, Request, RpcError, quantity
-from keeper.chain.transactions.accounts import nonce_request
 from keeper.engine.trial import Trial
 from keeper.engine.watch import MarketSnapshot, Snapshot, WatchedMarket
 from keeper.model.alerts import Alert, Notifier, Severity

@@ -96,19 +96,26 @@ async def test_daemon__perp_guardian_with_a_reserve__adds_margin_first(made: War
     assert ground.flaws() == []
 
 
+async def refused(ground: Ground, *, alert: str | None = None) -> str:
+    """Why a live keeper sends nothing."""
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        if alert is not None:
+            await running.said("alert.raised", alert=alert)
+        plan = await running.said("plan.refused")
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 0
+    return str(plan["reason"])
+
+
 async def test_daemon__market_that_the_mandate_does_not_list__is_refused_and_nothing_sent(
     made: Ward,
 ) -> None:
     ground, one = made.ground, made.perp
     one.set_mandate(collaterals=(one.base_token("vBTC"),))
-    async with (
-        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
-        ground.keeper(proxy, "--live") as running,
-    ):
-        refused = await running.said("plan.refused")
-        await ground.pass_block(running)
-        assert proxy.recording.broadcasts() == 0
-    assert "the mandate does not list vETH" in refused["reason"]
+    assert "the mandate does not list vETH" in await refused(ground)
 
 
 async def test_daemon__position_not_delegated__is_refused_in_words_and_nothing_sent(
@@ -116,29 +123,14 @@ async def test_daemon__position_not_delegated__is_refused_in_words_and_nothing_s
 ) -> None:
     ground, one = made.ground, made.perp
     one.delegate("revoke")
-    async with (
-        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
-        ground.keeper(proxy, "--live") as running,
-    ):
-        refused = await running.said("plan.refused")
-        await ground.pass_block(running)
-        assert proxy.recording.broadcasts() == 0
-    assert "has not delegated its positions" in refused["reason"]
+    assert "has not delegated its positions" in await refused(ground)
 
 
 async def test_daemon__market_paused_by_its_venue__is_refused_and_nothing_sent(made: Ward) -> None:
     ground, one = made.ground, made.perp
     owner = ground.chain.account("deployer").address
     ground.chain.transact(owner, one.perp.perp.base_tokens["vETH"], "pause")
-    async with (
-        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
-        ground.keeper(proxy, "--live") as running,
-    ):
-        await running.said("alert.raised", alert="market.halted")
-        refused = await running.said("plan.refused")
-        await ground.pass_block(running)
-        assert proxy.recording.broadcasts() == 0
-    assert "trading in vETH is paused" in refused["reason"]
+    assert "trading in vETH is paused" in await refused(ground, alert="market.halted")
 
 
 async def test_daemon__pool_further_from_the_index_than_allowed__is_refused_before_it_is_tried(
@@ -146,11 +138,4 @@ async def test_daemon__pool_further_from_the_index_than_allowed__is_refused_befo
 ) -> None:
     ground, one = made.ground, made.perp
     one.move_pool(one.index() / WAD * 0.97)
-    async with (
-        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
-        ground.keeper(proxy, "--live") as running,
-    ):
-        refused = await running.said("plan.refused")
-        await ground.pass_block(running)
-        assert proxy.recording.broadcasts() == 0
-    assert "its pool is further from the index than the" in refused["reason"]
+    assert "its pool is further from the index than the" in await refused(ground)

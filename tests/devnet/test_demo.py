@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from keeper.config import foreign_environment
 from keeper.devnet.daemon import KeeperFailedError, running_keeper
 from keeper.devnet.demo import Demo
 from keeper.devnet.files import JOURNAL, environment, write_files
 from keeper.devnet.report import Report
-from keeper.devnet.rpc import Rpc
 from keeper.devnet.scenario import packaged_scenario
 from keeper.devnet.stage import Stage, staged
 from keeper.devnet.story import AccountTold
@@ -154,14 +153,14 @@ async def test_running_keeper__cannot_start__says_why_from_its_log(tmp_path: Pat
             await keeper.ready({"forecast"})
 
 
-def next_block(rpc: Rpc) -> dict[str, Any]:
+def next_block(ws_url: str) -> dict[str, Any]:
     """The first that is mined from now on."""
-    number = int(rpc.call("eth_blockNumber"), 16) + 1
-    deadline = time.monotonic() + 30
-    while (block := rpc.call("eth_getBlockByNumber", hex(number), False)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return dict(block)
+    subscribe = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
+    with connect(ws_url) as socket:
+        socket.send(json.dumps(subscribe))
+        socket.recv(timeout=30)
+        block: dict[str, Any] = json.loads(socket.recv(timeout=30))["params"]["result"]
+    return block
 
 
 def test_devnet_up__waiting__mines_blocks_and_its_config_is_what_the_keeper_runs_with(
@@ -202,10 +201,9 @@ def test_devnet_up__waiting__mines_blocks_and_its_config_is_what_the_keeper_runs
             )
             labels = {one["label"] for one in json.loads(status.stdout)["positions"]}
             assert labels == {"fixed", "forecast"}
-            with Rpc(told["rpc_url"]) as rpc:
-                # A keeper that is started meanwhile sees blocks, or it would call itself blind.
-                mined_at = int(next_block(rpc)["timestamp"], 16)
-                assert mined_at < packaged_scenario("black-thursday").start
+            # A keeper that is started meanwhile sees blocks, or it would call itself blind.
+            mined_at = int(next_block(told["ws_url"])["timestamp"], 16)
+            assert mined_at < packaged_scenario("black-thursday").start
             # The drill plays the demo's own policies, on a fork of it.
             drill = subprocess.run(
                 [

@@ -9,20 +9,19 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from keeper.devnet.aave import ZERO_ADDRESS
-from keeper.devnet.chain import LocalChain
 from keeper.mandate.charter import REVOKE_MANDATE
 from keeper.model.units import Address
+from tests.devnet.keeping.commands import Commands
 from tests.devnet.keeping.ground import Ground, Guarded
-from tests.devnet.keeping.process import Keeper
 
 POOL = ("WETH", "USDC", 500)
 
 
-class Owner:
+class Owner(Commands):
     """A position's owner who writes a mandate and runs commands."""
 
     def __init__(self, ground: Ground, folder: Path) -> None:
-        self.ground = ground
+        super().__init__(ground, "mandate")
         self.folder = folder
         self.sections = ""
         self.one: Guarded = ground.guard()
@@ -41,10 +40,6 @@ class Owner:
             "pools": f'["{self.pool()}"]',
         }
 
-    @property
-    def chain(self) -> LocalChain:
-        return self.ground.chain
-
     def token(self, symbol: str) -> Address:
         return self.chain.contracts.tokens[symbol].address
 
@@ -56,30 +51,6 @@ class Owner:
         path = self.ground.config(self.chain.rpc_url, None)
         section = "\n".join(f"{key} = {value}" for key, value in terms.items())
         path.write_text(f"{path.read_text()}\n[mandates.main]\n{section}\n{self.sections}\n")
-
-    async def run(self, *arguments: str) -> Keeper:
-        self.chain.rpc.call("evm_setAutomine", True)
-        try:
-            return await self.ground.ask("mandate", *arguments)
-        finally:
-            self.chain.rpc.call("evm_setAutomine", False)
-
-    async def done(self, *arguments: str) -> str:
-        said = await self.run(*arguments)
-        assert said.exit_code == 0, said.log(said.output)
-        return said.output
-
-    async def refused(self, *arguments: str) -> str:
-        said = await self.run(*arguments)
-        assert said.exit_code == 78, said.log(said.output)
-        assert "Traceback" not in said.text
-        return said.text
-
-    async def verdicts(self) -> list[str]:
-        said = await self.run("verify", "--json")
-        return [
-            f"{line['verdict']}: {line['what']}" for line in json.loads(said.output)["findings"]
-        ]
 
     async def charter(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(await self.done("show", "--json"))["charter"]

@@ -8,8 +8,8 @@ import pytest
 
 from keeper.devnet.perp_market import PerpMarket
 from keeper.model.units import WAD, Address
+from tests.devnet.keeping.commands import Commands
 from tests.devnet.keeping.ground import Ground
-from tests.devnet.keeping.process import Keeper
 
 USDC = 10**6
 POLICY = """\
@@ -21,11 +21,12 @@ max_per_day_usd = 200_000
 """
 
 
-class PerpOwner:
+class PerpOwner(Commands):
     """A trader who writes a mandate and runs commands with the account's own key."""
 
     def __init__(self, ground: Ground, perp: PerpMarket) -> None:
-        self.ground, self.perp, self.chain = ground, perp, ground.chain
+        super().__init__(ground)
+        self.perp = perp
         self.account = ground.chain.account("owner")
         perp.deposit(self.account.address, "USDC", 2_000 * USDC)
         perp.trade(self.account.address, "vETH", quote=10_000 * WAD)
@@ -61,28 +62,6 @@ class PerpOwner:
             f"{POLICY}[signers.owner]\n{position}[mandates.main]\n{section}\n",
         ]
         self.ground.config(self.chain.rpc_url, None)
-
-    async def run(self, *arguments: str) -> Keeper:
-        self.chain.rpc.call("evm_setAutomine", True)
-        try:
-            return await self.ground.ask(*arguments)
-        finally:
-            self.chain.rpc.call("evm_setAutomine", False)
-
-    async def done(self, *arguments: str) -> str:
-        said = await self.run(*arguments)
-        assert said.exit_code == 0, said.log(said.output)
-        return said.output
-
-    async def refused(self, *arguments: str) -> str:
-        said = await self.run(*arguments)
-        assert said.exit_code == 78, said.log(said.output)
-        assert "Traceback" not in said.text
-        return said.text
-
-    async def verdicts(self) -> list[str]:
-        said = await self.run("mandate", "verify", "--json")
-        return [f"{one['verdict']}: {one['what']}" for one in json.loads(said.output)["findings"]]
 
     def delegated(self, guardian: str) -> bool:
         approval, owner = self.perp.perp.delegate_approval, self.account.address

@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Defect(
         name="nonce-from-pending",
-        file="keeper/chain/transactions/accounts.py",
+        file="keeper/chain/account.py",
         old="""getTransactionCount", params=(signer, {"blockHash": head.hash}))""",
         new="""getTransactionCount", params=(signer, "pending"))""",
         tests=("database-last-commit-lost-in-the-mempool",),

@@ -33,6 +33,7 @@ from keeper.model.units import Wei
 from keeper.model.values import Head
 from keeper.protocols.registry import PROTOCOLS
 from keeper.service.settings import ServiceSettings
+from keeper.service.stopping import FINISH_S
 from keeper.storage.views import DecisionView, history
 from tests.unit.fake_node import ALICE_KEY
 from tests.unit.fake_rpc import FakeRpc, address, head_at, header, refused
@@ -333,7 +334,7 @@ async def test_run__stopped_twice__ends_at_once_though_a_pass_does_not_end(
     os.kill(os.getpid(), signal.SIGTERM)
     # The first is taken before the second comes: one process holds no two of a kind at once.
     await asyncio.sleep(0)
-    async with asyncio.timeout(app.FINISH_S / 2):
+    async with asyncio.timeout(FINISH_S / 2):
         await stopped(running)
 
 

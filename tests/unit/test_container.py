@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from keeper.app import FINISH_S, RECEIPTS_S
 from keeper.service.attendance import LAST_WORDS_S
+from keeper.service.stopping import FINISH_S, RECEIPTS_S
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from keeper.app import FINISH_S, RECEIPTS_S
 from keeper.cli import errors, install_service, main
 from keeper.cli.root import app
 from keeper.service.attendance import LAST_WORDS_S
+from keeper.service.stopping import FINISH_S, RECEIPTS_S
 from tests.unit.test_config import VALID
 
 ROOT = Path(__file__).parents[2]

@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import tenacity
 
 T = TypeVar("T")
 SOURCE = Path(__file__).resolve().parents[2]
@@ -138,12 +139,15 @@ class Walk:
 
 def until(what: str, look: Callable[[], T | None]) -> T:
     """Wait for something to be so; returns it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (seen := look()):
-        if time.monotonic() > deadline:
-            raise UnexpectedError(f"waited in vain for {what}")
-        time.sleep(0.25)
-    return seen
+    looking = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda seen: not seen),
+        wait=tenacity.wait_fixed(0.25),
+        stop=tenacity.stop_after_delay(PATIENCE_S),
+    )
+    try:
+        return cast("T", looking(look))
+    except tenacity.RetryError as error:
+        raise UnexpectedError(f"waited in vain for {what}") from error
 
 
 def require(holds: object, what: str) -> None:

@@ -6,22 +6,13 @@ from typing import Any
 
 import structlog
 
+from keeper.chain.account import balance_request, nonce_request
 from keeper.chain.rpc import Request, RpcError, quantity
 from keeper.chain.transactions.seams import LastNonce, RunOnStore
 from keeper.model.units import Address, Wei
 from keeper.model.values import Head
 
 log = structlog.get_logger()
-
-
-def nonce_request(signer: Address, head: Head) -> Request:
-    """How many transactions of the signer's are mined at the head."""
-    return Request(method="eth_getTransactionCount", params=(signer, {"blockHash": head.hash}))
-
-
-def balance_request(signer: Address, head: Head) -> Request:
-    """What the signer has at the head, in wei."""
-    return Request(method="eth_getBalance", params=(signer, {"blockHash": head.hash}))
 
 
 class SignerAccounts:
