@@ -1,7 +1,6 @@
 """The composition root: settings in, a supervised daemon out."""
 
 import asyncio
-import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,8 +9,6 @@ from typing import Any
 
 import structlog
 import tenacity
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from sqlalchemy.exc import SQLAlchemyError
 
 from keeper.admission import check_chains, checked, local_instance, open_signers
 from keeper.backtest.shipped import shipped
@@ -37,15 +34,13 @@ from keeper.engine.crosscheck import CrossCheck
 from keeper.engine.engine import Engine
 from keeper.engine.guarding import Guarding
 from keeper.engine.planning import MARGIN_S, none_quarantined
-from keeper.engine.reporting import PassReport
 from keeper.engine.rulebook import Rulebook
-from keeper.engine.sight import OtherHeadError
 from keeper.engine.witness import Witnesses
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
-from keeper.model.values import Head
 from keeper.service.attendance import Attendance, attended, unattended
-from keeper.service.housekeeping import Job, TimedJob, schedule, soon
+from keeper.service.housekeeping import Job, TimedJob, schedule
+from keeper.service.passes import Passes
 from keeper.service.stopping import Turn, until_signal
 from keeper.service.tending import Tending
 from keeper.storage.ownership import owned
@@ -64,8 +59,6 @@ REFIT_S = 3_600.0
 RECONCILE_S = 60.0
 ACCOUNTS_S = 15.0
 FORESEE_S = 15.0
-UNFORESEEN_IN_A_ROW = 3
-"""A bug in so many passes, one after the other, ends the process."""
 RECURSION_LIMIT = 1_000
 """Python's own. py_ecc, which comes with eth-account, raises it to 100,000 when it is imported, and
 with that an answer of nested brackets overruns the stack: it would kill the process."""
@@ -166,7 +159,6 @@ class Daemon:
         chain = settings.chain
         keepers = {signer.name: signer.address for signer in signers.values()}
         watched, markets = watched_positions(settings, keepers), watched_markets(settings)
-        self._now = 0
         self._heads = Heads(rpc, poll_interval_s=chain.poll_interval_s)
         self._breakers = Breakers(
             settings.breakers,
@@ -175,7 +167,7 @@ class Daemon:
             notifier=attendance.notifications,
             labels={row.id: row.label for row in watched},
             forgiven=forgiven_reverts(settings),
-            now=lambda: self._now,
+            now=lambda: self._passes.now,
         )
         self._rulebook = Rulebook(
             chain_id=chain.chain_id,
@@ -187,7 +179,7 @@ class Daemon:
         )
         self._accounts = SignerAccounts(signers)
         self._broadcaster = Broadcaster.over(rpc, private_only=chain.private_only)
-        self._transactions = TransactionManager(
+        transactions = TransactionManager(
             rpc=rpc,
             chain_id=chain.chain_id,
             signers=signers,
@@ -226,7 +218,7 @@ class Daemon:
                 notifier=attendance.notifications,
                 markets=markets,
             ),
-            transactions=self._transactions,
+            transactions=transactions,
             accounts=self._accounts,
             guarding=Guarding(
                 watched=watched,
@@ -253,9 +245,6 @@ class Daemon:
         self._markets = markets
         self._policy_files = settings.policy_files
         self._live = live
-        self._unforeseen = 0
-        self._turn = turn
-        self._rpc = rpc
         self._store = store
         self._chain_id = chain.chain_id
         self._tending = Tending(
@@ -269,13 +258,23 @@ class Daemon:
             markets=markets,
             metrics=attendance.metrics,
             notifications=attendance.notifications,
-            now=lambda: self._now,
+            now=lambda: self._passes.now,
         )
         self._attendance = attendance
+        self._passes = Passes(
+            engine=self._engine,
+            heads=self._heads,
+            transactions=transactions,
+            pool=rpc,
+            tending=self._tending,
+            attendance=attendance,
+            turn=turn,
+            live=live,
+        )
 
     async def _objection(self, request: SignatureRequest) -> str | None:
         """The breakers last: they look for the kill file right before the signature."""
-        forbidden = await self._rulebook.objection(request, now=self._now)
+        forbidden = await self._rulebook.objection(request, now=self._passes.now)
         return forbidden or await self._breakers.objection(request)
 
     async def follow(self, *, once: bool) -> None:
@@ -308,7 +307,7 @@ class Daemon:
         )
         scheduler.start()
         try:
-            await self._pass_over_heads(scheduler, once=once)
+            await self._passes.follow(scheduler, once=once)
         finally:
             scheduler.shutdown(wait=False)
             # What is still on its way to a slow endpoint is in the journal, and with another one.
@@ -331,80 +330,6 @@ class Daemon:
         await self._engine.resume(head)
         for market in self._markets:
             check_tokens(self._settings, market.derived_tokens)
-
-    async def _pass_over_heads(self, scheduler: AsyncIOScheduler, *, once: bool) -> None:
-        async with contextlib.aclosing(self._heads.changes()) as changes:
-            async for change in changes:
-                if change.missed:
-                    log.info("heads.missed", count=len(change.missed), block=change.head.number)
-                if change.reorged_blocks:
-                    log.warning(
-                        "heads.reorg", blocks=change.reorged_blocks, block=change.head.number
-                    )
-                passed = await self._pass(change.head, once=once)
-                if passed and not once and self._engine.passes == 1:
-                    # Beside the passes, which neither wait for it nor end with it.
-                    soon(scheduler, "foresee")
-                if once and passed and (self._transactions.idle or not self._live):
-                    return
-
-    async def _pass(self, head: Head, *, once: bool) -> bool:
-        """Whether the pass came to its end."""
-        pulse, metrics = self._attendance.pulse, self._attendance.metrics
-        async with self._turn.lock:
-            began_s, posted = time.monotonic(), self._rpc.posted
-            pulse.head(head.number)
-            self._now = head.timestamp
-            try:
-                # One block's plans are all that `once` asks for; later ones settle them.
-                planning = not (self._turn.stopping or (once and self._engine.passes))
-                report = await self._report(head, planning=planning)
-                if once and self._engine.passes == 1:
-                    await self._engine.foresee()
-            except (EndpointUnavailableError, SQLAlchemyError) as error:
-                # Nothing is sent without the journal, so both mend themselves at a later head.
-                if once:
-                    raise TemporaryError(str(error)) from error
-                self._unforeseen = 0
-                log.error("pass.failed", block=head.number, reason=str(error.args[0]))  # noqa: TRY400 - the reason says it all
-                pulse.failed(str(error.args[0]))
-                metrics.failed()
-                return False
-            except Exception as error:
-                # What one block brings must not leave all positions alone; what stays is for a
-                # new process, which begins from the journal.
-                self._unforeseen += 1
-                if once or self._unforeseen >= UNFORESEEN_IN_A_ROW:
-                    raise
-                log.exception("pass.broken", block=head.number)
-                pulse.failed(type(error).__name__)
-                metrics.failed()
-                return False
-            finally:
-                if self._transactions.settled:
-                    self._turn.settled.set()
-                else:
-                    self._turn.settled.clear()
-            self._unforeseen = 0
-            pulse.passed()
-            self._tending.report = report
-            metrics.passed(
-                report,
-                duration_s=time.monotonic() - began_s,
-                round_trips=self._rpc.posted - posted,
-                now_s=time.time(),
-            )
-            return True
-
-    async def _report(self, head: Head, *, planning: bool) -> PassReport:
-        """Of a pass over the head, as the endpoint that is read tells it."""
-        try:
-            return await self._engine.run_pass(head, planning=planning)
-        except OtherHeadError as error:
-            # Whoever announced it is asked, too, before anything is sent.
-            log.warning("head.otherwise", block=head.number, reason=str(error))
-            self._now = error.head.timestamp
-            return await self._engine.run_pass(error.head, planning=planning)
 
     # None holds up a pass: what these two read, they read at their own pace and take over at once;
     # what the others look at was read by the last pass.

@@ -32,6 +32,7 @@ from keeper.model.errors import ConfigurationError, TemporaryError
 from keeper.model.units import Wei
 from keeper.model.values import Head
 from keeper.protocols.registry import PROTOCOLS
+from keeper.service.passes import UNFORESEEN_IN_A_ROW
 from keeper.service.settings import ServiceSettings
 from keeper.service.stopping import FINISH_S
 from keeper.storage.views import DecisionView, history
@@ -356,14 +357,14 @@ async def test_run__pass_fails__the_next_block_is_passed_over_all_the_same(
 async def test_run__bug_in_a_pass__the_next_block_is_passed_over_all_the_same(
     chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=app.UNFORESEEN_IN_A_ROW - 1)
+    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=UNFORESEEN_IN_A_ROW - 1)
     chain.market().price_usd8 = 1_850 * USD8
     with capture_logs() as logs:
         running = asyncio.create_task(app.run(settings, once=False, live=True))
         await chain.passed(8)
         await stopped(running)
     broken = [line for line in logs if line["event"] == "pass.broken"]
-    assert [line["log_level"] for line in broken] == ["error"] * (app.UNFORESEEN_IN_A_ROW - 1)
+    assert [line["log_level"] for line in broken] == ["error"] * (UNFORESEEN_IN_A_ROW - 1)
     assert only(settings).outcome == "done"
 
 
@@ -371,7 +372,7 @@ async def test_run__bug_in_pass_after_pass__ends_the_daemon_with_it(
     chain: Chain, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd starts it anew: state that nobody foresaw is not passed over again and again."""
-    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=app.UNFORESEEN_IN_A_ROW)
+    fail_passes(chain, monkeypatch, ZeroDivisionError("a bug"), times=UNFORESEEN_IN_A_ROW)
     with pytest.raises(ZeroDivisionError):
         await app.run(settings, once=False, live=False)
 
