@@ -1,52 +1,36 @@
-"""Gas of each action through the guardian, beside the naked protocol calls that do the same.
+"""Gas of each action through the guardians, beside the naked protocol calls that do the same.
 
 `make gas` prints the table. The naked side is what the owner would send without a guardian, call by
-call and with no check at all: the approvals, the calls to Aave and to Uniswap's router, for the very
-amounts that the guardian moved, from the same state. Each is a transaction of its own; "in one"
-counts the base cost of a transaction once, as if one contract made all the calls. "Health" is the part
-of the guardian's gas that Aave takes to tell the account's health, before and after.
+call and with no check at all: the approvals, the calls to Aave and to Uniswap's router, or to Perp v2,
+for the very amounts that the guardian moved, from the same state. Each is a transaction of its own; "in
+one" counts the base cost of a transaction once, as if one contract made all the calls. "Health" is the
+part of the guardian's gas that the protocol takes to tell the account's health, before and after.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from eth_abi.packed import encode_packed
 
-from keeper.devnet.artifacts import Contract
+from keeper.devnet.artifacts import Artifacts
 from keeper.devnet.chain import VARIABLE_RATE, ChainSpec, LocalChain, local_chain
+from keeper.devnet.perp import deploy_perp
+from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.toolchain import install
 from keeper.devnet.uniswap import PoolKey
 from keeper.model.units import WAD
+from tests.guardian.gas_rows import Naked, Row, measured, table
 from tests.guardian.ground import Ground, ground
+from tests.guardian.perp_gas import measure_perp
 
-TRANSACTION_GAS: Final = 21_000
 READ_ACCOUNT: Final = "0xbf92857c"
 """getUserAccountData(address)."""
 WETH_USDC: Final[PoolKey] = ("WETH", "USDC", 500)
 TWO_HOPS: Final[tuple[PoolKey, ...]] = (("WETH", "USDC", 500), ("DAI", "USDC", 100))
 
-Naked = tuple[Contract, str, tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """Gas used, refunds taken off."""
-
-    action: str
-    guardian: int
-    health: int
-    naked: int
-    naked_transactions: int
-
-    @property
-    def in_one(self) -> int:
-        """The naked calls in one transaction."""
-        return self.naked - TRANSACTION_GAS * (self.naked_transactions - 1)
-
 
 def measure(chain: LocalChain) -> tuple[Row, ...]:
-    """One row per action."""
+    """One row per action of the Aave guardian."""
     return (
         _row(chain, "add_collateral", _added, lambda made: made.add_collateral("WETH")),
         _row(chain, "repay", _repaid, lambda made: made.repay("USDC")),
@@ -81,24 +65,11 @@ def _row(
         chain.mint(symbol, made.owner, 20_000 * chain.contracts.token(symbol).unit)
         made.allow(made.token(symbol), 20_000 * chain.contracts.token(symbol).unit)
     made.set_mandate(reserve=made.owner)
-    health = made.frames(made.keeper, *call(made), selector=READ_ACCOUNT)
-    state = chain.snapshot()
-    receipt = made.send(made.keeper, *call(made))
-    moved = made.events(receipt)[-1]
-    chain.revert(state)
-    calls = naked(made, debt, moved)
-    used = [
-        chain.transact(made.owner, contract, function, *arguments)["gasUsed"]
-        for contract, function, arguments in calls
-    ]
-    chain.revert(born)
-    return Row(
-        action=action,
-        guardian=int(receipt["gasUsed"], 16),
-        health=sum(int(frame["gasUsed"], 16) for frame in health),
-        naked=sum(int(gas, 16) for gas in used),
-        naked_transactions=len(calls),
+    row = measured(
+        made, action, call(made), lambda moved: naked(made, debt, moved), (READ_ACCOUNT,)
     )
+    chain.revert(born)
+    return row
 
 
 def _added(made: Ground, debt: str, moved: dict[str, Any]) -> Sequence[Naked]:
@@ -143,21 +114,11 @@ def _path(made: Ground, debt: str) -> bytes:
     return encode_packed(*first) + encode_packed(*last)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| action | guardian | of it health | naked calls | ratio | in one | ratio |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.action} | {row.guardian:,} | {row.health:,} "
-        f"| {row.naked:,} | {row.guardian / row.naked:.2f} "
-        f"| {row.in_one:,} | {row.guardian / row.in_one:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
-    with local_chain(ChainSpec(), install(lambda _: None)) as chain:
-        print(table(measure(chain)))  # noqa: T201 - it is what was asked for
+    tools = install(lambda _: None)
+    with local_chain(ChainSpec(), tools) as chain:
+        rows = measure(chain)
+        artifacts = Artifacts(node_modules=tools.node_modules)
+        market = PerpMarket(chain=chain, perp=deploy_perp(chain, artifacts))
+        market.fund_arbitrageur()
+        print(table((*rows, *measure_perp(market))))  # noqa: T201 - it is what was asked for

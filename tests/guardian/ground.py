@@ -206,14 +206,6 @@ class Ground:
             return refused_with(error)
         raise AssertionError(f"{request} was not refused")
 
-    def frames(
-        self, sender: Address, function: str, *arguments: object, selector: str
-    ) -> list[dict[str, Any]]:
-        """The traces of those calls that the guardian itself would make with this selector."""
-        request = self._request(sender, function, *arguments)
-        top = self.chain.rpc.call("debug_traceCall", request, "latest", {"tracer": "callTracer"})
-        return [frame for frame in top["calls"] if frame["input"].startswith(selector)]
-
     def events(self, receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the guardian logged: each event's fields, its name as `event`."""
         logs = (log for log in receipt["logs"] if log["address"] == self.guardian.address.lower())
@@ -289,6 +281,16 @@ def _event(log: Mapping[str, Any]) -> dict[str, Any]:
         strict=True,
     )
     return {"event": entry["name"]} | {part["name"]: value for part, value in values}
+
+
+def frames(
+    chain: LocalChain, guardian: Contract, sender: Address, call: tuple[Any, ...], *selectors: str
+) -> list[dict[str, Any]]:
+    """The traces of those calls that the guardian itself would make with these selectors."""
+    data = "0x" + guardian.encode(*call).hex()
+    request = {"from": sender, "to": guardian.address, "data": data}
+    top = chain.rpc.call("debug_traceCall", request, "latest", {"tracer": "callTracer"})
+    return [frame for frame in top["calls"] if frame["input"].startswith(selectors)]
 
 
 def deploy(chain: LocalChain, owner: Address, guardian: Artifact | None = None) -> Contract:

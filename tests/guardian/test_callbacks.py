@@ -12,7 +12,16 @@ from keeper.devnet.chain import LocalChain
 from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import WAD
-from tests.guardian.ground import DOLLAR, USDC, WETH_USDC, Ground, Refusal, ground, refused_with
+from tests.guardian.ground import (
+    DOLLAR,
+    USDC,
+    WETH_USDC,
+    Ground,
+    Refusal,
+    frames,
+    ground,
+    refused_with,
+)
 from tests.guardian.mocks import aggregate, mock
 
 HEALTHY = 14 * WAD // 10
@@ -77,8 +86,9 @@ def test_swap__prices_with_18_decimals__have_the_same_price_limit(chain: LocalCh
     for scale in (1, 10**10):
         for symbol in chain.contracts.feeds:
             chain.set_price(symbol, made.price(symbol) * scale)
-        frames = made.frames(made.keeper, *call, [pool.address], False, selector="0x128acb08")
-        limits.append(int(frames[0]["input"][10 + 3 * 64 : 10 + 4 * 64], 16))
+        unwind = (*call, [pool.address], False)
+        (swap,) = frames(chain, made.guardian, made.keeper, unwind, "0x128acb08")
+        limits.append(int(swap["input"][10 + 3 * 64 : 10 + 4 * 64], 16))
     assert limits[1] == pytest.approx(limits[0], rel=1e-9)
 
 
