@@ -517,7 +517,9 @@ def _pay_with_collateral(step: Unwind, owed: uint256):
     self._taken = owed
     if step.repay > 0:
         self._repay_debt(step)
-    self._withdraw(step, owed, msg.sender)
+    aave._withdraw(
+        step.pool, step.collateral, step.a_token, core.OWNER, owed, msg.sender
+    )
 
 
 @internal
@@ -530,25 +532,6 @@ def _repay_debt(step: Unwind):
         refusals._refuse(refusals.TRANSFER_SHORT, delivered, step.held + step.repay)
     funds._approve(step.debt, step.pool, step.repay)
     extcall aave.Pool(step.pool).repay(step.debt, step.repay, aave.VARIABLE_RATE, core.OWNER)
-
-
-@internal
-def _withdraw(step: Unwind, amount: uint256, to: address):
-    """
-    @dev The pool keeps aTokens divided by its index, so a transfer may arrive half an index short:
-         then as much more is pulled, which is one unit of what it keeps, and what a withdrawal leaves
-         goes back.
-    """
-    a_token: IERC20 = IERC20(step.a_token)
-    held: uint256 = staticcall a_token.balanceOf(self)
-    extcall a_token.transferFrom(core.OWNER, self, amount)
-    if staticcall a_token.balanceOf(self) < held + amount:
-        index: uint256 = staticcall aave.Pool(step.pool).getReserveNormalizedIncome(step.collateral)
-        extcall a_token.transferFrom(core.OWNER, self, 1 + index // (2 * aave.RAY))
-    extcall aave.Pool(step.pool).withdraw(step.collateral, amount, to)
-    left: uint256 = staticcall a_token.balanceOf(self)
-    if left > held:
-        extcall a_token.transfer(core.OWNER, left - held)
 
 
 @internal

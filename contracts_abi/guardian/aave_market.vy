@@ -9,6 +9,7 @@
 @license Apache-2.0
 """
 
+from ethereum.ercs import IERC20
 import refusals
 
 interface Provider:
@@ -276,6 +277,44 @@ def _deleverage_needed(account: Account, target: uint256, threshold: uint256) ->
     gap: uint256 = target * account.debt // WAD - self._counted(account)
     needed: uint256 = gap * WAD // (target - threshold * WAD // BPS)
     return needed if needed < account.debt else EVERYTHING
+
+
+@internal
+@pure
+def _spare(account: Account, asset: Asset, floor_health: uint256) -> uint256:
+    """
+    @dev What of the asset may leave so that health stays at the floor, all else equal: in its units,
+         rounded down, the floor taken higher by what roundings may cost. EVERYTHING where nothing
+         is owed, or the asset does not count.
+    """
+    threshold: uint256 = self._counted_threshold(asset)
+    if account.debt == 0 or threshold == 0:
+        return EVERYTHING
+    bound: uint256 = floor_health + floor_health * HEALTH_ROUNDING_BPS // BPS
+    kept: uint256 = (bound * account.debt + WAD - 1) // WAD
+    counted: uint256 = self._counted(account)
+    value: uint256 = (counted - min(kept, counted)) * BPS // threshold
+    return value * asset.unit // asset.health_price
+
+
+@internal
+def _withdraw(
+    pool: address, token: address, a_token: address, owner: address, amount: uint256, to: address
+):
+    """
+    @dev Takes the owner's aTokens and withdraws exactly `amount` to `to`. The pool keeps aTokens
+         divided by its index, so a transfer may arrive half an index short: then as much more is
+         pulled, which is one unit of what it keeps, and what a withdrawal leaves goes back.
+    """
+    held: uint256 = staticcall IERC20(a_token).balanceOf(self)
+    extcall IERC20(a_token).transferFrom(owner, self, amount)
+    if staticcall IERC20(a_token).balanceOf(self) < held + amount:
+        index: uint256 = staticcall Pool(pool).getReserveNormalizedIncome(token)
+        extcall IERC20(a_token).transferFrom(owner, self, 1 + index // (2 * RAY))
+    extcall Pool(pool).withdraw(token, amount, to)
+    left: uint256 = staticcall IERC20(a_token).balanceOf(self)
+    if left > held:
+        extcall IERC20(a_token).transfer(owner, left - held)
 
 
 # -- what must have come of it

@@ -182,9 +182,7 @@ def consent_of(market: address, reserve: address) -> (Consent, uint256):
     @return The consent, and the value that may be pulled now if it has not expired
     """
     given: Consent = self._read_consent(market, reserve)
-    return given, self._left(
-        self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
-    )
+    return given, self._left_of_reserve(market, reserve, given)
 
 
 # -- what the owner, a freezer and a reserve may do
@@ -250,21 +248,31 @@ def consent(market: address, limit_max: uint256, limit_per_second: uint256, expi
     @param limit_per_second What comes back of it each second
     @param expiry The last second of the consent
     """
+    self._consent(market, msg.sender, limit_max, limit_per_second, expiry)
+
+
+@internal
+def _consent(
+    market: address, reserve: address, limit_max: uint256, limit_per_second: uint256, expiry: uint256
+):
+    """
+    @dev On behalf of the reserve: whoever calls has made sure that it may be spoken for.
+    """
     if limit_max > CONSENT_MAX or limit_per_second > CONSENT_SLOPE:
         refusals._refuse(refusals.LIMIT_OUT_OF_RANGE, limit_max, limit_per_second)
     if expiry > CONSENT_EXPIRY:
         refusals._refuse(refusals.EXPIRY_OUT_OF_RANGE, expiry, block.timestamp)
-    old: Consent = self._read_consent(market, msg.sender)
-    bucket: uint256 = self._reserve_buckets[market][msg.sender]
-    self._reserve_buckets[market][msg.sender] = self._bucket(
+    old: Consent = self._read_consent(market, reserve)
+    bucket: uint256 = self._reserve_buckets[market][reserve]
+    self._reserve_buckets[market][reserve] = self._bucket(
         self._spent(bucket, old.limit_per_second), bucket >> 192
     )
-    self._consents[market][msg.sender] = (
+    self._consents[market][reserve] = (
         limit_max | (limit_per_second << 112) | (expiry << 208)
     )
     log ConsentSet(
         market=market,
-        reserve=msg.sender,
+        reserve=reserve,
         limit_max=limit_max,
         limit_per_second=limit_per_second,
         expiry=expiry,
@@ -386,6 +394,12 @@ def _available_of_reserve(market: address, reserve: address) -> uint256:
     given: Consent = self._read_consent(market, reserve)
     if block.timestamp > given.expiry:
         refusals._refuse_address(refusals.CONSENT_MISSING, reserve, given.expiry)
+    return self._left_of_reserve(market, reserve, given)
+
+
+@internal
+@view
+def _left_of_reserve(market: address, reserve: address, given: Consent) -> uint256:
     return self._left(
         self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
     )

@@ -3,9 +3,10 @@
 # pragma optimize codesize
 """
 @title Guardian of one owner's Perp v2 (curie) positions
-@notice A keeper may add margin or make a position smaller for the owner within the mandate that the
-        owner set, and nothing else. The venue's own delegation lets a delegate open, grow and turn
-        positions too: the owner gives it to this contract, which has no call that does.
+@notice A keeper may add margin, bring margin over from the owner's position in an Aave v3 market, or
+        make a position smaller for the owner, within the mandate that the owner set, and nothing
+        else. The venue's own delegation lets a delegate open, grow and turn positions too: the owner
+        gives it to this contract, which has no call that does.
 @dev Health is in WAD, values are dollars with 8 decimals, slippage is in basis points. A market is
      named by its ClearingHouse, and a mandate's `collaterals` are the base tokens whose positions
      may be made smaller. The settlement token counts as one dollar each. Nothing is kept between
@@ -15,6 +16,7 @@
 
 from ethereum.ercs import IERC20
 from ethereum.ercs import IERC20Detailed
+import aave_market as aave
 import guardian_core as core
 import guardian_funds as funds
 import perp_venue as venue
@@ -42,6 +44,21 @@ event MarginAdded:
     health_before: uint256
     health_after: uint256
 
+event MarginMoved:
+    market: indexed(address)
+    asset: indexed(address)
+    source: indexed(address)
+    amount: uint256
+    value: uint256
+    health_before: uint256
+    health_after: uint256
+    source_health: uint256
+
+event SourceSet:
+    market: indexed(address)
+    source: indexed(address)
+    floor: uint256
+
 event PositionReduced:
     market: indexed(address)
     base_token: indexed(address)
@@ -51,8 +68,16 @@ event PositionReduced:
     health_before: uint256
     health_after: uint256
 
+struct Source:
+    market: address  # of Aave v3
+    floor: uint256  # the health that the owner keeps there
+
 DOLLAR: constant(uint256) = 10**8
-WAD_DECIMALS: constant(uint256) = 18
+WAD: constant(uint256) = 10**18
+
+# venue → where margin may be moved from. Its limit is the consent that the core keeps for this very
+# contract, which nobody else can give: no reserve is spoken for.
+_sources: HashMap[address, Source]
 
 
 @deploy
@@ -89,6 +114,74 @@ def set_mandate(market: address, terms: core.Mandate) -> bytes32:
     return mandate_hash
 
 
+@external
+@nonreentrant
+def allow_move(
+    market: address,
+    source: address,
+    floor_health: uint256,
+    limit_max: uint256,
+    limit_per_second: uint256,
+    expiry: uint256,
+):
+    """
+    @notice Let the keeper bring the settlement token over from the owner's collateral in an Aave v3
+            market, down to a health there and up to a rolling limit of its own; the mandate's holds
+            besides. Only the owner. Replaces what was allowed before; a `limit_max` of zero ends it.
+            Nothing that was spent comes back.
+    @param market The ClearingHouse of a Perp v2 venue
+    @param source The PoolAddressesProvider of the Aave v3 market
+    @param floor_health The health that must be left there
+    @param limit_max The most that may be moved at once, in dollars with 8 decimals
+    @param limit_per_second What comes back of it each second
+    @param expiry The last second of it
+    """
+    core._only_owner()
+    if limit_max == 0:
+        core._consent(market, self, 0, 0, 0)
+        self._sources[market] = empty(Source)
+    else:
+        if floor_health <= WAD:
+            refusals._refuse(refusals.FLOOR_TOO_LOW, floor_health, WAD)
+        if not source.is_contract:
+            refusals._refuse_address(refusals.UNKNOWN_MARKET, source, 0)
+        lent: aave.Asset = self._lent(aave._open(source), source, venue._open(market))
+        core._consent(market, self, limit_max, limit_per_second, expiry)
+        self._sources[market] = Source(market=source, floor=floor_health)
+    log SourceSet(market=market, source=source, floor=floor_health)
+
+
+@external
+@view
+def source_of(market: address) -> (Source, core.Consent, uint256, uint256):
+    """
+    @notice Where margin may be moved from. All zeros where nothing may.
+    @param market The ClearingHouse of a Perp v2 venue
+    @return The Aave v3 market and the health to be left there; the limit and its expiry; the value
+            that it leaves now; and how much of the settlement token the health, the collateral and its
+            allowance leave, in its smallest units
+    """
+    source: Source = self._sources[market]
+    if source.market == empty(address):
+        return source, empty(core.Consent), 0, 0
+    given: core.Consent = core._read_consent(market, self)
+    at: aave.Market = aave._open(source.market)
+    lent: aave.Asset = self._lent(at, source.market, venue._open(market))
+    a_token: IERC20 = IERC20(lent.a_token)
+    return (
+        source,
+        given,
+        core._left_of_reserve(market, self, given),
+        min(
+            aave._spare(aave._account(at, core.OWNER), lent, source.floor),
+            min(
+                staticcall a_token.balanceOf(core.OWNER),
+                staticcall a_token.allowance(core.OWNER, self),
+            ),
+        ),
+    )
+
+
 # -- the keeper
 
 
@@ -108,29 +201,82 @@ def add_margin(market: address, mandate_hash: bytes32, max_amount: uint256) -> u
     at: venue.Venue = venue._open(market)
     before: venue.Account = self._account_below(at, terms)
     asset: address = staticcall venue.Vault(at.vault).getSettlementToken()
-    decimals: uint256 = convert(staticcall IERC20Detailed(asset).decimals(), uint256)
-    needed: uint256 = venue._margin_needed(before, terms.target)
-    if needed != max_value(uint256):
-        step: uint256 = 10 ** (WAD_DECIMALS - decimals)
-        needed = (needed + step - 1) // step
-
+    unit: uint256 = self._unit(asset)
+    wanted: uint256 = min(self._needed(before, terms.target, unit), max_amount)
     held: uint256 = staticcall IERC20(asset).balanceOf(self)
-    amount: uint256 = funds._pull(
-        market, terms, asset, DOLLAR, 10**decimals, min(needed, max_amount)
+    amount: uint256 = funds._pull(market, terms, asset, DOLLAR, unit, wanted)
+    after: venue.Account = self._deposit(
+        at, terms, before, asset, amount, held, terms.reserve
     )
-    funds._approve(asset, at.vault, amount)
-    extcall venue.Vault(at.vault).depositFor(core.OWNER, asset, amount)
-    funds._return_rest(asset, at.vault, held, terms.reserve)
-
-    after: venue.Account = venue._check_outcome(at, core.OWNER, before, terms.target, False)
     log MarginAdded(
         market=market,
         asset=asset,
         reserve=terms.reserve,
         amount=amount,
-        value=funds._value(amount, DOLLAR, 10**decimals),
+        value=funds._value(amount, DOLLAR, unit),
         health_before=before.health,
         health_after=after.health,
+    )
+    return amount
+
+
+@external
+@nonreentrant
+def move(market: address, mandate_hash: bytes32, max_amount: uint256) -> uint256:
+    """
+    @notice Bring the settlement token from the owner's collateral in an Aave v3 market into the owner's
+            margin, as much as the target needs and the keeper, both limits, the health to be left
+            there and the owner's aToken allowance allow. Only the keeper, and only where the owner
+            allows it (`allow_move`).
+    @param market The ClearingHouse of a Perp v2 venue
+    @param mandate_hash `status(market).mandate_hash` as the keeper knows it
+    @param max_amount The most to move, in the token's smallest units
+    @return The amount moved
+    """
+    terms: core.Mandate = core._keeper_mandate(market, mandate_hash)
+    limit: uint256 = min(
+        core._available(market, terms), core._available_of_reserve(market, self)
+    )
+    source: Source = self._sources[market]
+    at: venue.Venue = venue._open(market)
+    before: venue.Account = self._account_below(at, terms)
+    lender: aave.Market = aave._open(source.market)
+    lent: aave.Asset = self._lent(lender, source.market, at)
+    lending: aave.Account = aave._account(lender, core.OWNER)
+    spare: uint256 = aave._spare(lending, lent, source.floor)
+    if spare == 0:
+        refusals._refuse(refusals.SOURCE_BELOW_FLOOR, lending.health, source.floor)
+    a_token: IERC20 = IERC20(lent.a_token)
+    amount: uint256 = funds._sized(
+        DOLLAR,
+        lent.unit,
+        terms.min_action,
+        min(min(self._needed(before, terms.target, lent.unit), max_amount), spare),
+        staticcall a_token.balanceOf(core.OWNER),
+        staticcall a_token.allowance(core.OWNER, self),
+        limit,
+    )
+    worth: uint256 = funds._value(amount, DOLLAR, lent.unit)
+    core._spend(market, terms, worth)
+    core._spend_of_reserve(market, self, worth)
+
+    held: uint256 = staticcall IERC20(lent.token).balanceOf(self)
+    aave._withdraw(lender.pool, lent.token, lent.a_token, core.OWNER, amount, self)
+    after: venue.Account = self._deposit(
+        at, terms, before, lent.token, amount, held, core.OWNER
+    )
+    left: uint256 = aave._account(lender, core.OWNER).health
+    if left < source.floor:
+        refusals._refuse(refusals.SOURCE_BELOW_FLOOR, left, source.floor)
+    log MarginMoved(
+        market=market,
+        asset=lent.token,
+        source=source.market,
+        amount=amount,
+        value=worth,
+        health_before=before.health,
+        health_after=after.health,
+        source_health=left,
     )
     return amount
 
@@ -181,7 +327,7 @@ def reduce_position(
     return amount, quote
 
 
-# -- what both ask
+# -- what they ask
 
 
 @internal
@@ -220,3 +366,52 @@ def _sized(
             refusals._refuse(refusals.ACTION_TOO_SMALL, worth, terms.min_action)
         refusals._refuse(refusals.LIMIT_REACHED, available, terms.min_action)
     return amount
+
+
+@internal
+@view
+def _lent(lender: aave.Market, source: address, at: venue.Venue) -> aave.Asset:
+    """
+    @dev The venue's settlement token as the owner's collateral at the source.
+    """
+    asset: address = staticcall venue.Vault(at.vault).getSettlementToken()
+    return aave._asset(lender, source, asset, core.OWNER)
+
+
+@internal
+@view
+def _unit(asset: address) -> uint256:
+    return 10 ** convert(staticcall IERC20Detailed(asset).decimals(), uint256)
+
+
+@internal
+@pure
+def _needed(before: venue.Account, target: uint256, unit: uint256) -> uint256:
+    """
+    @dev In the settlement token's units, rounded up.
+    """
+    needed: uint256 = venue._margin_needed(before, target)
+    if needed == max_value(uint256):
+        return needed
+    step: uint256 = WAD // unit
+    return (needed + step - 1) // step
+
+
+@internal
+def _deposit(
+    at: venue.Venue,
+    terms: core.Mandate,
+    before: venue.Account,
+    asset: address,
+    amount: uint256,
+    held: uint256,
+    rest_to: address,
+) -> venue.Account:
+    """
+    @dev Pays what this contract took into the owner's margin and checks what came of it. `held`: what
+         lay here before, which is not spent.
+    """
+    funds._approve(asset, at.vault, amount)
+    extcall venue.Vault(at.vault).depositFor(core.OWNER, asset, amount)
+    funds._return_rest(asset, at.vault, held, rest_to)
+    return venue._check_outcome(at, core.OWNER, before, terms.target, False)

@@ -92,6 +92,13 @@ COLLATERAL_FELL: constant(bytes4) = method_id("CollateralFell(uint256,uint256)",
 # error DebtRose(uint256 debt, uint256 bound)
 DEBT_ROSE: constant(bytes4) = method_id("DebtRose(uint256,uint256)", output_type=bytes4)
 
+# -- what a move may do
+
+# error FloorTooLow(uint256 floor, uint256 one)
+FLOOR_TOO_LOW: constant(bytes4) = method_id("FloorTooLow(uint256,uint256)", output_type=bytes4)
+# error SourceBelowFloor(uint256 health, uint256 floor)
+SOURCE_BELOW_FLOOR: constant(bytes4) = method_id("SourceBelowFloor(uint256,uint256)", output_type=bytes4)
+
 # -- what an order may do
 
 # error NoPosition(address base_token, uint256 size)

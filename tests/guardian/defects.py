@@ -472,9 +472,9 @@ SETTLING: Final = (
     ),
     Defect(
         name="rest-of-a-tokens-kept-by-the-caller",
-        file=GUARDIAN,
-        old="extcall a_token.transfer(core.OWNER, left - held)",
-        new="extcall a_token.transfer(tx.origin, left - held)",
+        file=AAVE,
+        old="extcall IERC20(a_token).transfer(owner, left - held)",
+        new="extcall IERC20(a_token).transfer(tx.origin, left - held)",
         tests=(
             (
                 "test_actions.py::"
@@ -484,9 +484,9 @@ SETTLING: Final = (
     ),
     Defect(
         name="one-unit-more-at-any-index",
-        file=GUARDIAN,
-        old="extcall a_token.transferFrom(core.OWNER, self, 1 + index // (2 * aave.RAY))",
-        new="extcall a_token.transferFrom(core.OWNER, self, 1)",
+        file=AAVE,
+        old="extcall IERC20(a_token).transferFrom(owner, self, 1 + index // (2 * RAY))",
+        new="extcall IERC20(a_token).transferFrom(owner, self, 1)",
         tests=(
             (
                 "test_actions.py::"

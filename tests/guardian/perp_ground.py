@@ -14,7 +14,7 @@ from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import WAD, Address
 from tests.guardian.build import PERP_ARTIFACT, deployed_here, selector
-from tests.guardian.ground import DOLLAR, USDC, Mandate, Refusal, deploy
+from tests.guardian.ground import ACCOUNT, DOLLAR, USDC, Mandate, Refusal, deploy
 
 CONTENT: Final = deployed_here(PERP_ARTIFACT)
 INTERFACE: Final = Interface(tuple(CONTENT["abi"]))
@@ -24,6 +24,8 @@ EVENTS: Final = {
 }
 OPEN_POSITION: Final = 1
 """DelegateApproval's one action: whoever has it may open, grow, turn and reduce."""
+NEVER: Final = 2**48 - 1
+"""The latest that a consent may end."""
 AVERAGED_S: Final = 1_800
 """What the mark price looks back."""
 
@@ -119,6 +121,9 @@ class PerpGround:
     def add(self, most: int = MAX_UINT256) -> tuple[Any, ...]:
         return ("add_margin", self.market, self.hash, most)
 
+    def bring(self, most: int = MAX_UINT256) -> tuple[Any, ...]:
+        return ("move", self.market, self.hash, most)
+
     def reduce(self, symbol: str = "vETH", most: int = MAX_UINT256) -> tuple[Any, ...]:
         return ("reduce_position", self.market, self.hash, self.base_token(symbol), most)
 
@@ -177,6 +182,62 @@ class PerpGround:
         self.move_index(price, symbol)
         self.move_pool(price, symbol)
         self.chain.mine(self.chain.timestamp() + AVERAGED_S)
+
+
+class Lending:
+    """The owner's other position: dollars lent, ether borrowed, in the same ether's oracle."""
+
+    def __init__(self, made: PerpGround, supplied: int, borrowed: int) -> None:
+        self.made = made
+        self.pool = made.chain.contracts.aave.pool
+        self.market = made.chain.contracts.aave.pool_addresses_provider.address
+        debt = {"WETH": borrowed} if borrowed else {}
+        made.chain.open_position(made.owner, collateral={"USDC": supplied}, debt=debt)
+        reserve: Any = made.chain.read(self.pool, "getReserveData", made.usdc.address)
+        self.a_token = Contract(address=reserve[8], interface=made.usdc.interface)
+        self.approve(MAX_UINT256)
+
+    def approve(self, amount: int) -> None:
+        made = self.made
+        made.chain.transact(made.owner, self.a_token, "approve", made.guardian.address, amount)
+
+    def allow(
+        self,
+        floor: int,
+        limit: int = 10_000 * DOLLAR,
+        per_second: int = 0,
+        expiry: int = NEVER,
+    ) -> None:
+        made = self.made
+        terms = (made.market, self.market, floor, limit, per_second, expiry)
+        made.send(made.owner, "allow_move", *terms)
+
+    @property
+    def account(self) -> dict[str, int]:
+        found: Any = self.made.chain.read(self.pool, "getUserAccountData", self.made.owner)
+        return dict(zip(ACCOUNT, found, strict=True))
+
+    @property
+    def health(self) -> int:
+        return self.account["health"]
+
+    @property
+    def lent(self) -> int:
+        return int(self.made.chain.read(self.a_token, "balanceOf", self.made.owner))
+
+    def source(self) -> dict[str, Any]:
+        """What the guardian says may be moved."""
+        made = self.made
+        (market, floor), (limit, slope, expiry), available, amount = made.chain.read(
+            made.guardian, "source_of", made.market
+        )
+        return {
+            "market": market,
+            "floor": floor,
+            "limit": (limit, slope, expiry),
+            "available": available,
+            "amount": amount,
+        }
 
 
 GUARDIAN: Final = Artifact(interface=INTERFACE, bytecode=CONTENT["bytecode"][2:], links={})

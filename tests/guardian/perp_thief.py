@@ -16,12 +16,14 @@ from keeper.devnet.rpc import RpcError
 from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import BPS, WAD, Address
 from tests.guardian.ground import DAY_S, DOLLAR, USDC, deploy
-from tests.guardian.perp_ground import GUARDIAN, perp_ground
+from tests.guardian.perp_ground import GUARDIAN, Lending, perp_ground
 from tests.guardian.robbery import Loss, Tally
 
 LIMIT: Final = 3_000 * DOLLAR
 PER_SECOND: Final = LIMIT // DAY_S
 CONSENT: Final = 100 * DOLLAR
+MOVABLE: Final = 250 * DOLLAR
+SOURCE_FLOOR: Final = 160 * WAD // 100
 EDGES: Final = (0.97, 0.9, 0.6, 0.0)
 """Shares of the allowed slippage that he tries to take, the boldest first."""
 DUST: Final = DOLLAR // 20
@@ -41,7 +43,7 @@ class PerpThief(RuleBasedStateMachine):
         self.chain = self.perp.chain
         self.born: Snapshot = self.chain.snapshot()
         self.losses: list[Loss] = []
-        self.consented = 0
+        self.consented = self.moved = 0
         self.old_hashes: list[bytes] = []
         self.lucky = False
         self.was_frozen = False
@@ -87,6 +89,9 @@ class PerpThief(RuleBasedStateMachine):
                 "consent",
                 *(self.made.market, CONSENT, 0, 2**48 - 1),
             )
+        # What is lent is spare down to health 1.6: about 350 dollars, of which 250 may be moved.
+        self.lending = Lending(self.made, 1_500 * USDC, WAD * 3 // 10)
+        self.lending.allow(SOURCE_FLOOR, MOVABLE)
         self.prices_move(health=health, gap=0.0)
 
     # -- the market ------------------------------------------------------------------------------
@@ -149,6 +154,13 @@ class PerpThief(RuleBasedStateMachine):
     def uses_the_reserve(self, most: int) -> None:
         self._attempt(self.made.keeper, self.made.add(most))
 
+    @rule(most=st.sampled_from([MAX_UINT256, 30 * USDC]))
+    def brings_margin_over(self, most: int) -> None:
+        lent = self.lending.lent
+        if self._attempt(self.made.keeper, self.made.bring(most)):
+            self.moved += (lent - self.lending.lent) * 100
+            assert self.lending.health >= SOURCE_FLOOR
+
     @rule(trick=st.sampled_from(["other market", "his own token", "old hash", "other guardian"]))
     def tries_what_is_not_allowed(self, trick: str) -> None:
         made = self.made
@@ -204,6 +216,10 @@ class PerpThief(RuleBasedStateMachine):
     def reserve_gives_no_more_than_it_consented_to(self) -> None:
         assert self.consented <= CONSENT + DUST
 
+    @invariant()
+    def no_more_is_moved_than_was_allowed(self) -> None:
+        assert self.moved <= MOVABLE + DUST
+
     def _sandwich(self, call: tuple[Any, ...]) -> None:
         """Bend the pool as far as the guardian bears it, call, and trade back."""
         fair, against = self.made.index() / WAD, -1 if self.made.size() > 0 else 1
@@ -252,7 +268,8 @@ class PerpThief(RuleBasedStateMachine):
         return True
 
     def _seen(self) -> dict[str, int]:
-        """Equity in USD with 8 decimals at the index, balances in raw units, sizes, health."""
+        """Equity in USD with 8 decimals at the index, the loan's too, balances in raw units, sizes,
+        health."""
         made = self.made
         balances = self.perp.perp.account_balance
         equity = made.value
@@ -263,4 +280,6 @@ class PerpThief(RuleBasedStateMachine):
             equity += size * (made.index(symbol) - int(mark)) // WAD
         holders = {**self.accounts, "guardian": made.guardian.address}
         found |= {name: made.balance(account) for name, account in holders.items()}
-        return found | {"equity": equity // 10**10, "health": made.health}
+        loan = self.lending.account
+        equity = equity // 10**10 + loan["collateral"] - loan["debt"]
+        return found | {"equity": equity, "health": made.health}

@@ -62,7 +62,7 @@ def tell(
     before: Account, after: Account, price: uint256, word: uint256, debt: uint256, left_over: uint256
 ):
     """
-    @param word The configuration of every reserve
+    @param word The configuration of every reserve; 0: it lists none
     @param left_over What a payment leaves with the payer
     """
     self.before = before
@@ -116,8 +116,9 @@ def getUserAccountData(user: address) -> Account:
 def getReserveData(asset: address) -> Reserve:
     reserve: Reserve = empty(Reserve)
     reserve.configuration = self.word
-    reserve.a_token = self
-    reserve.variable_debt = self
+    if self.word != 0:
+        reserve.a_token = self
+        reserve.variable_debt = self
     return reserve
 
 
@@ -161,6 +162,27 @@ def supply(asset: address, amount: uint256, on_behalf_of: address, referral: uin
 @external
 def repay(asset: address, amount: uint256, mode: uint256, on_behalf_of: address) -> uint256:
     self._take(asset, amount)
+    return amount
+
+
+@external
+@view
+def getReserveNormalizedIncome(asset: address) -> uint256:
+    return 10**27
+
+
+@external
+def transferFrom(sender: address, recipient: address, amount: uint256) -> bool:
+    """
+    @notice Of its own token, of which everybody always has the same.
+    """
+    return True
+
+
+@external
+def withdraw(asset: address, amount: uint256, to: address) -> uint256:
+    extcall Token(asset).transfer(to, amount - self.left_over)
+    self.acted = True
     return amount
 
 
