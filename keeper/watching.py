@@ -8,10 +8,10 @@ from eth_utils.abi import function_abi_to_4byte_selector
 from keeper.abi.words import Function
 from keeper.config.settings import PositionSettings, Settings
 from keeper.engine.watch import Watched, WatchedMarket
-from keeper.mandate.charter import CONSENT_OF, MANDATE, OWNER, STATUS
+from keeper.mandate.charter import CONSENT_OF, MANDATE, OWNER, SOURCE_OF, STATUS
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.guardian import ADD_COLLATERAL, DELEVERAGE, REPAY, Guard
-from keeper.mandate.perp_guardian import ADD_MARGIN, REDUCE_POSITION
+from keeper.mandate.perp_guardian import ADD_MARGIN, MOVE, REDUCE_POSITION
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import Address
 from keeper.model.values import PositionId, Purse
@@ -26,7 +26,7 @@ def _named(*functions: Function) -> dict[str, bytes]:
 _READ = _named(OWNER, MANDATE, STATUS, CONSENT_OF)
 CALLED: Mapping[str, Mapping[str, bytes]] = {
     "aave_guardian": {**_READ, **_named(ADD_COLLATERAL, REPAY), "deleverage(…)": DELEVERAGE},
-    "perp_guardian": {**_READ, **_named(ADD_MARGIN, REDUCE_POSITION)},
+    "perp_guardian": {**_READ, **_named(ADD_MARGIN, MOVE, REDUCE_POSITION, SOURCE_OF)},
 }
 """The functions that a keeper calls of each guardian, with their selectors."""
 GUARDIAN_OF: Mapping[str, str] = {"aave_v3": "aave_guardian", "perp_v2": "perp_guardian"}

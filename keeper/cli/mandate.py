@@ -18,7 +18,7 @@ from keeper.model.units import WAD
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.cli.mandate_ground import MandateGround
     from keeper.cli.mandate_pools import Offers
-    from keeper.mandate.charter import Charter
+    from keeper.mandate.charter import Charter, MoveSource
     from keeper.model.units import Address
     from keeper.model.values import Transaction
 
@@ -73,7 +73,7 @@ def set_(
     ground = _looked(name, config)
     asyncio.run(check_terms(ground))
     code = ground.code if ground.found.code_is_ours is None else None
-    transactions = list(setting(ground.intended, ground.found.survey, code))
+    transactions = list(setting(ground.intended, ground.found.survey, code, ground.found.charter))
     _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
     print(f"guardian: {ground.intended.guardian}")
     if ground.intended.mandate.reserve != ground.owner:
@@ -110,9 +110,7 @@ def revoke(
     from keeper.mandate.owner import revoking
 
     ground = _deployed(name, config)
-    charter = ground.found.charter
-    in_force = charter is not None and charter.mandate is not None
-    transactions = list(revoking(ground.intended, ground.found.survey, in_force=in_force))
+    transactions = list(revoking(ground.intended, ground.found.survey, ground.found.charter))
     if not transactions:
         print("there is no mandate and no allowance to end")
         return
@@ -299,10 +297,24 @@ def _charter_table(ground: MandateGround, charter: Charter) -> Table:
         "least action": f"{usd(terms.min_action / 1e8)} USD, {terms.cooldown_s} s apart",
         "expires": f"{utc(terms.expiry)} UTC",
         "may sell" if loans else "may make smaller": "\n".join(terms.collaterals) or "nothing",
-        **({"on pools": "\n".join(terms.pools) or "none"} if loans else {}),
+        **(
+            {"on pools": "\n".join(terms.pools) or "none"}
+            if loans
+            else {"may move into the margin": _movable(charter.source)}
+        ),
         "last action": utc(charter.last_action_at) if charter.last_action_at else "none",
         "mandate hash": "0x" + charter.mandate_hash.hex(),
     }
     for label, value in rows.items():
         table.add_row(label, Text(value))
     return table
+
+
+def _movable(source: MoveSource | None) -> str:
+    if source is None:
+        return "nothing"
+    return (
+        f"from {source.market}, down to health {source.floor / WAD:.4f} there\n"
+        f"{usd(source.limit_max / 1e8)} USD, of which now {usd(source.available / 1e8)}, "
+        f"until {utc(source.expiry)} UTC"
+    )

@@ -16,6 +16,7 @@ from keeper.config import default_path, load_settings
 from keeper.config.checks import check_chain_id
 from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
 from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
+from keeper.mandate.owner import allowing_move
 from keeper.mandate.survey import survey
 from keeper.mandate.verify import Found, pool_flaw
 from keeper.model.errors import ConfigurationError, Problem
@@ -101,10 +102,14 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         provider = settings.markets[chosen.market].entry
         market = await market_of(reader, settings, chosen.market, provider, head.hash)
         code = guardian_code(settings.markets[chosen.market].protocol)
-        meant = intended(settings, chosen, market, code.address(chosen.account))
+        lending = None if chosen.move is None else chosen.move.market
+        source = lending and await market_of(
+            reader, settings, lending, settings.markets[lending].entry, head.hash
+        )
+        meant = intended(settings, chosen, market, code.address(chosen.account), source or None)
         (charter, around), _ = await reader.read(
             [
-                read_charter(meant.guardian, provider),
+                read_charter(meant.guardian, provider, moves=meant.delegation is not None),
                 survey(
                     guardian=meant.guardian,
                     market=provider,
@@ -179,6 +184,7 @@ FIXES = {
     "PoolNotAllowed": ("emergency_route", "name only pools of the mandate"),
     "CollateralNotAllowed": ("emergency_collateral", "name one of the collaterals"),
     "HopsOutOfRange": ("max_hops", "write 1 to 3"),
+    "AssetWithoutPrice": ("move", "name a market whose oracle has a price for it"),
     "TargetOutOfRange": ("target", "write at least max_health_to_act and at most 10"),
 }
 """Of the refusals that the configuration's own checks cannot see without the contract."""
@@ -201,14 +207,15 @@ async def check_terms(ground: MandateGround) -> None:
             )
     rpc = Rpc(ground.settings.chain.rpc_url)
     guardian = ground.intended.guardian
-    call = {
-        "from": ground.owner,
-        "to": guardian,
-        "data": "0x" + set_mandate(ground.intended.market, ground.intended.mandate).hex(),
-    }
+    meant = ground.intended
+    calls = [set_mandate(meant.market, meant.mandate)]
+    if meant.move is not None:
+        calls.append(allowing_move(meant, meant.move).data)
     code = "0x" + ground.code.at(ground.owner).hex()
     try:
-        await rpc.call("eth_call", call, ground.at, {guardian: {"code": code}})
+        for data in calls:
+            call = {"from": ground.owner, "to": guardian, "data": "0x" + data.hex()}
+            await rpc.call("eth_call", call, ground.at, {guardian: {"code": code}})
     except RpcError as error:
         raise _refused(ground, error) from None
     finally:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from keeper.config.checks import check_tokens
-from keeper.mandate.owner import Intended
+from keeper.mandate.owner import Intended, IntendedMove
 from keeper.model.units import Address, Amount, Token
 from keeper.protocols import aave_v3, perp_v2
 from keeper.protocols.perp_v2 import PerpVenue
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 
 def intended(
-    settings: Settings, chosen: MandateSettings, market: AaveMarket | PerpVenue, guardian: Address
+    settings: Settings,
+    chosen: MandateSettings,
+    market: AaveMarket | PerpVenue,
+    guardian: Address,
+    source: AaveMarket | PerpVenue | None = None,
 ) -> Intended:
-    """Raises `ConfigurationError` for what the market does not have."""
+    """`source`: from where margin is to be moved. Raises `ConfigurationError` for what the markets do
+    not have."""
     if isinstance(market, PerpVenue):
-        return _of_perps(settings, chosen, market, guardian)
+        return _of_perps(settings, chosen, market, guardian, source)
     return _of_loans(settings, chosen, market, guardian)
 
 
@@ -43,7 +48,7 @@ def _of_loans(
         mandate=chosen.mandate,
         oracle=market.oracle,
         a_tokens={token: reserves[token].a_token for token in sellable},
-        sellable=sellable,
+        takeable=sellable,
         from_reserve=_amounts(
             settings, (*path, "reserve_tokens"), chosen.reserve_tokens, tokens, why, fix
         ),
@@ -51,7 +56,11 @@ def _of_loans(
 
 
 def _of_perps(
-    settings: Settings, chosen: MandateSettings, venue: PerpVenue, guardian: Address
+    settings: Settings,
+    chosen: MandateSettings,
+    venue: PerpVenue,
+    guardian: Address,
+    source: AaveMarket | PerpVenue | None,
 ) -> Intended:
     check_tokens(settings, perp_v2.derived_tokens(venue))
     markets = {perp.token.address: perp.token.symbol for perp in venue.perps}
@@ -64,14 +73,33 @@ def _of_perps(
                 fix=f"name one of {', '.join(f'{s} {a}' for a, s in markets.items())}, or list it "
                 f"in [markets.{venue.name}] as well",
             )
-    dollars = venue.settlement
+    dollars, a_tokens = venue.settlement, dict[Address, Address]()
+    takeable, move = dict[Address, Amount](), None
+    if chosen.move is not None and isinstance(source, aave_v3.AaveMarket):
+        path = ("mandates", chosen.name, "move")
+        move = IntendedMove(
+            market=source.provider, floor=chosen.move.floor, limit_max=chosen.move.limit_max
+        )
+        a_tokens = {
+            r.token.address: r.a_token
+            for r in source.reserves
+            if r.token.address == dollars.address
+        }
+        takeable = _amounts(
+            settings,
+            path,
+            {dollars.address: chosen.move.allowance},
+            dict.fromkeys(a_tokens, dollars),
+            f"margin is moved in {dollars.symbol}, in which {venue.name} settles",
+            "name a market that lends it, or take the section away",
+        )
     return Intended(
         guardian=guardian,
         market=venue.clearing_house,
         owner=chosen.account,
         mandate=chosen.mandate,
-        a_tokens={},
-        sellable={},
+        a_tokens=a_tokens,
+        takeable=takeable,
         from_reserve=_amounts(
             settings,
             ("mandates", chosen.name, "reserve_tokens"),
@@ -81,6 +109,7 @@ def _of_perps(
             f"name {dollars.symbol} {dollars.address}",
         ),
         delegation=venue.delegate_approval,
+        move=move,
     )
 
 

@@ -101,10 +101,11 @@ def token_amounts(value: Any) -> Mapping[Address, Decimal]:
             "each token has an amount of its own",
             'write { "0x…" = 100 }: the token\'s address and how much of it, in whole tokens',
         )
-    return {address(token): _tokens(held) for token, held in value.items()}
+    return {address(token): token_amount(held) for token, held in value.items()}
 
 
-def _tokens(value: Any) -> Decimal:
+def token_amount(value: Any) -> Decimal:
+    """Whole tokens above zero, exactly as written."""
     parsed = amount(value)
     if parsed >= MAX_TOKENS:
         raise WrongValueError(

@@ -245,7 +245,7 @@ def _position_contradictions(tables: Tables) -> Contradictions:
     for index, position in enumerate(tables.positions):
         path = ("positions", index)
         yield from _unknown_references(path, position, tables)
-        yield from _source_contradictions(path, position)
+        yield from _source_contradictions(path, position, tables)
         if position.label in labels:
             yield (
                 (*path, "label"),
@@ -271,7 +271,9 @@ def _position_contradictions(tables: Tables) -> Contradictions:
         labels.add(position.label)
 
 
-def _source_contradictions(path: tuple[str, int], position: PositionTable) -> Contradictions:
+def _source_contradictions(
+    path: tuple[str, int], position: PositionTable, tables: Tables
+) -> Contradictions:
     sources = position.sources or ()
     if position.guardian is None and "pool" in sources:
         yield (
@@ -281,6 +283,18 @@ def _source_contradictions(path: tuple[str, int], position: PositionTable) -> Co
                 "collateral is sold by the owner's guardian contract, in one call with the debt it "
                 "pays back",
                 'name the `guardian` of the account, or take "pool" out',
+            ),
+        )
+    market = tables.markets.get(position.market)
+    perp = market is not None and market.protocol == "perp_v2"
+    if "spare" in sources and (position.guardian is None or not perp):
+        yield (
+            (*path, "sources"),
+            WrongValueError(
+                '"spare" needs the guardian of a perp account',
+                "margin is moved from a loan to a perp by the owner's guardian contract, which sees "
+                "to both",
+                'name the `guardian` of the perp account, or take "spare" out',
             ),
         )
     if position.guardian is None and position.reserve is not None:

@@ -24,7 +24,7 @@ from keeper.config import fields, problems, urls
 from keeper.config.contradictions import contradictions
 from keeper.config.credentials import credential, with_credentials
 from keeper.config.document import Document, read_document
-from keeper.config.mandates import mandate_settings
+from keeper.config.mandates import floor_contradictions, mandate_settings
 from keeper.config.networks import Network, network
 from keeper.config.schema import (
     MarketPriceTable,
@@ -179,6 +179,13 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
 
     folder = _folder(document)
     policies = {n: resolved(document, n, table, folder) for n, table in tables.policies.items()}
+    targets = {name: each.policy.target for name, each in policies.items()}
+    _raise(
+        *(
+            problems.problem(document, path, wrong)
+            for path, wrong in floor_contradictions(tables, targets)
+        )
+    )
     known = network(tables.chain.id) or Network(chain_id=tables.chain.id, name="", block_time_s=0)
     return Settings(
         document=document,
@@ -216,7 +223,7 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
             name: _signer(name, table, tables, folder, environ)
             for name, table in tables.signers.items()
         },
-        positions=tuple(map(_position, tables.positions)),
+        positions=tuple(_position(each, tables) for each in tables.positions),
         mandates={
             name: mandate_settings(name, table, tables.markets[table.market].protocol)
             for name, table in tables.mandates.items()
@@ -224,9 +231,12 @@ def _build(document: Document, tables: Tables, environ: Mapping[str, str]) -> Se
     )
 
 
-def _position(table: PositionTable) -> PositionSettings:
+def _position(table: PositionTable, tables: Tables) -> PositionSettings:
     own: tuple[Source, ...] = ("wallet",) if table.reserve is None else ("vault",)
-    default: tuple[Source, ...] = own if table.guardian is None else (*own, "pool")
+    guarded: tuple[Source, ...] = (*own, "pool")
+    if tables.markets[table.market].protocol == "perp_v2":
+        guarded = (*own, "spare", "pool")
+    default = own if table.guardian is None else guarded
     return PositionSettings(
         label=table.label,
         market=table.market,

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from keeper.config.document import KeyPath
-from keeper.config.schema import MandateTable, Tables
-from keeper.config.settings import MandateSettings
+from keeper.config.schema import MandateTable, MoveTable, Tables
+from keeper.config.settings import MandateSettings, MoveSettings
 from keeper.config.written import WrongValueError, closest
 from keeper.model.mandate import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
-from keeper.model.units import SECONDS_PER_DAY, Bps, Wad
+from keeper.model.units import SECONDS_PER_DAY, WAD, Bps, Wad
 
 URGENT_BPS: Final[Mapping[str, Bps]] = {"aave_v3": Bps(200), "perp_v2": Bps(125)}
 """By protocol: about half of what its liquidations usually take, the most that a guardian allows."""
@@ -24,7 +24,7 @@ _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
         "emergency_debt",
         "emergency_route",
     ),
-    "perp_v2": ("base_tokens",),
+    "perp_v2": ("base_tokens", "move"),
 }
 """Keys that have a meaning with one protocol alone."""
 
@@ -59,6 +59,16 @@ def mandate_settings(name: str, table: MandateTable, protocol: str) -> MandateSe
         ),
         collaterals=table.collaterals,
         reserve_tokens=table.reserve_tokens,
+        move=None if table.move is None else _move(table.move),
+    )
+
+
+def _move(table: MoveTable) -> MoveSettings:
+    return MoveSettings(
+        market=table.market,
+        floor=table.floor,
+        limit_max=table.max_per_day_usd,
+        allowance=table.allowance,
     )
 
 
@@ -73,6 +83,7 @@ def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValue
         yield from _health_contradictions(path, table)
         yield from _size_contradictions(path, table)
         yield from _emergency_contradictions(path, table)
+        yield from _move_contradictions(path, table, tables)
         if table.market in tables.markets:
             yield from _protocol_contradictions(path, table, tables.markets[table.market].protocol)
         else:
@@ -99,7 +110,7 @@ def _protocol_contradictions(
                         f"a mandate for {protocol} has no `{key}`",
                         "loans are unwound by selling collateral on pools, a perp is made smaller at "
                         "its venue",
-                        f"take it out; {protocol} wants {' and '.join(_ONLY[protocol][:2])}",
+                        f"take it out; {protocol} has {' and '.join(_ONLY[protocol][:2])}",
                     ),
                 )
     urgent = _urgent_bps(table, protocol)
@@ -112,6 +123,47 @@ def _protocol_contradictions(
                 f"lower slippage_calm_bps to at most {urgent}",
             ),
         )
+
+
+def _move_contradictions(
+    path: tuple[str, ...], table: MandateTable, tables: Tables
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    if table.move is None:
+        return
+    source = tables.markets.get(table.move.market)
+    if source is None or source.protocol != "aave_v3":
+        lending = [name for name, market in tables.markets.items() if market.protocol == "aave_v3"]
+        yield (
+            (*path, "move", "market"),
+            WrongValueError(
+                f"there is no [markets.{table.move.market}] of Aave v3",
+                "margin is moved from what the account has lent there; a perp venue lets nobody but "
+                "the account itself withdraw",
+                f"write {' or '.join(map(repr, lending))}" if lending else "add such a market",
+            ),
+        )
+
+
+def floor_contradictions(
+    tables: Tables, targets: Mapping[str, Wad]
+) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    """Every move out of a position that would have to be paid back into it. `targets`: by policy."""
+    for name, table in tables.mandates.items():
+        for position in tables.positions if table.move is not None else ():
+            target = targets[position.policy]
+            if (
+                table.move is not None
+                and (position.market, position.account) == (table.move.market, table.account)
+                and table.move.floor < target
+            ):
+                yield (
+                    ("mandates", name, "move", "floor"),
+                    WrongValueError(
+                        f'the floor is below the target of "{position.label}", {target / WAD:g}',
+                        "what is moved out of that position would have to be paid back into it",
+                        f"write at least {target / WAD:g}",
+                    ),
+                )
 
 
 def _health_contradictions(

@@ -1,6 +1,7 @@
 """What pydantic found, in words that say where, what, why and how to fix it."""
 
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -157,10 +158,16 @@ def _model(path: KeyPath) -> type[BaseModel] | None:
     kind: Any = Tables
     for key in path:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(key)].annotation
+            kind = _or_none(kind.model_fields[str(key)].annotation)
         else:
             kind = get_args(kind)[-1]
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _or_none(annotation: Any) -> Any:
+    """A section that may be left out as the one that it is."""
+    kinds = get_args(annotation)
+    return kinds[0] if kinds[1:] == (NoneType,) else annotation
 
 
 def _leaves(values: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[KeyPath, Any]]:

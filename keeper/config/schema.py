@@ -53,6 +53,7 @@ Text = Annotated[str, _read(fields.text, str)]
 OptionalText = Annotated[str | None, _read(fields.text, str)]
 AddressText = Annotated[Address, _read(fields.address, Hex)]
 Addresses = Annotated[tuple[Address, ...], _read(fields.addresses, list[Hex])]
+TokenAmount = Annotated[Decimal, _read(amounts.token_amount, Number)]
 TokenAmounts = Annotated[Mapping[Address, Decimal], _read(amounts.token_amounts, dict[Hex, Number])]
 LossShare = Annotated[Bps, _read(fields.loss_share_bps, Number)]
 OptionalShare = Annotated[Bps | None, _read(fields.loss_share_bps, Number)]
@@ -92,7 +93,10 @@ OptionalPreset = Annotated[
 PrivateSending = Annotated[str, _read(fields.one_of("first", "only"), Literal["first", "only"])]
 OptionalSources = Annotated[
     tuple[str, ...] | None,
-    _read(fields.some_of("wallet", "vault", "pool"), list[Literal["wallet", "vault", "pool"]]),
+    _read(
+        fields.some_of("wallet", "vault", "spare", "pool"),
+        list[Literal["wallet", "vault", "spare", "pool"]],
+    ),
 ]
 Level = Annotated[
     str,
@@ -228,6 +232,13 @@ class PositionTable(Table):
     sources: OptionalSources = None
 
 
+class MoveTable(Table):
+    market: Text = Field(examples=['"aave"'])
+    floor: Health = Field(examples=["1.60"])
+    max_per_day_usd: Usd8 = Field(examples=["20_000"])
+    allowance: TokenAmount = Field(examples=["50_000"])
+
+
 class MandateTable(Table):
     account: AddressText = Field(examples=['"0x…"'])
     market: Text = Field(examples=['"aave"'])
@@ -248,6 +259,7 @@ class MandateTable(Table):
     collaterals: TokenAmounts = {}
     reserve_tokens: TokenAmounts = {}
     base_tokens: Addresses = ()
+    move: MoveTable | None = None
     pools: Addresses = ()
     emergency_collateral: OptionalAddress = None
     emergency_debt: OptionalAddress = None

@@ -18,7 +18,7 @@ from keeper.chain.settings import (
 from keeper.config.document import Document
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.mandate import Mandate
-from keeper.model.units import Address
+from keeper.model.units import Address, Wad
 from keeper.model.values import NOTHING_LISTED, Listed, Source
 from keeper.policy.settings import Policy
 from keeper.protocols.market_source import MarketSource
@@ -71,6 +71,20 @@ class PositionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoveSettings:
+    """What an owner means to let be moved from a loan into a perp's margin."""
+
+    market: str
+    """Where it is lent."""
+    floor: Wad
+    """The health to be left there."""
+    limit_max: int
+    """USD with 8 decimals at once, which comes back evenly over a day."""
+    allowance: Decimal
+    """How much may be taken in all, in whole tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MandateSettings:
     """What an owner means to allow; what is allowed stands in the owner's guardian."""
 
@@ -83,6 +97,7 @@ class MandateSettings:
     """How much of each collateral the guardian may sell in all, in whole tokens."""
     reserve_tokens: Mapping[Address, Decimal]
     """How much of each token it may take from the reserve in all, in whole tokens."""
+    move: MoveSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,7 @@ def _mandate(name: str, intended: Intended) -> str:
         expires=datetime.fromtimestamp(terms.expiry, UTC).date(),
         max_hops=terms.max_hops,
         reserve_tokens=_amounts(intended.from_reserve),
-        collaterals=_amounts(intended.sellable),
+        collaterals=_amounts(intended.takeable),
         pools=", ".join(f'"{pool}"' for pool in terms.pools),
     )
 

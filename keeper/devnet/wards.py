@@ -66,7 +66,7 @@ def place_guardian(
             pools=tuple(contracts.uniswap.pools[key].address for key in POOLS),
         ),
         a_tokens=a_tokens,
-        sellable=_amounts(chain, sellable),
+        takeable=_amounts(chain, sellable),
         from_reserve=_amounts(chain, reserve),
     )
     nothing_yet = Survey(
@@ -75,7 +75,7 @@ def place_guardian(
         consent_until=0,
         pools=(),
     )
-    for transaction in setting(intended, nothing_yet, code):
+    for transaction in setting(intended, nothing_yet, code, None):
         _send(chain, owner, transaction)
     return intended
 

@@ -127,7 +127,7 @@ def _for_a_guardian(case: Case) -> Iterator[str]:
 
 def _left(option: Way, holder: Address, drawn: Drawn) -> Way:
     """A payment with what others leave of the reserve."""
-    if not isinstance(option, Option):
+    if not isinstance(option, Option) or option.source == "spare":
         return option
     left = option.held.raw - drawn.get((holder, option.token.address), 0)
     return replace(

@@ -84,6 +84,7 @@ class Engine:
         by_name = {market.name: market for market in markets}
         self._transactions = transactions
         self._crosscheck = crosscheck
+        self._guarding = guarding
         self._store = store
         self._scribe = Scribe(watched=self._watched, store=store)
         self._thrift = Thrift(self._watched, notifier)
@@ -187,7 +188,9 @@ class Engine:
         if self._seen is None:
             return
         snapshot, outlook = self._seen
-        found = await asyncio.to_thread(foresee, snapshot, outlook, self._watched, self._markets)
+        found = await asyncio.to_thread(
+            foresee, snapshot, outlook, self._watched, self._markets, self._guarding.known
+        )
         await self._store.run(self._store.prospects.keep, found)
 
     async def run_pass(self, head: Head, *, planning: bool = True) -> PassReport:

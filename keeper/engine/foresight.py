@@ -2,7 +2,7 @@
 liquidation prices and how far the reserve goes. Pure, and slower than a pass may be."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +11,10 @@ from keeper.engine.evidence import finite
 from keeper.engine.outlook import Outlook
 from keeper.engine.runway import Runway, runway
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket
+from keeper.mandate.charter import Charter
 from keeper.model.reading import ReadingError
 from keeper.model.units import float_from_wad
-from keeper.model.values import PositionState
+from keeper.model.values import PositionId, PositionState
 from keeper.storage.prospects import Prospect
 
 
@@ -22,11 +23,21 @@ def foresee(
     outlook: Outlook,
     watched: Sequence[Watched],
     markets: Mapping[str, WatchedMarket],
+    charter_of: Callable[[PositionId], Charter | None],
 ) -> list[Prospect]:
-    """One for each position that could be read."""
+    """One for each position that could be read. `charter_of`: what its guardian said."""
     by_row = chances(outlook)
     return [
-        _prospect(snapshot, outlook, row, one, position, markets, by_row.get(row, ()))
+        _prospect(
+            snapshot,
+            outlook,
+            row,
+            one,
+            position,
+            markets[one.id.market],
+            charter_of(one.id),
+            by_row.get(row, ()),
+        )
         for row, (one, position) in enumerate(zip(watched, snapshot.positions, strict=True))
         if not isinstance(position, ReadingError)
     ]
@@ -38,15 +49,17 @@ def _prospect(
     row: int,
     watched: Watched,
     position: PositionState,
-    markets: Mapping[str, WatchedMarket],
+    market: WatchedMarket,
+    charter: Charter | None,
     ahead: Sequence[Chance],
 ) -> Prospect:
     left = runway(
         position,
         watched,
-        markets[watched.id.market].adapter,
+        market.adapter,
         volatility_per_year=float(outlook.forecast.volatility_per_year[row]),
         book=outlook.book_of(row),
+        charter=charter,
     )
     return Prospect(
         position=watched.id,

@@ -61,7 +61,12 @@ class Guarding:
     def readings(self) -> list[Reading[Any]]:
         """For `take`, in its order."""
         charters: list[Reading[Any]] = [
-            read_charter(guard.guardian, guard.market, _paid_by(guard, each))
+            read_charter(
+                guard.guardian,
+                guard.market,
+                _paid_by(guard, each),
+                moves="spare" in guard.sources,
+            )
             for each, guard in self._guards.items()
         ]
         return [*charters, *(quotes.reading() for quotes in self._quotes.values())]
@@ -149,10 +154,10 @@ class Guarding:
         `swaps_blocked` says why nothing may be swapped now, or is None."""
         charter, adapter = self.charter(position.id), self._markets[position.id.market].adapter
         health = Wad(comparable(position.health))
-        paid = guardian.payments(
-            guard, charter, adapter.options(position), until=position.timestamp
-        )
+        possible, until = adapter.options(position), position.timestamp
+        paid = guardian.payments(guard, charter, possible, until=until)
         by_source: dict[Source, tuple[Way, ...]] = {
+            "spare": perp_guardian.moves(charter, possible, until=until),
             "pool": (
                 *guardian.unwinds(
                     guard,
@@ -168,7 +173,7 @@ class Guarding:
                     health=health,
                     trades_blocked=swaps_blocked,
                 ),
-            )
+            ),
         }
         for option in paid:
             by_source[option.source] = (*by_source.get(option.source, ()), option)

@@ -19,7 +19,7 @@ from keeper.engine.watch import Snapshot, Watched, WatchedMarket
 from keeper.model.lifecycle import Urgency
 from keeper.model.reading import ReadingError
 from keeper.model.units import WAD, Address, Amount, Wad, Wei
-from keeper.model.values import Cause, Head, PositionId, Sale
+from keeper.model.values import Cause, Head, Own, PositionId
 from keeper.model.wishes import Wish
 from keeper.policy.costs import GasPrice
 from keeper.policy.decide import Decisions
@@ -219,7 +219,7 @@ class Planner:
             del planned[case.row]
             with self._scribe.alone(case.row):
                 found = planned[case.row] = plan_for(case, self._guarding, taken)
-                if isinstance(found, Plan) and not isinstance(found.action, Sale):
+                if isinstance(found, Plan) and not isinstance(found.action, Own):
                     paid = (claim.holder, found.action.amount.token.address)
                     taken[paid] = taken.get(paid, 0) + found.action.amount.raw
         first = [of_position[claim.position] for claim in contested]
@@ -259,7 +259,7 @@ def _danger(snapshot: Snapshot, row: int) -> int:
 
 def _claim(case: Case, found: Plan | Refused, drawn: Drawn) -> Claim | None:
     """What a plan would take of a reserve; None where it takes nothing."""
-    if isinstance(found, Refused) or isinstance(found.action, Sale):
+    if isinstance(found, Refused) or isinstance(found.action, Own):
         return None
     holder, token = holder_of(case.watched), found.action.amount.token
     held = next(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.watch import Watched
 from keeper.model.units import Address, Amount, mul_div_down
-from keeper.model.values import Action, Option, PositionId, Sale
+from keeper.model.values import Action, Option, Own, PositionId
 
 Drawn = Mapping[tuple[Address, Address], int]
 """Raw units that others have taken, by holder and token."""
@@ -52,7 +52,7 @@ class Reserves:
 
     def promise(self, action: Action) -> None:
         """A plan was sent."""
-        if not isinstance(action, Sale):
+        if not isinstance(action, Own):
             self._promised[action.position] = action.amount
 
     def drawn(self) -> dict[tuple[Address, Address], int]:

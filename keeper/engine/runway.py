@@ -12,7 +12,7 @@ so the reserve is used up at x = floor · (D − R) / (h·D + A). A perp account
 of its row of the book, every price moving against it by the same factor. To be read by people: floats.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import exp, inf, isfinite, log, nan, sqrt
@@ -21,6 +21,8 @@ from typing import Literal
 import numpy as np
 
 from keeper.engine.watch import Adapter, Watched
+from keeper.mandate.charter import Charter
+from keeper.mandate.perp_guardian import moves
 from keeper.model.book import Book, distance
 from keeper.model.units import float_from_wad
 from keeper.model.values import AddCollateral, AddMargin, Option, PositionState
@@ -87,13 +89,17 @@ def runway(
     *,
     volatility_per_year: float,
     book: Book,
+    charter: Charter | None = None,
 ) -> Runway | None:
     """None without debt or position. Volatility as the forecast has it, nan where it knows none;
-    `book` holds the position's row, and none where it could not be read."""
+    `book` holds the position's row, and none where it could not be read. What a guardian may bring over
+    from a loan, as its `charter` says, counts with the reserve."""
     if position.health is None or position.debt_usd8 <= 0:
         return None
     if any(each.kind == "AddMargin" for each in adapter.options(position)):
-        return _of_margin(position, watched, adapter, volatility_per_year, book)
+        own = adapter.options(position)
+        moved = () if charter is None else moves(charter, own, until=position.timestamp)
+        return _of_margin(position, watched, adapter, (*own, *moved), volatility_per_year, book)
     debt = position.debt_usd8 / 1e8
     counted = float_from_wad(position.health) * debt
     options = [each for each in adapter.options(position) if each.blocked is None]
@@ -118,6 +124,7 @@ def _of_margin(
     position: PositionState,
     watched: Watched,
     adapter: Adapter,
+    options: Sequence[Option],
     volatility_per_year: float,
     book: Book,
 ) -> Runway | None:
@@ -125,7 +132,7 @@ def _of_margin(
     guarded = watched.guard is not None
     adds = [
         each
-        for each in adapter.options(position)
+        for each in options
         if each.blocked is None and not (guarded and each.guardian_gas is None)
     ]
     if len(book.C) == 0:

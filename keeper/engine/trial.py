@@ -13,7 +13,7 @@ from keeper.mandate import direct, guardian
 from keeper.mandate.guardian import Guard, returned
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
-from keeper.model.values import Action, ReducePosition, Reduction, Sale, Transaction
+from keeper.model.values import Action, Own, ReducePosition, Reduction, Transaction
 from keeper.policy.costs import Costs, reduction_costs
 from keeper.policy.plan import Plan
 from keeper.policy.size import comparable
@@ -57,8 +57,8 @@ class Trial:
             signer = authority.keeper
             call = guardian.transaction(authority.guard, authority.mandate_hash, action)
             transactions: tuple[Transaction, ...] = (call,)
-        elif isinstance(action, Sale):
-            raise ValueError(f"{account} has no guardian: nobody may sell what it holds")
+        elif isinstance(action, Own):
+            raise ValueError(f"{account} has no guardian: nobody may sell or move what it holds")
         else:
             signer = account
             transactions = direct.transactions(self.market.adapter.encode(action, self.plan.before))

@@ -13,7 +13,7 @@ from keeper.policy.settings import Policy
 from keeper.storage.store import Store
 
 MEANT: Mapping[Verb, frozenset[ActionKind]] = {
-    "topup": frozenset({"AddCollateral", "AddMargin"}),
+    "topup": frozenset({"AddCollateral", "AddMargin", "MoveMargin"}),
     "repay": frozenset({"Repay"}),
     "deleverage": frozenset({"Deleverage", "ReducePosition"}),
 }

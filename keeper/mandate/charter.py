@@ -24,6 +24,9 @@ UNFREEZE = Function("unfreeze(address)")
 REVOKE_MANDATE = Function("revoke_mandate(address)")
 CONSENT = Function("consent(address,uint256,uint256,uint256)")
 CONSENT_OF = Function("consent_of(address,address)")
+SOURCE_OF = Function("source_of(address)")
+ALLOW_MOVE = Function("allow_move(address,address,uint256,uint256,uint256,uint256)")
+"""Both of a perp account's guardian alone."""
 
 _TERMS = (
     "(address,address,address,uint256,uint256,uint256,bool,uint256,uint256,uint256,uint256,"
@@ -32,6 +35,7 @@ _TERMS = (
 _SET_MANDATE = keccak(text=f"set_mandate(address,{_TERMS})")[:4]
 _CONSENT = "(uint256,uint256,uint256)"
 _STATUS = "(uint256,bool,bytes32,uint256,uint256)"
+_SOURCE = ("(address,uint256)", _CONSENT, "uint256", "uint256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,24 @@ class Consent:
     expiry: int
     available: int
     """The value that may be pulled now, if `expiry` is not past."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveSource:
+    """Where the owner lets margin be moved from."""
+
+    market: Address
+    """Of Aave v3, by its PoolAddressesProvider."""
+    floor: Wad
+    """The health that is to be left there."""
+    limit_max: int
+    """With 8 decimals, as the two below."""
+    limit_per_second: int
+    expiry: int
+    available: int
+    """The value that the limit leaves now, if `expiry` is not past."""
+    spare: int
+    """What the floor, the collateral and its allowance leave, in the settlement token's units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +82,8 @@ class Charter:
     """Unix seconds; 0 before the first one."""
     consent: Consent | None = None
     """Of the reserve that was asked for."""
+    source: MoveSource | None = None
+    """None where nothing may be moved, or it was not asked for."""
 
 
 class NoGuardianError(ReadingError):
@@ -75,22 +99,25 @@ def set_mandate(market: Address, mandate: Mandate) -> bytes:
 
 
 def read_charter(
-    guardian: Address, market: Address, reserve: Address | None = None
+    guardian: Address, market: Address, reserve: Address | None = None, *, moves: bool = False
 ) -> Reading[Charter]:
-    """With the consent of a reserve other than the owner. Raises `NoGuardianError`."""
+    """With the consent of a reserve other than the owner, and where margin may be moved from if
+    `moves`; a guardian that cannot tell that moves none. Raises `NoGuardianError`."""
     returns = yield (
         OWNER(guardian),
         MANDATE(guardian, market),
         STATUS(guardian, market),
+        *((SOURCE_OF(guardian, market),) if moves else ()),
         *(() if reserve is None else (CONSENT_OF(guardian, market, reserve),)),
     )
     try:
         (owner,) = decode(["address"], returns.output(0))
         status = decode([_STATUS], returns.output(2))[0]
         terms = decode([_TERMS], returns.output(1))[0] if returns.ok(1) else None
+        source = _source(returns.output(3)) if moves and returns.ok(3) else None
         consent = None
         if reserve is not None:
-            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3))
+            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3 + moves))
             consent = Consent(expiry=expiry, available=available)
     except (ReadingError, DecodingError) as error:
         raise NoGuardianError(guardian) from error
@@ -104,6 +131,24 @@ def read_charter(
         available=available,
         last_action_at=last_action_at,
         consent=consent,
+        source=source,
+    )
+
+
+def _source(output: bytes) -> MoveSource | None:
+    (market, floor), (limit_max, limit_per_second, expiry), available, spare = decode(
+        _SOURCE, output
+    )
+    if _address(market) == NOBODY:
+        return None
+    return MoveSource(
+        market=_address(market),
+        floor=Wad(floor),
+        limit_max=limit_max,
+        limit_per_second=limit_per_second,
+        expiry=expiry,
+        available=available,
+        spare=spare,
     )
 
 

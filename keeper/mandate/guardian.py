@@ -18,6 +18,8 @@ from keeper.mandate.charter import Charter
 from keeper.mandate.perp_guardian import (
     ADD_MARGIN,
     MARGIN_ADDED,
+    MARGIN_MOVED,
+    MOVE,
     POSITION_REDUCED,
     REDUCE_POSITION,
 )
@@ -29,6 +31,7 @@ from keeper.model.values import (
     AddCollateral,
     AddMargin,
     Deleverage,
+    MoveMargin,
     Option,
     Purse,
     ReducePosition,
@@ -55,9 +58,15 @@ _DELEVERAGE_ARGUMENTS: Final = (
 )
 DELEVERAGE: Final = keccak(text=f"deleverage({','.join(_DELEVERAGE_ARGUMENTS)})")[:4]
 
+_OF_TOKEN: Final = {
+    AddCollateral: ADD_COLLATERAL,
+    Repay: REPAY,
+    ReducePosition: REDUCE_POSITION,
+}
 _PAID: Final = frozenset(
     (
         MARGIN_ADDED,
+        MARGIN_MOVED,
         *(
             "0x"
             + keccak(text=f"{name}(address,address,address,uint256,uint256,uint256,uint256)").hex()
@@ -263,18 +272,14 @@ def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transactio
     """The keeper's call. Amounts are the most that may move."""
     word = int.from_bytes(mandate_hash, "big")
     match action:
-        case AddCollateral():
-            purpose, function = "AddCollateral", ADD_COLLATERAL
-            data = function.encode(
-                guard.market, word, action.amount.token.address, action.amount.raw
-            )
-        case Repay():
-            purpose, function = "Repay", REPAY
-            data = function.encode(
-                guard.market, word, action.amount.token.address, action.amount.raw
-            )
+        case AddCollateral() | Repay() | ReducePosition():
+            function = _OF_TOKEN[type(action)]
+            token, raw = action.amount.token.address, action.amount.raw
+            data = function.encode(guard.market, word, token, raw)
+        case AddMargin() | MoveMargin():
+            function = ADD_MARGIN if isinstance(action, AddMargin) else MOVE
+            data = function.encode(guard.market, word, action.amount.raw)
         case Deleverage():
-            purpose = "Deleverage"
             data = DELEVERAGE + encode(
                 _DELEVERAGE_ARGUMENTS,
                 (
@@ -288,17 +293,9 @@ def transaction(guard: Guard, mandate_hash: bytes, action: Action) -> Transactio
                     False,
                 ),
             )
-        case AddMargin():
-            purpose = "AddMargin"
-            data = ADD_MARGIN.encode(guard.market, word, action.amount.raw)
-        case ReducePosition():
-            purpose = "ReducePosition"
-            data = REDUCE_POSITION.encode(
-                guard.market, word, action.amount.token.address, action.amount.raw
-            )
         case _:
             assert_never(action)
-    return Transaction(to=guard.guardian, data=data, purpose=purpose)
+    return Transaction(to=guard.guardian, data=data, purpose=type(action).__name__)
 
 
 def spending(
@@ -314,7 +311,7 @@ def spending(
         words := ADD_COLLATERAL.decode(data) or REPAY.decode(data) or REDUCE_POSITION.decode(data)
     ) is not None:
         market, mandate, token, raw = words
-    elif (words := ADD_MARGIN.decode(data)) is not None:
+    elif (words := ADD_MARGIN.decode(data) or MOVE.decode(data)) is not None:
         market, mandate, raw = words
         token = int(settlement, 16)
     elif (swap := _decoded_deleverage(data)) is not None:
@@ -388,7 +385,7 @@ def _with_amounts(action: Action, words: tuple[int, ...]) -> Action:
             return replace(action, amount=amount, sold=replace(action.sold, raw=words[1]))
         case ReducePosition():
             return replace(action, amount=amount, quote=replace(action.quote, raw=words[1]))
-        case AddCollateral() | Repay() | AddMargin():
+        case AddCollateral() | Repay() | AddMargin() | MoveMargin():
             return replace(action, amount=amount)
         case _:
             assert_never(action)

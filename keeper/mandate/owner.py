@@ -6,17 +6,34 @@ from dataclasses import dataclass
 from keeper.abi.erc20 import APPROVE
 from keeper.abi.perp_v2 import OPEN_POSITION, DelegateApproval
 from keeper.mandate.charter import (
+    ALLOW_MOVE,
     CONSENT,
     FREEZE,
     REVOKE_MANDATE,
     UNFREEZE,
+    Charter,
     set_mandate,
 )
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.survey import Survey
-from keeper.model.mandate import Mandate
-from keeper.model.units import Address, Amount
+from keeper.model.mandate import NOBODY, Mandate
+from keeper.model.units import SECONDS_PER_DAY, WAD, Address, Amount, Wad
 from keeper.model.values import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntendedMove:
+    """From where margin may be moved, and how far; ends with the mandate."""
+
+    market: Address
+    """Of Aave v3, by its PoolAddressesProvider."""
+    floor: Wad
+    limit_max: int
+    """With 8 decimals; comes back evenly over a day."""
+
+    @property
+    def limit_per_second(self) -> int:
+        return self.limit_max // SECONDS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +45,8 @@ class Intended:
     owner: Address
     mandate: Mandate
     a_tokens: Mapping[Address, Address]
-    """Of each collateral that may be sold."""
-    sellable: Mapping[Address, Amount]
+    """Of each collateral that may be sold or moved."""
+    takeable: Mapping[Address, Amount]
     """How much of each collateral the guardian may take in all."""
     from_reserve: Mapping[Address, Amount]
     """How much of each token it may take from the reserve in all."""
@@ -37,10 +54,14 @@ class Intended:
     """By which swaps are judged; None for perps."""
     delegation: Address | None = None
     """A perp venue's DelegateApproval; None for loans."""
+    move: IntendedMove | None = None
 
 
-def setting(intended: Intended, survey: Survey, code: GuardianCode | None) -> Iterator[Transaction]:
-    """Deploy (with `code`, where nothing is deployed yet), set, allow: by the owner."""
+def setting(
+    intended: Intended, survey: Survey, code: GuardianCode | None, charter: Charter | None
+) -> Iterator[Transaction]:
+    """Deploy (with `code`, where nothing is deployed yet), set, allow: by the owner. `charter`: what
+    the guardian says now."""
     if code is not None:
         yield code.deploy(intended.owner)
     yield Transaction(
@@ -48,13 +69,17 @@ def setting(intended: Intended, survey: Survey, code: GuardianCode | None) -> It
         data=set_mandate(intended.market, intended.mandate),
         purpose="set the mandate",
     )
-    for collateral, amount in intended.sellable.items():
+    if intended.move is not None:
+        yield allowing_move(intended, intended.move)
+    elif charter is not None and charter.source is not None:
+        yield _ending_move(intended)
+    for collateral, amount in intended.takeable.items():
         yield from _allowing(
             intended.a_tokens[collateral],
             intended.guardian,
             amount,
             survey.a_token_allowances[collateral],
-            f"let the guardian sell {amount} of collateral",
+            f"let the guardian take {amount} of collateral",
         )
     if intended.delegation and intended.mandate.collaterals and not survey.delegated:
         yield Transaction(
@@ -91,10 +116,30 @@ def consenting(intended: Intended, survey: Survey) -> Iterator[Transaction]:
     yield from reserve_allowances(intended, survey)
 
 
-def revoking(intended: Intended, survey: Survey, *, in_force: bool) -> Iterator[Transaction]:
-    """End the mandate, if one is in force, and every allowance of the owner's that it lived on: by
+def allowing_move(intended: Intended, move: IntendedMove) -> Transaction:
+    """Let margin be moved: by the owner."""
+    terms = (move.floor, move.limit_max, move.limit_per_second, intended.mandate.expiry)
+    return Transaction(
+        to=intended.guardian,
+        data=ALLOW_MOVE.encode(intended.market, move.market, *terms),
+        purpose=f"let margin be moved from {move.market} down to health {move.floor / WAD:g}",
+    )
+
+
+def _ending_move(intended: Intended) -> Transaction:
+    return Transaction(
+        to=intended.guardian,
+        data=ALLOW_MOVE.encode(intended.market, NOBODY, 0, 0, 0, 0),
+        purpose="let no margin be moved any more",
+    )
+
+
+def revoking(intended: Intended, survey: Survey, charter: Charter | None) -> Iterator[Transaction]:
+    """End what is in force of the mandate, and every allowance of the owner's that it lived on: by
     the owner. A guardian refuses to revoke what is revoked already."""
-    if in_force:
+    if charter is not None and charter.source is not None:
+        yield _ending_move(intended)
+    if charter is not None and charter.mandate is not None:
         yield Transaction(
             to=intended.guardian,
             data=REVOKE_MANDATE.encode(intended.market),
@@ -103,7 +148,7 @@ def revoking(intended: Intended, survey: Survey, *, in_force: bool) -> Iterator[
     for collateral, left in survey.a_token_allowances.items():
         if left:
             yield _approval(
-                intended.a_tokens[collateral], intended.guardian, 0, "end the sale of collateral"
+                intended.a_tokens[collateral], intended.guardian, 0, "end the use of collateral"
             )
     if intended.delegation and survey.delegated:
         yield Transaction(

@@ -55,6 +55,8 @@ def findings(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
             what=f"the keeper {intended.mandate.keeper} has no ether for gas",
             fix="send it some",
         )
+    if intended.delegation is not None:
+        yield from _move(name, intended, found.charter)
     yield from _allowances(name, intended, found)
     if intended.delegation is not None:
         yield from _delegation(name, intended, delegated=found.survey.delegated)
@@ -113,7 +115,7 @@ def _allowances(name: str, intended: Intended, found: Found) -> Iterator[Finding
     own = intended.mandate.reserve == intended.owner
     by_reserve = "set" if own else "consent"
     groups = (
-        ("of collateral to sell", intended.sellable, found.survey.a_token_allowances, "set"),
+        ("of collateral", intended.takeable, found.survey.a_token_allowances, "set"),
         ("of the reserve", intended.from_reserve, found.survey.reserve_allowances, by_reserve),
     )
     for what, wanted, given, command in groups:
@@ -157,6 +159,32 @@ def _delegation(name: str, intended: Intended, *, delegated: bool) -> Iterator[F
             what="positions are delegated to the guardian, and the mandate lists no market",
             fix=f"keeper mandate revoke {name}, then keeper mandate set {name}",
         )
+
+
+def _move(name: str, intended: Intended, charter: Charter) -> Iterator[Finding]:
+    move, source = intended.move, charter.source
+    if move is None and source is None:
+        return
+    wanted = move and (
+        *(move.market, move.floor, move.limit_max, move.limit_per_second),
+        intended.mandate.expiry,
+    )
+    given = source and (
+        *(source.market, source.floor, source.limit_max, source.limit_per_second),
+        source.expiry,
+    )
+    if wanted == given:
+        yield Finding(verdict="ok", what="margin may be moved as the configuration says")
+        return
+    yield Finding(
+        verdict="fail",
+        what="margin may not be moved, which the configuration wants"
+        if source is None
+        else "margin may be moved, which the configuration does not want"
+        if move is None
+        else "what margin may be moved differs from the configuration",
+        fix=f"correct the configuration, or keeper mandate set {name}",
+    )
 
 
 def _pool(address: Address, pool: SurveyedPool | None) -> Finding:

@@ -106,6 +106,14 @@ class AddMargin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoveMargin:
+    """Bring `amount` of what the account has lent elsewhere over into its margin."""
+
+    position: PositionId
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReducePosition:
     """Make a perp position smaller by `amount` of its market's base token, never beyond zero."""
 
@@ -115,17 +123,20 @@ class ReducePosition:
     """What a long's sale brings, or buying a short back costs, fees included."""
 
 
-Payment = AddCollateral | Repay | AddMargin
+Payment = AddCollateral | Repay | AddMargin | MoveMargin
 Sale = Deleverage | ReducePosition
-"""Takes nothing of a reserve: the position pays for it, and only a guardian may do it."""
+"""The position itself pays for it."""
+Own = MoveMargin | Sale
+"""Takes nothing of a reserve, and only a guardian may do it."""
 Action = Payment | Sale
-PaymentKind = Literal["AddCollateral", "Repay", "AddMargin"]
-ActionKind = Literal["AddCollateral", "Repay", "Deleverage", "AddMargin", "ReducePosition"]
+PaymentKind = Literal["AddCollateral", "Repay", "AddMargin", "MoveMargin"]
+ActionKind = Literal[PaymentKind, "Deleverage", "ReducePosition"]
 Cause = Literal["floor", "forecast", "owner"]
 """`owner`: wished by hand."""
-Source = Literal["wallet", "vault", "pool"]
+Source = Literal["wallet", "vault", "spare", "pool"]
 """Where the means come from: the account's own wallet, a reserve that consented to pay for the
-account, or the position's collateral through a liquidity pool."""
+account, what the account has to spare on another venue, or the position itself through a liquidity
+pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

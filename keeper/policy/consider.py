@@ -19,6 +19,7 @@ from keeper.model.values import (
     Cause,
     Deleverage,
     ImpossibleActionError,
+    MoveMargin,
     Option,
     Payment,
     PaymentKind,
@@ -48,6 +49,7 @@ PAYMENTS: Mapping[PaymentKind, type[Payment]] = {
     "AddCollateral": AddCollateral,
     "Repay": Repay,
     "AddMargin": AddMargin,
+    "MoveMargin": MoveMargin,
 }
 
 GAS_PER_HOP = 110_000

@@ -17,6 +17,7 @@ from keeper.model.values import (
     Deleverage,
     ImpossibleActionError,
     LiquidationTerms,
+    MoveMargin,
     Option,
     Payment,
     ProtocolCall,
@@ -217,7 +218,7 @@ def predict(action: Action, position: AavePosition, at: int) -> AavePosition:
                 leg.state.reserve.index: replace(_repaid(action, leg, at), wallet=leg.wallet),
                 sold.state.reserve.index: _sold(action, sold, at),
             }
-        case AddMargin() | ReducePosition():
+        case AddMargin() | MoveMargin() | ReducePosition():
             raise ImpossibleActionError(action, "a lending market has no margin")
         case _:
             assert_never(action)
@@ -304,7 +305,7 @@ def encode(action: Payment, position: AavePosition) -> ProtocolCall:
             kind = "Repay"
             mode = _STABLE if _repays_stable(leg) else _VARIABLE
             call = Pool.REPAY(pool, token.address, action.amount.raw, mode, account)
-        case AddMargin():
+        case AddMargin() | MoveMargin():
             raise ImpossibleActionError(action, "a lending market has no margin")
         case _:
             assert_never(action)

@@ -13,6 +13,7 @@ from keeper.model.values import (
     AddMargin,
     ImpossibleActionError,
     LiquidationTerms,
+    MoveMargin,
     Option,
     Payment,
     ProtocolCall,
@@ -173,6 +174,8 @@ def predict(action: Action, position: PerpPosition, at: int) -> PerpPosition:
     match action:
         case AddMargin():
             return _deposited(action, before)
+        case MoveMargin():
+            return _moved(action, before)
         case ReducePosition():
             return _reduced(action, before)
         case _:
@@ -194,6 +197,13 @@ def _deposited(action: AddMargin, before: PerpPosition) -> PerpPosition:
             for each in before.holdings
         ),
     )
+
+
+def _moved(action: MoveMargin, before: PerpPosition) -> PerpPosition:
+    """The guardian pays in what it took elsewhere: nothing of the reserve."""
+    if action.amount.token != before.venue.settlement:
+        raise ImpossibleActionError(action, "margin is moved in the venue's settlement token alone")
+    return replace(before, balance=before.balance + action.amount.raw)
 
 
 def _reduced(action: ReducePosition, before: PerpPosition) -> PerpPosition:

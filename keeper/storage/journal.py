@@ -27,6 +27,7 @@ from keeper.model.values import (
     AddCollateral,
     AddMargin,
     Deleverage,
+    MoveMargin,
     PositionId,
     ReducePosition,
     Repay,
@@ -332,6 +333,8 @@ def _action(row: Row[Any, Any, Any], amount: Amount) -> Action:
             return Repay(position=position, amount=amount)
         case "AddMargin":
             return AddMargin(position=position, amount=amount)
+        case "MoveMargin":
+            return MoveMargin(position=position, amount=amount)
         case "ReducePosition":
             quote = row.document["quote"]
             token = Token(**quote["token"])

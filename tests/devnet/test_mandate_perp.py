@@ -50,6 +50,15 @@ class PerpOwner(Commands):
     def token(self, symbol: str) -> Address:
         return self.chain.contracts.tokens[symbol].address
 
+    def lend(self) -> None:
+        """Some dollars in the Aave market, against half an ether."""
+        self.chain.open_position(
+            self.account.address, collateral={"USDC": 5_000 * USDC}, debt={"WETH": WAD // 2}
+        )
+        self.terms["move"] = (
+            '{ market = "aave", floor = 1.60, max_per_day_usd = 2_000, allowance = 3_000 }'
+        )
+
     def write(self, **changes: str | None) -> None:
         terms = {key: value for key, value in {**self.terms, **changes}.items() if value}
         section = "\n".join(f"{key} = {value}" for key, value in terms.items())
@@ -134,6 +143,11 @@ async def test_approvals__delegated_positions__are_listed_and_revoked(owner: Per
         ("reserve_tokens", '{{ "{weth}" = 1 }}', "pays in the venue's settlement token alone"),
         ("pools", '["{weth}"]', "a mandate for perp_v2 has no `pools`"),
         ("slippage_urgent_bps", "126", "SlippageAboveHalfBonus"),
+        (
+            "move",
+            '{{ market = "aave", floor = 1.6, max_per_day_usd = 9, allowance = 0.00000001 }}',
+            "has more than 6 decimals",
+        ),
     ],
 )
 async def test_mandate__what_a_perp_market_does_not_have__is_refused_by_its_line(
@@ -143,3 +157,45 @@ async def test_mandate__what_a_perp_market_does_not_have__is_refused_by_its_line
     text = await owner.refused("mandate", "set", "--yes")
     assert said in text
     assert key in text
+
+
+async def test_mandate__margin_from_a_loan__is_allowed_shown_changed_and_ended(
+    owner: PerpOwner,
+) -> None:
+    owner.lend()
+    owner.write()
+    said = await owner.done("mandate", "set", "--yes")
+    guardian = said.split("guardian: ")[1].split()[0]
+    source = json.loads(await owner.done("mandate", "show", "--json"))["charter"]["source"]
+    assert source["market"] == owner.chain.contracts.aave.pool_addresses_provider.address
+    assert source["floor"] == 16 * WAD // 10
+    assert source["limit_max"] == source["available"] == 2_000 * 10**8
+    assert 2_000 * USDC < source["spare"] <= 3_000 * USDC
+    shown = await owner.done("mandate", "show")
+    assert "down to health 1.6000 there" in shown
+    verdicts = await owner.verdicts()
+    assert "ok: margin may be moved as the configuration says" in verdicts
+    assert not any(one.startswith("fail") for one in verdicts)
+    # Another floor is another configuration, which `set` makes true.
+    owner.write(move=owner.terms["move"].replace("1.60", "1.70"))
+    assert any(
+        one.startswith("fail: what margin may be moved differs") for one in await owner.verdicts()
+    )
+    await owner.done("mandate", "set", "--yes")
+    assert "ok: margin may be moved as the configuration says" in await owner.verdicts()
+    # Without the section nothing may be moved any more.
+    owner.write(move=None)
+    assert any(
+        one.startswith("fail: margin may be moved, which the configuration does not want")
+        for one in await owner.verdicts()
+    )
+    await owner.done("mandate", "set", "--yes")
+    assert json.loads(await owner.done("mandate", "show", "--json"))["charter"]["source"] is None
+    owner.write()
+    assert any(one.startswith("fail: margin may not be moved") for one in await owner.verdicts())
+    await owner.done("mandate", "set", "--yes")
+    await owner.done("mandate", "revoke", "--yes")
+    left = json.loads(await owner.done("approvals", "--json"))
+    assert guardian not in {each["spender"] for each in left["allowances"]}
+    charter = json.loads(await owner.done("mandate", "show", "--json"))["charter"]
+    assert (charter["mandate"], charter["source"]) == (None, None)

@@ -16,7 +16,14 @@ from keeper.model.records import (
     MinedReceipt,
 )
 from keeper.model.units import Address, Amount, Token, Wad, Wei
-from keeper.model.values import AddCollateral, Deleverage, Repay, Transaction
+from keeper.model.values import (
+    AddCollateral,
+    AddMargin,
+    Deleverage,
+    MoveMargin,
+    Repay,
+    Transaction,
+)
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.schema import attempts, intents, nonce_slots, observations, results
@@ -59,7 +66,7 @@ def rows(engine: Engine, table: Any) -> int:
 # -- decisions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [AddCollateral, Repay])
+@pytest.mark.parametrize("kind", [AddCollateral, Repay, AddMargin, MoveMargin])
 def test_record_decision__approved__gives_the_action_back(journal: Journal, kind: Any) -> None:
     recorded = decision(
         kind=kind.__name__, amount_raw=HUGE, moved_usd8=HUGE, predicted_health=Wad(HUGE)

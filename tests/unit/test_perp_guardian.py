@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 
 from keeper.mandate import guardian, perp_guardian
+from keeper.mandate.charter import MoveSource
 from keeper.model.units import WAD, Amount, Wad
 from keeper.model.values import (
     Action,
     AddMargin,
     LiquidationTerms,
+    MoveMargin,
+    Option,
     PositionState,
     ReducePosition,
     Reduction,
+    Way,
 )
 from keeper.policy.consider import Considered
 from keeper.policy.plan import Plan, Refused, plan
@@ -50,7 +54,7 @@ def terms(position: PositionState) -> LiquidationTerms:
     return perp_v2.liquidation_terms(position)
 
 
-def considered(position: PerpPosition, option: Reduction, **rules: Any) -> Plan | Refused:
+def considered(position: PerpPosition, option: Way, **rules: Any) -> Plan | Refused:
     return plan(
         position=position,
         cause="floor",
@@ -143,6 +147,65 @@ def test_payments__settlement_token__counts_the_gas_of_the_guardians_call() -> N
     assert found.gas == 660_000
 
 
+# -- what may be moved from a loan ---------------------------------------------------------------
+
+SOURCE = MoveSource(
+    market=address("aa"),
+    floor=Wad(16 * WAD // 10),
+    limit_max=300 * 10**8,
+    limit_per_second=0,
+    expiry=SOON,
+    available=250 * 10**8,
+    spare=400 * 10**6,
+)
+
+
+def moved(source: MoveSource | None = SOURCE, position: PerpPosition = LONG) -> tuple[Option, ...]:
+    charter = replace(CHARTER, source=source)
+    return perp_guardian.moves(charter, perp_v2.options(position), until=SOON)
+
+
+def test_moves__allowed__as_much_as_is_spare_and_the_limit_leaves() -> None:
+    (found,) = moved()
+    assert (found.kind, found.source, found.token) == ("MoveMargin", "spare", USDC)
+    assert found.blocked is None
+    assert found.available.raw == 250 * 10**6
+    (found,) = moved(replace(SOURCE, available=500 * 10**8))
+    assert found.available.raw == found.held.raw == 400 * 10**6
+
+
+def test_moves__owner_allows_none__there_is_no_such_way() -> None:
+    assert moved(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"spare": 0}, "nothing is spare above health 1.6 at 0x"),
+        ({"available": 0}, "its limit leaves 0.00 USD"),
+        ({"expiry": SOON - 1}, "ConsentMissing"),
+    ],
+)
+def test_moves__not_now__are_blocked_with_the_reason(changes: dict[str, Any], why: str) -> None:
+    (found,) = moved(replace(SOURCE, **changes))
+    assert why in str(found.blocked)
+
+
+def test_moves__paused_vault__are_blocked_as_deposits_are() -> None:
+    (found,) = moved(position=replace(LONG, terms=replace(LONG.terms, vault_paused=True)))
+    assert found.blocked == "the venue's vault is paused"
+
+
+def test_plan__move__raises_health_by_what_is_moved_and_takes_nothing_of_the_wallet() -> None:
+    # 750 + m = 1.5 × 609.375.
+    found = considered(LONG, moved()[0])
+    assert isinstance(found, Plan), found
+    assert found.action == MoveMargin(position=LONG.id, amount=Amount(raw=164_062_500, token=USDC))
+    assert isinstance(found.predicted, PerpPosition)
+    assert found.predicted.wallet == LONG.wallet
+    assert found.predicted.health == 15 * WAD // 10
+
+
 # -- how much ------------------------------------------------------------------------------------
 
 
@@ -218,6 +281,11 @@ def test_plan__too_little_for_the_venues_margin__is_refused_in_its_words() -> No
             USDC.address,
             250 * 10**6,
         ),
+        (
+            MoveMargin(position=LONG.id, amount=Amount(raw=90 * 10**6, token=USDC)),
+            USDC.address,
+            90 * 10**6,
+        ),
     ],
 )
 def test_transaction__decoded_again__takes_what_it_was_made_for(
@@ -260,3 +328,16 @@ def test_logged__event_of_the_transaction__says_size_and_quote() -> None:
     margin = AddMargin(position=LONG.id, amount=Amount(raw=1, token=USDC))
     with pytest.raises(ValueError, match="holds no event"):
         guardian.logged(margin, "0x01", [log])
+
+
+def test_logged__margin_that_was_moved__is_what_the_event_says() -> None:
+    words = (80 * 10**6, 80 * 10**8, WAD, 2 * WAD, 17 * WAD // 10)
+    log = {
+        "transactionHash": "0x01",
+        "topics": [perp_guardian.MARGIN_MOVED],
+        "data": "0x" + b"".join(word.to_bytes(32, "big") for word in words).hex(),
+    }
+    asked = MoveMargin(position=LONG.id, amount=Amount(raw=90 * 10**6, token=USDC))
+    done = replace(asked, amount=Amount(raw=80 * 10**6, token=USDC))
+    assert guardian.logged(asked, "0x01", [log]) == done
+    assert guardian.returned(asked, (80 * 10**6).to_bytes(32, "big")) == done
