@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+import numpy as np
 import structlog
 
 from keeper.engine.outlook import Outlook
@@ -26,7 +27,7 @@ class Fitting:
         self._written: Sequence[Policy] = [row.policy for row in roster]
         """As the configuration has them, which is where every fit begins."""
         self._starts: dict[PositionId, Wad] = {}
-        self._fitted: dict[int, tuple[Wad, bool, Hashable]] = {}
+        self._fitted: dict[int, tuple[Wad, bool, Hashable, Hashable]] = {}
 
     async def begin(self, chain_id: int) -> None:
         """Take over what an earlier run saw first."""
@@ -43,15 +44,20 @@ class Fitting:
             start = await self._start(position, snapshot.head.timestamp)
             if start is None:
                 continue
-            pegged = pegged_by_terms(position)
-            exposed = (start, pegged, outlook.exposure(row))
+            pegged, perp = pegged_by_terms(position), None
+            if position.terms_shown:
+                perp = outlook.book_of(row)
+                if not perp.D[:, 1:].any():
+                    continue  # not read, or without a position: nothing tells what a price does to it
+            sizes = None if perp is None else (perp.D.tobytes(), np.sign(perp.C).tobytes())
+            exposed = (start, pegged, sizes, outlook.exposure(row))
             if self._fitted.get(row) == exposed:
                 continue
             self._fitted[row] = exposed
             pair = outlook.pair_of(row, known_pairs(watched.rule))
             if pair == UNKNOWN and pegged:
                 pair = PEGGED
-            policy = fitted_to(watched.rule, self._written[row], pair=pair, start=start)
+            policy = fitted_to(watched.rule, self._written[row], pair=pair, start=start, perp=perp)
             if policy == watched.policy:
                 continue
             self._roster.fit(row, policy)

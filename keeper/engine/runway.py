@@ -18,12 +18,10 @@ from fractions import Fraction
 from math import exp, inf, isfinite, log, nan, sqrt
 from typing import Literal
 
-import numpy as np
-
 from keeper.engine.watch import Adapter, Watched
 from keeper.mandate.charter import Charter
 from keeper.mandate.perp_guardian import moves
-from keeper.model.book import Book, distance
+from keeper.model.book import Book, against, distance
 from keeper.model.units import float_from_wad
 from keeper.model.values import AddCollateral, AddMargin, Option, PositionState
 
@@ -147,8 +145,7 @@ def _of_margin(
     C = book.C.copy()
     C[:, 0] += counted
     row = replace(book, C=C, D=book.D * float_from_wad(watched.policy.floor))
-    direction = -np.sign(((row.C - row.D) * row.p)[0])
-    direction[0] = 0.0
+    direction = against(row)[0]
     found = float(distance(row, direction)[0])
     day = volatility_per_year / sqrt(DAYS_PER_YEAR)
     moving = set(direction[direction != 0.0].tolist())

@@ -145,6 +145,32 @@ def distance(book: Book, direction: Floats) -> Floats:
     return np.where(book.D @ book.p > 0.0, found, np.inf)
 
 
+def against(book: Book) -> Floats:
+    """The direction, one entry per row and column, in which every price moves against its row by the
+    same factor."""
+    towards: Floats = -np.sign((book.C - book.D) * book.p)
+    towards[:, 0] = 0.0
+    return towards
+
+
+def room(book: Book, wanted: float) -> Floats:
+    """The factor by which all prices may move against each row before its health is 1, were its health
+    `wanted` by quote added to it or taken; inf where no move does that."""
+    C = book.C.copy()
+    C[:, 0] += wanted * (book.D @ book.p) - book.C @ book.p
+    row = replace(book, C=C)
+    found: Floats = np.exp(distance(row, against(row)))
+    return found
+
+
+def health_with_room(book: Book, factor: float) -> Floats:
+    """The inverse of `room`: each row's health, were quote added to it or taken until all prices must
+    move against it by this factor to make its health 1."""
+    moved = (book.C - book.D) * book.p * factor ** against(book)
+    found: Floats = (book.C @ book.p - moved.sum(axis=1)) / (book.D @ book.p)
+    return found
+
+
 def first_crossing(net: Floats, towards: Floats) -> Floats:
     """The smallest x ≥ 0 at which Σ net × exp(x × towards) is 0 or less, for each column of the
     two (m, n) arrays: the surplus that m prices give n rows, and where the prices move.

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from keeper.model.book import Book, health_with_room, room
 from keeper.model.units import BPS, WAD, Wad, float_from_wad, wad_from_fraction_up
 from keeper.model.values import PositionState
 from keeper.policy.rule import Rule, tailored
@@ -25,14 +26,21 @@ def health_of(value: float) -> Wad:
     return wad_from_fraction_up(Fraction(f"{value:.9f}"))
 
 
-def fitted_to(rule: Rule, policy: Policy, *, pair: str, start: Wad) -> Policy:
+def fitted_to(
+    rule: Rule, policy: Policy, *, pair: str, start: Wad, perp: Book | None = None
+) -> Policy:
     """The policy with the floor and the target of a position of this pair that started at this
     health.
 
     `PEGGED` pairs that the rule does not name have the least share that it names. `UNKNOWN` ones are
     taken for volatile, however near to liquidation they start: they may be first seen in a crash.
+
+    A rule's figures are a loan's, whose health is the factor by which prices may move against it. Of a
+    perp account, `perp` its row of the book, they are the healths that leave its prices as much room.
     """
     health = float_from_wad(start)
+    if perp is not None:
+        health = float(room(perp, health)[0])
     shares: Mapping[str, float] = rule.pair_share
     if pair == PEGGED and shares:
         shares = {**shares, PEGGED: min(shares.values())}
@@ -42,7 +50,10 @@ def fitted_to(rule: Rule, policy: Policy, *, pair: str, start: Wad) -> Policy:
         np.array([health]),
         np.array([float(policy.response_s)]),
     )
-    floor, target = health_of(float(own.triggers.floor[0])), health_of(float(own.target[0]))
+    floor, target = (
+        health_of(float(each if perp is None else health_with_room(perp, float(each))[0]))
+        for each in (own.triggers.floor[0], own.target[0])
+    )
     ceiling = target if policy.max_health_to_act == policy.target else policy.max_health_to_act
     return replace(
         policy,

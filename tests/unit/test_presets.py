@@ -13,6 +13,10 @@ from keeper.backtest.policies import roster
 from keeper.config import load_settings
 from keeper.config.settings import Settings
 from keeper.devnet.twins import TWINS
+from keeper.engine.fitting import Fitting
+from keeper.engine.outlook import nothing_known
+from keeper.engine.roster import Roster
+from keeper.engine.watch import Snapshot, Watched
 from keeper.model.errors import ConfigurationError
 from keeper.model.units import WAD, Wad
 from keeper.model.values import PositionState
@@ -21,7 +25,9 @@ from keeper.policy.costs import Costs
 from keeper.policy.policy_file import PolicyFile
 from keeper.policy.rule import Rule, tailored
 from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, health_of, pegged_by_terms
+from keeper.protocols.perp_v2_book import book_rows
 from keeper.storage.store import Store
+from tests.unit.perp_values import ETHER, account, leg, snapshot
 from tests.unit.test_config import VALID
 from tests.unit.test_plan import POLICY, USD8
 from tests.unit.toy_chain import ALICE, Ground
@@ -229,6 +235,60 @@ def test_fitted_to__every_number_of_a_rule__counts() -> None:
     low = fitted_to(rule, written, pair="ETH/BTC", start=health_of(1.02))
     # Half of the rarer jump of 0.12.
     assert low.floor / WAD == pytest.approx(1.0618365, abs=1e-6)
+
+
+# Maintenance of 6.25 % of the notional. A long's price falls to 1/1.25 of it: a loss of 0.2 of the notional,
+# and 0.8 × 0.0625 must be left: 0.25 / 0.0625 = 4. A short's rises to 1.25: (0.25 + 1.25 × 0.0625) / 0.0625.
+# To 1.40 of it: (2/7 + 5/7 × 0.0625) / 0.0625, and (0.40 + 1.40 × 0.0625) / 0.0625.
+LONG, SHORT = (4.0, 5.285714286), (5.25, 7.8)
+
+
+@pytest.mark.parametrize(
+    ("size", "margin", "floor", "target"),
+    [
+        # Leverage 2, far above the floor.
+        ("10", 10_000, *LONG),
+        ("-10", 10_000, *SHORT),
+        # Leverage 5, health 3.2. It is liquidated by a fall to 0.8/0.9375: a room of 1.171875, of which nine
+        # tenths are 1.1546875: (1 - 1/1.1546875 + 0.0625/1.1546875) / 0.0625.
+        ("10", 4_000, 3.009472260, LONG[1]),
+        # Leverage 10: within the rare jump of e^0.08 of it: (1 - e^-0.08 + 0.0625 e^-0.08) / 0.0625.
+        ("10", 2_000, 2.153254805, LONG[1]),
+    ],
+)
+def test_fitted_to__perp__has_the_room_in_prices_that_a_loan_has(
+    size: str, margin: int, floor: float, target: float
+) -> None:
+    position = account(leg(ETHER, size, 2_000), margin=margin)
+    written = replace(POLICY, max_health_to_act=POLICY.target)
+    row = book_rows(snapshot(position)).book
+    assert position.health is not None
+    found = fitted_to(RULE, written, pair=UNKNOWN, start=position.health, perp=row)
+    assert found.floor / WAD == pytest.approx(floor, abs=2e-9)
+    assert found.target / WAD == pytest.approx(target, abs=2e-9)
+    assert found.max_health_to_act == found.target
+
+
+async def test_fit__perp_turned_around_by_its_owner__is_fitted_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "journal.sqlite3")
+    try:
+        watched = Watched(id=account(margin=0).id, label="perp", policy=POLICY, rule=RULE)
+        roster_ = Roster([watched])
+        fitting = Fitting(roster_, store)
+        for size, floor in (("10", LONG[0]), ("-10", SHORT[0])):
+            position = account(leg(ETHER, size, 2_000), margin=10_000)
+            rows = book_rows(snapshot(position))
+            seen = cast(
+                "Snapshot",
+                SimpleNamespace(positions=[position], head=SimpleNamespace(timestamp=1)),
+            )
+            outlook = replace(nothing_known(1), book=rows.book, rows=np.zeros(1, dtype=np.intp))
+            assert await fitting.fit(seen, outlook)
+            assert roster_[0].policy.floor / WAD == pytest.approx(floor, abs=2e-9)
+            # Nothing is known of it in a pass that could not read it.
+            assert not await fitting.fit(seen, nothing_known(1))
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize(
