@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 from keeper.admission import is_local
@@ -40,7 +41,7 @@ class Scouted:
     head: Head
     positions: tuple[Seen, ...]
     passed_over: Mapping[str, str]
-    """Markets that cannot be kept, each with the reason."""
+    """Markets and positions that cannot be kept, each with the reason."""
     codes: Mapping[Address, bool]
     """Of the accounts: whether there is a contract."""
 
@@ -63,15 +64,15 @@ async def scout(
         head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
         reader = Reader(rpc, multicall=MULTICALL3)
         markets = known.markets if known else {}
-        places = {
-            name: MarketSettings(name=name, protocol="aave_v3", entry=entry)
+        own = (
+            MarketSettings(name=name, protocol="aave_v3", entry=entry)
             for name, entry in markets.items()
-        } | {place.name: place for place in further}
+        )
         found: list[Seen] = []
         passed_over: dict[str, str] = {}
-        for place in places.values():
+        for place in _distinct([*further, *own]):
             try:
-                found += await _in_market(reader, chain_id, head, place, accounts)
+                found += await _in_market(reader, chain_id, head, place, accounts, passed_over)
             except ReadingError as error:
                 passed_over[f"{place.name} ({place.entry})"] = " ".join(str(error).split())
         return Scouted(
@@ -87,9 +88,29 @@ async def scout(
         await rpc.close()
 
 
+def _distinct(places: Iterable[MarketSettings]) -> list[MarketSettings]:
+    """Each contract once, under the first name that it has; a name that another one has is numbered."""
+    found: dict[Address, MarketSettings] = {}
+    names: set[str] = set()
+    for place in places:
+        if place.entry in found:
+            continue
+        numbered = (f"{place.name}{number}" for number in count(2))
+        name = next(each for each in chain([place.name], numbered) if each not in names)
+        names.add(name)
+        found[place.entry] = replace(place, name=name)
+    return list(found.values())
+
+
 async def _in_market(
-    reader: Reader, chain_id: int, head: Head, place: MarketSettings, accounts: Sequence[Address]
+    reader: Reader,
+    chain_id: int,
+    head: Head,
+    place: MarketSettings,
+    accounts: Sequence[Address],
+    passed_over: dict[str, str],
 ) -> list[Seen]:
+    """The accounts that have something there. One that cannot be read is added to `passed_over`."""
     if place.protocol == "perp_v2":
         listed = await _read(reader, head, used(place.entry, accounts))
         if not listed["base_tokens"]:
@@ -102,7 +123,12 @@ async def _in_market(
     market = await _read(reader, head, reading)
     reading = protocol.snapshot(market, tuple(accounts), timestamp=head.timestamp)
     snapshot = await _read(reader, head, reading)
-    states = [(account, snapshot.position(account)) for account in accounts]
+    states: list[tuple[Address, Any]] = []
+    for account in accounts:
+        try:
+            states.append((account, snapshot.position(account)))
+        except ReadingError as error:
+            passed_over[f"{account} in {place.name}"] = " ".join(str(error).split())
     return [
         Seen(
             market=place,

@@ -13,6 +13,7 @@ from keeper.chain.rpc import Rpc
 from keeper.model.reading import Reading, ReadingError
 from keeper.model.units import Address
 from keeper.model.values import Head
+from keeper.protocols.perp_v2_market import no_venue
 
 APPROVED = "0x" + keccak(text="DelegationApproved(address,address,uint8)").hex()
 """interface/IDelegateApproval.sol of @perp/curie-contract 2.8.4; the trader alone is indexed."""
@@ -42,8 +43,8 @@ async def open_delegations(
 ) -> list[Delegation]:
     """Every delegation in force that an event since `from_block` speaks of.
 
-    Raises what `logs_between` raises."""
-    approval = await approval_of(reader, clearing_house, at=head.hash)
+    Raises what `logs_between` and `approval_of` raise."""
+    approval = await approval_of(reader, market, clearing_house, at=head.hash)
     topics = [APPROVED, ["0x" + encode_word(account).hex() for account in accounts]]
     logs = await logs_between(
         rpc, {"address": approval, "topics": topics}, from_block, head.number, progress
@@ -67,17 +68,19 @@ async def open_delegations(
     ]
 
 
-async def approval_of(reader: Reader, clearing_house: Address, *, at: str) -> Address:
-    """A venue's DelegateApproval. Raises `ReadingError`."""
-    (found,), _ = await reader.read([_approval(clearing_house)], at=at)
+async def approval_of(reader: Reader, market: str, clearing_house: Address, *, at: str) -> Address:
+    """A venue's DelegateApproval. Raises `UnsupportedVenueError` where none answers."""
+    (found,), _ = await reader.read([_approval(market, clearing_house)], at=at)
     if isinstance(found, ReadingError):
         raise found
     approval: Address = found
     return approval
 
 
-def _approval(clearing_house: Address) -> Reading[Address]:
+def _approval(market: str, clearing_house: Address) -> Reading[Address]:
     returns = yield (ClearingHouse.GET_DELEGATE_APPROVAL(clearing_house),)
+    if not returns.has_word()[0]:
+        raise no_venue(f"[markets.{market}] ClearingHouse {clearing_house}")
     return word_to_address(returns.word(0))
 
 

@@ -145,7 +145,7 @@ def undelegate(
             f"{', '.join(venues) or 'it has none'}",
             param_hint="MARKET",
         )
-    approval = asyncio.run(_approval(settings, venues[market]))
+    approval = asyncio.run(_approval(settings, market, venues[market]))
     carry_out(
         settings,
         account=owner,
@@ -172,7 +172,7 @@ def _venues(settings: Settings) -> dict[str, Address]:
     }
 
 
-async def _approval(settings: Settings, clearing_house: Address) -> Address:
+async def _approval(settings: Settings, market: str, clearing_house: Address) -> Address:
     from keeper.chain.delegations import approval_of
     from keeper.chain.heads import Heads
     from keeper.chain.reader import Reader
@@ -184,7 +184,7 @@ async def _approval(settings: Settings, clearing_house: Address) -> Address:
         check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
         head = await Heads(rpc, ws_url=None, poll_interval_s=1.0).current()
         reader = Reader(rpc, multicall=settings.chain.multicall)
-        return await approval_of(reader, clearing_house, at=head.hash)
+        return await approval_of(reader, market, clearing_house, at=head.hash)
     finally:
         await rpc.close()
 

@@ -199,10 +199,8 @@ def _reserve(view: PositionView) -> str:
     goes = (
         all_paid(against)
         if reserve["pays_all"]
-        else "does not bring health to the floor"
-        if reserve["held_down_to"] >= 1
         else f"holds the floor down to −{100 * (1 - reserve['held_down_to']):.1f} %"
-        if against == "loan"
+        if against == "loan" and reserve["held_down_to"] < 1
         else held_until(against, reserve["held_down_to"])
     )
     days = reserve["in_deviations"]

@@ -101,6 +101,7 @@ def proposed(
 
     `endpoint` as its owner wrote it; `further` are keys of [chain]."""
     action = max(_round_up(max(each.debt_usd for each in positions) / 2), LEAST_USD)
+    perps = any(each.market.protocol == "perp_v2" for each in positions)
     dear = known is None or known.block_time_s >= RARE_BLOCKS_S
     text = _CHAIN.format(
         schema=resource("config", "keeper.schema.json").as_uri(),
@@ -113,7 +114,7 @@ def proposed(
         ),
         priority_gwei=1 if dear else 0.01,
         preset=preset,
-        meaning=PRESETS[preset],
+        meaning=PRESETS[preset] + ("; a perp with as much room" if perps else ""),
         action=action,
         day=2 * action,
     )

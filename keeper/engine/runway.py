@@ -45,6 +45,8 @@ def then(against: Against) -> str:
 
 def held_until(against: Against, factor: float) -> str:
     """How far a reserve holds the floor, for people; `factor` as `Runway.held_down_to`."""
+    if factor >= 1.0:
+        return "does not bring health to the floor"
     fall, rise = f"{100 * (1 - factor):.1f} %", f"{100 * (1 / factor - 1):.1f} %"
     match against:
         case "loan":

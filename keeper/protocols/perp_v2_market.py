@@ -131,12 +131,7 @@ def discover(
         ClearingHouse.GET_QUOTE_TOKEN(provider),
     )
     if not returns.has_word().all():
-        raise UnsupportedVenueError(
-            f"[markets.{name}] ClearingHouse {provider}",
-            "no ClearingHouse of Perp v2 answers there",
-            "getVault() or another of its getters failed",
-            "check the address and the chain",
-        )
+        raise no_venue(f"[markets.{name}] ClearingHouse {provider}")
     vault, exchange, book, balance, config, approval, quote = (
         word_to_address(returns.word(index)) for index in range(7)
     )
@@ -174,6 +169,16 @@ def discover(
         quote=quote_token,
         perps=perps,
         margins=margins,
+    )
+
+
+def no_venue(where: str) -> UnsupportedVenueError:
+    """Where the contract that is named lacks the getters of a ClearingHouse."""
+    return UnsupportedVenueError(
+        where,
+        "no ClearingHouse of Perp v2 answers there",
+        "getVault() or another of its getters failed",
+        "check the address and the chain",
     )
 
 

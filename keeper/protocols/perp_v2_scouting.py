@@ -10,7 +10,7 @@ from keeper.abi.words import word_to_address
 from keeper.model.reading import Reading
 from keeper.model.units import Address
 from keeper.model.values import Listed
-from keeper.protocols.perp_v2_market import UnsupportedVenueError
+from keeper.protocols.perp_v2_market import no_venue
 
 
 def used(clearing_house: Address, accounts: Sequence[Address]) -> Reading[Listed]:
@@ -22,12 +22,7 @@ def used(clearing_house: Address, accounts: Sequence[Address]) -> Reading[Listed
         ClearingHouse.GET_VAULT(clearing_house),
     )
     if not returns.has_word().all():
-        raise UnsupportedVenueError(
-            f"ClearingHouse {clearing_house}",
-            "no ClearingHouse of Perp v2 answers there",
-            "getAccountBalance() or getVault() failed",
-            "check the address and the chain",
-        )
+        raise no_venue(f"ClearingHouse {clearing_house}")
     balance, vault = word_to_address(returns.word(0)), word_to_address(returns.word(1))
     returns = yield (
         *(AccountBalance.GET_BASE_TOKENS(balance, account) for account in accounts),

@@ -8,6 +8,7 @@ import pytest
 
 from keeper.cli import main
 from keeper.config import load_settings
+from keeper.config.networks import Network
 from keeper.devnet.chain import LocalChain
 from keeper.devnet.perp_market import PerpMarket
 from keeper.model.units import WAD
@@ -76,6 +77,51 @@ async def test_init__trader_on_a_venue__is_found_with_the_markets_and_margin_tha
     assert done.exit_code == 0, done.text
     (seen,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
     assert seen["health"] > 1
+
+
+def test_init__one_account_makes_the_market__the_other_ones_position_is_written(
+    ground: Ground,
+    perp: PerpMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trader, maker = (perp.chain.account(name).address for name in ("trader", "deployer"))
+    perp.deposit(trader, "WETH", WAD)
+    perp.trade(trader, "vETH", quote=5_000 * WAD)
+    house = perp.perp.clearing_house.address
+    options = ("--account", maker, "--account", trader, "--venue", house)
+    assert init(monkeypatch, ground, *options) == 0
+    said = capsys.readouterr()
+    assert f"passed over: {maker} in perp: " in said.err
+    assert "it makes the market in vETH" in said.err
+    positions = load_settings(ground.folder / "keeper.toml", {}).positions
+    assert [each.account for each in positions if each.market == "perp"] == [trader]
+    assert "a perp with as much room" in (ground.folder / "keeper.toml").read_text()
+
+
+def test_init__further_market__does_not_take_the_place_of_the_one_that_the_chain_is_known_for(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ground.guard()
+    aave = ground.chain.contracts.aave
+    known = Network(
+        chain_id=31_337,
+        name="Here",
+        block_time_s=12,
+        markets={"aave": aave.pool_addresses_provider.address},
+    )
+    monkeypatch.setattr("keeper.scouting.network", lambda _: known)
+    output = ground.folder / "keeper.toml"
+    arguments = ("--rpc", ground.chain.rpc_url, "--account", one.account.address)
+    further = ("--market", aave.pool.address, "--output", str(output))
+    monkeypatch.setattr("sys.argv", ["keeper", "init", *arguments, *further])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert f"passed over: aave ({aave.pool.address}): " in said.err
+    assert ended.value.code in (None, 0), said.err
+    (position,) = load_settings(output, {}).positions
+    assert position.market == "aave2"
 
 
 def test_init__nobody_trades_on_a_venue__is_passed_by_and_what_is_no_venue_told(

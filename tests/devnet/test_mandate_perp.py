@@ -136,6 +136,19 @@ async def test_approvals__delegated_positions__are_listed_and_revoked(owner: Per
     assert not owner.delegated(stranger)
 
 
+async def test_approvals__what_is_configured_is_no_venue__is_named(owner: PerpOwner) -> None:
+    owner.write()
+    wrong = owner.chain.contracts.aave.pool.address
+    path = owner.ground.folder / "keeper.toml"
+    path.write_text(path.read_text().replace(owner.perp.perp.clearing_house.address, wrong))
+    stranger = owner.chain.account("stranger").address
+    ending = ("approvals", "undelegate", owner.account.address, "perp", stranger, "--yes")
+    for command in (("approvals",), ending):
+        text = await owner.refused(*command)
+        assert f"[markets.perp] ClearingHouse {wrong}" in text
+        assert "no ClearingHouse of Perp v2 answers there" in text
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

@@ -119,3 +119,8 @@ def test_runway__spare_in_a_loan__does_what_as_much_in_the_wallet_would() -> Non
     assert found.reserve_usd == 1_000
     assert found.held_down_to == pytest.approx(8_000 / (9_750 * 0.91875))
     assert held(replace(plenty, expiry=0)).reserve_usd == 0
+
+
+@pytest.mark.parametrize("against", ["loan", "fall", "rise", "any"])
+def test_held_until__reserve_too_small_for_the_floor__tells_no_move(against: Against) -> None:
+    assert held_until(against, 1.123) == "does not bring health to the floor"
