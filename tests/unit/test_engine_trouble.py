@@ -13,8 +13,15 @@ from structlog.testing import capture_logs
 from keeper.model.units import WAD, Wad
 from keeper.storage.views import explanation
 from tests.unit.fake_rpc import FakeRpc, refused
-from tests.unit.toy_chain import ALICE, BOB, DEADLINE_BLOCKS, FLOOR_ONLY, Ground
-from tests.unit.toy_protocol import DOLLAR
+from tests.unit.toy_chain import (
+    ALICE,
+    BOB,
+    DEADLINE_BLOCKS,
+    FINALITY_BLOCKS,
+    FLOOR_ONLY,
+    Ground,
+)
+from tests.unit.toy_protocol import DOLLAR, market_address
 
 
 @pytest.fixture
@@ -260,6 +267,36 @@ async def test_pass__fails_before_its_end__the_plan_that_was_over_is_concluded_b
     await ground.block()
     (decided,) = ground.decisions()
     assert (decided.outcome, decided.as_predicted) == ("done", True)
+
+
+async def test_pass__reorg_takes_back_what_was_done__is_open_again_though_nothing_is_planned(
+    ground: Ground,
+) -> None:
+    account = ground.watch(ALICE.address)
+    before = replace(account)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    await ground.mine()
+    for tx in reversed(ground.sent()):
+        ground.chain.node.take_back(tx.hash, None)
+    ground.chain.state.accounts[market_address("toy"), ALICE.address] = before
+    ground.price(2_000)
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert [tx.state for tx in decided.transactions] == ["broadcast", "broadcast"]
+
+
+async def test_pass__no_reorg_reaches_what_was_done__is_final(ground: Ground) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    await ground.mine()
+    ground.chain.node.skip(FINALITY_BLOCKS)
+    await ground.block()
+    (decided,) = ground.decisions()
+    assert [tx.state for tx in decided.transactions] == ["finalized", "finalized"]
 
 
 async def test_pass__forecast_breaks__the_floor_acts_all_the_same(

@@ -61,6 +61,7 @@ GWEI = 10**9
 USD8 = 10**8
 ALICE, BOB = signer_of(ALICE_KEY), signer_of(BOB_KEY)
 DEADLINE_BLOCKS = 5
+FINALITY_BLOCKS = 20
 
 
 class RevertedError(Exception):
@@ -314,6 +315,7 @@ class Ground:
             signers=self.signers if self.live else {},
             fees=fees,
             confirmations=self.confirmations,
+            finality_blocks=FINALITY_BLOCKS,
             journal=self.store.journal,
             run=self.store.run,
             votes=PoolVotes(self.pool),

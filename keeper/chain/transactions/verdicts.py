@@ -57,7 +57,6 @@ class Verdicts:
         self._finality_blocks = finality_blocks
         self._votes = votes
         self._notifier = notifier
-        self._closing: dict[int, list[Intent]] = {}
         self._in_reach: dict[str, Intent] = {}
         """By key, what ended in a block that a reorg may still take back."""
         self._witness: Witness | None = None
@@ -154,7 +153,6 @@ class Verdicts:
 
     def close(self, settled: Settled) -> None:
         """The plan is over; its position may be planned for."""
-        self._closing[settled.decision_id] = list(settled.intents)
         for intent in self._book.open.pop(settled.decision_id):
             self._book.patience.pop(intent.key, None)
             self._book.since.pop(intent.key, None)
@@ -164,9 +162,9 @@ class Verdicts:
             self._book.below_ceiling(intent)
 
     def concluded(self, settled: Settled) -> None:
-        """The plan's result is in the journal. What ended in a block is looked at until that is
-        final."""
-        for intent in self._closing.pop(settled.decision_id, ()):
+        """The plan's result is in the journal, whether it is closed by then or right afterwards. What
+        ended in a block is looked at until that is final."""
+        for intent in settled.intents:
             if intent.state in ENDED_IN_BLOCK:
                 self._in_reach[intent.key] = intent
 
