@@ -85,8 +85,8 @@ class Rulebook:
         return None
 
     def _worth_of_what_is_allowed(self, request: SignatureRequest) -> int:
-        """USD with 8 decimals that the call may take; 0 where no limit is touched. What replaces
-        bytes is the same call once more, at prices that may have risen since it was allowed."""
+        """USD with 8 decimals that the call may take; 0 where no limit is touched. What is
+        signed again is the same call, at prices that may have risen since it was allowed."""
         transaction = request.transaction
         if not request.chain_id == request.position.chain_id == self._chain_id:
             raise BrokenRuleError(
@@ -109,7 +109,7 @@ class Rulebook:
             sold = _worth_usd8(market, spending.sold_token, spending.sold_raw)
             if 100 * sold > MOST_SOLD_PERCENT * worth:
                 raise BrokenRuleError(f"it would sell {sold / 1e8:,.2f} USD for {worth / 1e8:,.2f}")
-        return 0 if request.replaces else worth
+        return 0 if request.again else worth
 
     def _check_limits(self, position: PositionId, worth: int, moved: int) -> None:
         """The journal does not hold the plan that is being signed yet."""

@@ -126,6 +126,7 @@ class Desk:
                 position=ALICE,
                 transaction=Transaction(to=ALICE.account, data=b"", purpose="Repay"),
                 replaces=replaces,
+                again=replaces,
                 replaced_wei=Wei(replaced_wei),
                 most_wei=Wei(most_wei),
             )

@@ -134,6 +134,7 @@ async def test_mend__objection__signs_and_sends_nothing_more(ground: Ground) -> 
     await ground.settle_over(DEADLINE_BLOCKS + 2)
     assert len(ground.node.raws) == 1
     assert ground.asked[-1].replaces
+    assert ground.asked[-1].again
     assert ground.asked[-1].transaction.purpose == "cancel"
 
 
@@ -337,6 +338,8 @@ async def test_submit__takes_a_slot_over__the_dearer_of_the_two_counts(
     await ground.submit(routine)
     (intent,) = await ground.submit(urgent)
     assert (intent.nonce, intent.state) == (0, State.BROADCAST)
+    # Of that nonce one alone is paid for, and yet it is another call than the one it replaces.
+    assert (ground.asked[-1].replaces, ground.asked[-1].again) == (True, False)
 
 
 async def test_recovering__left_by_an_earlier_run__until_it_is_mended(ground: Ground) -> None:

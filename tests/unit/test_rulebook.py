@@ -137,13 +137,15 @@ def request(
     signer: Address | None = None,
     value_wei: int = 0,
     replaces: bool = False,
+    again: bool = False,
 ) -> SignatureRequest:
     return SignatureRequest(
         chain_id=CHAIN_ID,
         signer=signer or (ALICE if of == ALICE else KEEPER),
         position=position(of),
         transaction=Transaction(to=to, data=data, value_wei=Wei(value_wei), purpose="Repay"),
-        replaces=replaces,
+        replaces=replaces or again,
+        again=again,
         replaced_wei=Wei(0),
         most_wei=Wei(1),
     )
@@ -328,10 +330,16 @@ async def test_rulebook__replacement_after_a_rise__may_be_dearer_but_not_without
     """The same two ether that were 4,000 USD when they were allowed, and are 5,000 now."""
     assert isinstance(desk.market.newest, Prices)
     desk.market.newest.usd8[WETH.token.address] = 2_500 * USD8
-    assert await desk.asked(request(POOL, supply(2), replaces=True)) is None
+    assert await desk.asked(request(POOL, supply(2), again=True)) is None
     assert await desk.asked(request(POOL, supply(2))) is not None
     for wrong in (approve(MAX_UINT256), approve(1, spender=STRANGER)):
-        assert await desk.asked(request(USDC.token.address, wrong, replaces=True)) is not None
+        assert await desk.asked(request(USDC.token.address, wrong, again=True)) is not None
+
+
+async def test_rulebook__takes_over_the_nonce_of_another_call__its_limits_hold(desk: Desk) -> None:
+    desk.moved_usd8 = 10_000 * USD8
+    words = await desk.asked(request(POOL, repay(1_001), replaces=True))
+    assert "within the day are more than max_per_day_usd" in str(words)
 
 
 async def test_rulebook__price_is_not_known__nothing_is_signed(desk: Desk) -> None:

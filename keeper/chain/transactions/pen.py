@@ -98,6 +98,7 @@ class Pen:
                 position=intent.position,
                 transaction=transaction,
                 replaces=bool(rivals),
+                again=any(each.nonce == nonce for each in intent.attempts),
                 replaced_wei=Wei(max((each.most_wei for each in rivals), default=0)),
                 most_wei=Wei(gas_limit * fees.max_fee_wei + l1_fee_wei + transaction.value_wei),
                 beside=beside,

@@ -57,6 +57,8 @@ class SignatureRequest:
     """A no-op is to its own signer, and its purpose is `cancel` or `fill`."""
     replaces: bool
     """Whether the slot has bytes already, of which at most one is ever mined."""
+    again: bool
+    """Whether they are the intent's own: not where it takes the slot of another."""
     replaced_wei: Wei
     """The most that those bytes can cost; 0 where there are none."""
     most_wei: Wei
