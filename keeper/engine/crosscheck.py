@@ -59,8 +59,9 @@ class CrossCheck:
         self._told: set[str] = set()
 
     async def look(self, snapshot: Snapshot, *, at_once: bool = False) -> bool:
-        """Compare if it is time, or `at_once`, and tell whether what was read stands undisputed. Never
-        raises for what endpoints do."""
+        """Compare if it is time, or `at_once`, and tell whether what was read stands undisputed: not
+        where the others answer and none of them has its block yet. Never raises for what endpoints
+        do."""
         assert snapshot.reader is not None
         reader, witnesses = snapshot.reader, self._pool.beside(snapshot.reader)
         if not witnesses or not (at_once or self._is_due(reader, snapshot.head)):
@@ -80,7 +81,8 @@ class CrossCheck:
             for name in self._told:
                 self._notifier.resolve(DISAGREE, name)
             self._told.clear()
-        return not against
+        behind = any(each.word is Word.BEHIND for each in heard)
+        return not against and (bool(agree) or not behind)
 
     def _is_due(self, reader: Endpoint, head: Head) -> bool:
         if self._compared is None or self._contradicted is not None:

@@ -517,6 +517,21 @@ async def test_pass__one_makes_up_a_receipt__does_not_free_the_position(ground: 
     assert health > ground.watched[0].policy.floor / WAD
 
 
+def recovered(ground: Ground) -> Callable[[Any, Any], Any]:
+    """What the endpoint that is read answers where it shows the danger gone."""
+    true = ground.chain.node.rpc.answers["eth_call"]
+
+    def call(call: Any, block: Any) -> Any:
+        if call["data"] == GET_BLOCK_NUMBER:
+            return true(call, block)
+        state = deepcopy(ground.chain.state)
+        for market in state.markets.values():
+            market.price_usd8 = 9_000 * USD8
+        return multicall(lambda view: ground.chain._view(state, view))(call)
+
+    return call
+
+
 async def test_mend__one_shows_the_danger_gone__does_not_take_protection_back(
     ground: Ground,
 ) -> None:
@@ -526,19 +541,26 @@ async def test_mend__one_shows_the_danger_gone__does_not_take_protection_back(
     await ground.engine.run_pass(head)
     answers = ground.chain.node.rpc.answers
     true = answers["eth_call"]
-
-    def recovered(call: Any, block: Any) -> Any:
-        if call["data"] == GET_BLOCK_NUMBER:
-            return true(call, block)
-        state = deepcopy(ground.chain.state)
-        for market in state.markets.values():
-            market.price_usd8 = 9_000 * USD8
-        return multicall(lambda view: ground.chain._view(state, view))(call)
-
-    answers["eth_call"] = recovered
+    answers["eth_call"] = recovered(ground)
     await ground.block()
     assert all(tx.to != tx.sender for tx in ground.sent())
     answers["eth_call"] = true
     ground.price(9_000)
     await ground.block()
     assert any(tx.to == tx.sender for tx in ground.sent())  # all say so
+
+
+async def test_mend__nobody_has_the_block_yet_that_shows_the_danger_gone__waits_for_one_that_has(
+    ground: Ground,
+) -> None:
+    others = [witness(ground), witness(ground)]
+    head = await in_danger(ground)
+    await ground.engine.run_pass(head)
+    all_blocks = others[0].answers["eth_getBlockByHash"]
+    for other in others:
+        other.answers["eth_getBlockByHash"] = lambda found, full: (
+            None if found == ground.chain.head.hash else all_blocks(found, full)
+        )
+    ground.chain.node.rpc.answers["eth_call"] = recovered(ground)
+    await ground.block()
+    assert all(tx.to != tx.sender for tx in ground.sent())
