@@ -352,6 +352,19 @@ async def test_recovering__left_by_an_earlier_run__until_it_is_mended(ground: Gr
     assert not manager.recovering(ALICE.address)
 
 
+async def test_recovering__what_was_left_is_over_at_the_first_look__holds_nothing_up(
+    ground: Ground,
+) -> None:
+    await ground.submit(prepared(REPAY))
+    ground.node.mine()
+    manager = ground.restarted()
+    await manager.recover()
+    answers = await ground.node.rpc.batch(manager.outcome_requests(ground.node.head))
+    (settled,) = await manager.settle(ground.node.head, answers)
+    ground.conclude(settled)
+    assert not manager.recovering(ALICE.address)
+
+
 async def test_settle__submitted_while_votes_are_counted__both_go_on(ground: Ground) -> None:
     await ground.submit(prepared(REPAY))
     ground.node.mine()

@@ -145,7 +145,7 @@ class TransactionManager:
 
     def recovering(self, signer: Address) -> bool:
         """Whether what an earlier run left of this signer waits to be mended first."""
-        return signer in self._recovering
+        return signer in self._recovering and bool(self._book.of_signer(signer))
 
     def pending(self, position: PositionId) -> bool:
         """Whether something of the position's account has not come to its end."""
