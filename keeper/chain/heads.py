@@ -20,6 +20,7 @@ from keeper.chain.header import decode_head
 from keeper.chain.plausibility import MAX_LEAD_BLOCKS, doubt
 from keeper.chain.pool import Pool
 from keeper.chain.rpc import EndpointUnavailableError, JsonRpc, Request
+from keeper.chain.standing import MAX_LAG_BLOCKS
 from keeper.chain.subscription import TROUBLE, AnotherChainError, announced
 from keeper.model.values import Head
 
@@ -58,6 +59,8 @@ class _Source:
     """Its last poll was answered."""
     doubted: bool = False
     """Its last head was."""
+    moved_at: int = 0
+    """How many newest heads there had been when it last showed a higher one."""
 
 
 class Heads:
@@ -102,6 +105,7 @@ class Heads:
         self._opened = False
         self._all_tried = asyncio.Event()
         self._newest: Head | None = None
+        self._newest_heads = 0
         self._leader: _Source | None = None
         self._moved_at_s: float | None = None
         self._highest_polled = 0
@@ -199,6 +203,8 @@ class Heads:
         if source.is_outvoted():
             source.polled, source.answers = None, False
             return
+        if source.polled is None or head.number > source.polled.number:
+            source.moved_at = self._newest_heads
         source.polled, source.answers = head, True
         if self._opened:
             self._believe(head, source)
@@ -210,7 +216,7 @@ class Heads:
             self._forget_from(head.number)
         if self._is_doubtful(head, source):
             return
-        source.showed(head.number, 0 if self._newest is None else self._newest.number)
+        source.showed(head.number, self._height_to_keep(source))
         self._polls_below += 1
         if head.number < self._awaited_number and self._polls_below >= POLLS_BELOW:
             self._give_way(head)
@@ -219,6 +225,16 @@ class Heads:
         if head.number >= self._awaited_number:
             self._polls_below = 0
             self._awaited_number = head.number if self._newest is None else self._newest.number
+
+    def _height_to_keep(self, source: _Source) -> int:
+        """By which an endpoint is in step: the newest, or, while it moves and three or more answer,
+        the highest that two of them show. One alone that shows heights which nobody has reached would
+        else put all others out of step, and those are not asked for their word."""
+        if self._newest is None:
+            return 0
+        told = sorted(each.polled.number for each in self._sources if each.polled and each.answers)
+        stands_still = self._newest_heads - source.moved_at > MAX_LAG_BLOCKS
+        return self._newest.number if stands_still or len(told) < 3 else told[-2]
 
     def _is_doubtful(self, head: Head, source: _Source) -> bool:
         """Whether an endpoint tells a head that by all that the others show cannot be."""
@@ -307,6 +323,7 @@ class Heads:
         # A lagging answer must not move the keeper back; an equal height with another hash is a reorg.
         if newest is None or head.number >= newest.number:
             self._newest, self._leader = head, source
+            self._newest_heads += 1
             self._moved_at_s = self._clock()
             source.showed(head.number, head.number)
             self._announced.set()

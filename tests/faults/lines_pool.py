@@ -1,11 +1,11 @@
 """Several endpoints, of which some are behind, dead, another chain's or liars."""
 
 import json
-from functools import partial
 
 from keeper.devnet.proxy import Answer, RecordingProxy
 from keeper.devnet.recording import POLL, SEND, Json
 from tests.devnet.keeping.ground import Guarded
+from tests.devnet.keeping.process import Keeper
 from tests.faults.faulty import (
     Fault,
     Faulty,
@@ -201,22 +201,50 @@ async def _(stage: Stage) -> str:
     await stage.endpoint("third", LATER)
     chain = stage.ground.chain
     stage.inject(making_blocks_up(), believing(with_price(chain, "WETH", FALL)))
-
-    def passes() -> int:
-        return sum(line.get("event") == "pass.done" for line in running.lines)
-
-    def reached(count: int) -> bool:
-        return passes() >= count
-
     async with stage.daemon() as running:
         for _ in range(BLOCKS):
-            enough = passes() + 1
-            chain.mine()
-            await stage.until(partial(reached, enough), "a pass", running)
+            await _passed(stage, running)
         seen = stage.untouched(one)
         chain.set_price("WETH", FALL)
         await stage.settle(one, running)
     return f"{seen} for a lie; then " + stage.protected(one)
+
+
+@line(
+    "byzantine-heights",
+    must="that puts nobody out of step: the others outvote it, and nothing is sent",
+    quick=False,
+)
+async def _(stage: Stage) -> str:
+    """the first of three endpoints tells of blocks ten further on, then of a fallen price in them"""
+    one = stage.ground.guard(health="1.30")
+    others = [await stage.endpoint("second"), await stage.endpoint("third")]
+    chain = stage.ground.chain
+    ahead = making_blocks_up(by=10)
+    stage.inject(ahead)
+    async with stage.daemon() as running:
+        for faults in ([ahead], [ahead, believing(with_price(chain, "WETH", FALL))]):
+            stage.inject(*faults)
+            for _ in range(BLOCKS):
+                await _passed(stage, running)
+                for other in others:
+                    # Its head is taken in.
+                    await stage.asked(running, 2, of=other)
+        seen = stage.untouched(one)
+        chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return f"{seen} for a lie; then " + stage.protected(one)
+
+
+async def _passed(stage: Stage, running: Keeper) -> None:
+    """A block more, and a pass over whatever the daemon takes for the newest."""
+
+    def passes() -> int:
+        return sum(line.get("event") == "pass.done" for line in running.lines)
+
+    before = passes()
+    stage.ground.chain.mine()
+    await stage.until(lambda: passes() > before, "a pass", running)
 
 
 @line("byzantine-receipt-of-failure", must="not booked as reverted, not done again: one repayment")
@@ -330,15 +358,15 @@ def made_up(stage: Stage, tx_hash: str) -> Json:
     }
 
 
-def making_blocks_up() -> Fault:
-    """A node that is always a block ahead of all others; what it tells of that block is so in the
-    newest real one."""
+def making_blocks_up(by: int = 1) -> Fault:
+    """A node that is always so many blocks ahead of all others; what it tells of its newest is so in
+    the newest real one."""
     real: dict[str, Json] = {}
 
     def made_up(block: Json) -> Json:
         mark = "0xbad" + block["hash"][5:]
         real[mark] = block
-        ahead = {name: hex(int(block[name], 16) + 1) for name in ("number", "timestamp")}
+        ahead = {name: hex(int(block[name], 16) + by) for name in ("number", "timestamp")}
         return {**block, **ahead, "hash": mark, "parentHash": block["hash"]}
 
     def renamed(request: Json) -> Json:
@@ -346,7 +374,7 @@ def making_blocks_up() -> Fault:
         for mark, block in real.items():
             text = text.replace(mark, block["hash"])
             if request["method"] == "eth_feeHistory":
-                text = text.replace(hex(int(block["number"], 16) + 1), block["number"])
+                text = text.replace(hex(int(block["number"], 16) + by), block["number"])
         return dict(json.loads(text))
 
     async def flawed(post: Post, node: Node) -> Answer:

@@ -21,7 +21,7 @@ from keeper.chain.heads import (
 from keeper.chain.plausibility import MAX_LEAD_BLOCKS, SLACK_S, doubt
 from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.rpc import EndpointUnavailableError, RpcError
-from keeper.chain.standing import Standing
+from keeper.chain.standing import MAX_LAG_BLOCKS, Standing
 from keeper.model.values import Head
 from tests.unit.fake_rpc import FakeRpc, block_hash, head_at, header, refused
 
@@ -523,6 +523,35 @@ async def test_heads__leader_dies_and_the_other_is_very_far_behind__rather_none_
         assert not waiting.done()
         behind.mine(head_at(201))
         assert (await waiting).head == head_at(201)
+
+
+async def test_heads__one_of_three_shows_heights_not_reached_yet__puts_nobody_out_of_step() -> None:
+    """Whoever is out of step is not asked for its word: one alone must not silence the others."""
+    liar, *honest = Node(head_at(5)), Node(head_at(5)), Node(head_at(5))
+    pool = pool_of(liar, *honest)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        for number in range(6, 20):
+            liar.mine(head_at(number + 10))
+            assert (await anext(changes)).head == head_at(number + 10)
+            for node in honest:
+                node.mine(head_at(number))
+                await polled(node)
+            assert {each.state.standing for each in pool.endpoints} == {Standing.ALIVE}
+
+
+async def test_heads__two_of_three_stand_still__are_out_of_step() -> None:
+    fresh, *frozen = Node(head_at(5)), Node(head_at(5)), Node(head_at(5))
+    pool = pool_of(fresh, *frozen)
+    async with aclosing(Heads(pool, poll_interval_s=0.0).changes()) as changes:
+        assert (await anext(changes)).head == head_at(5)
+        for number in range(6, 6 + MAX_LAG_BLOCKS + 1):
+            fresh.mine(head_at(number))
+            assert (await anext(changes)).head == head_at(number)
+        for node in frozen:
+            await polled(node)
+        standings = [each.state.standing for each in pool.endpoints]
+        assert standings == [Standing.ALIVE, Standing.OUT_OF_SYNC, Standing.OUT_OF_SYNC]
 
 
 async def test_heads__first_answer_is_of_the_one_that_is_behind__the_first_head_waits_for_all() -> (
