@@ -16,11 +16,13 @@ from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader
 from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
+from keeper.engine.fitting import in_force
 from keeper.engine.outlook import Outlook, look_ahead
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
 from keeper.forecast.calibration import Calibration
 from keeper.model.reading import ReadingError
-from keeper.model.units import Address
+from keeper.model.units import Address, Wad
+from keeper.model.values import PositionId
 from keeper.protocols.chainlink import Round
 from keeper.storage.database import DatabaseUnusableError
 from keeper.storage.price_store import PriceStore
@@ -95,6 +97,7 @@ class Seen:
     """Every configured position at one block, and what lies ahead."""
 
     watched: Sequence[Watched]
+    """With the policies in force, as a pass of the daemon fits them."""
     snapshot: Snapshot
     outlook: Outlook
     markets: Mapping[str, WatchedMarket]
@@ -137,6 +140,8 @@ async def _look(
         await store.calibration(settings.chain.chain_id, head.timestamp),
         None if isinstance(known, ReadingError) else known,
     )
+    starts = store.starts(settings.chain.chain_id)
+    watched = in_force(watched, snapshot, outlook, starts)
     return Seen(watched=watched, snapshot=snapshot, outlook=outlook, markets=by_name)
 
 
@@ -158,6 +163,10 @@ class _Known:
         calibrator = Calibrator(shipped=shipped(), store=_Fits(self._store), chain_id=chain_id)
         await calibrator.load(now)
         return calibrator.calibration
+
+    def starts(self, chain_id: int) -> Mapping[PositionId, Wad]:
+        """At what health the daemon first saw each position."""
+        return {} if self._store is None else self._store.starts.all(chain_id)
 
     def add(self, chain_id: int, feed: Address, rounds: Iterable[Round]) -> None:
         """Nothing: who only asks changes nothing."""

@@ -1,21 +1,66 @@
 """Fits the rule of a preset or a policy file to each position that it protects."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import structlog
 
 from keeper.engine.outlook import Outlook
 from keeper.engine.roster import Roster
-from keeper.engine.watch import Snapshot
+from keeper.engine.watch import Snapshot, Watched
 from keeper.model.reading import ReadingError
 from keeper.model.units import Wad, float_from_wad
 from keeper.model.values import PositionId, PositionState
+from keeper.policy.rule import Rule
 from keeper.policy.settings import Policy
 from keeper.policy.tailoring import PEGGED, UNKNOWN, fitted_to, known_pairs, pegged_by_terms
 from keeper.storage.store import Store
 
 log = structlog.get_logger()
+
+
+def suited(
+    rule: Rule, written: Policy, position: PositionState, start: Wad, outlook: Outlook, row: int
+) -> tuple[str, Policy] | None:
+    """A row's policy by a rule, for a position that started at this health; and the pair that it was
+    taken for. None where nothing tells what a price does to a perp account: it has no position, or its
+    row was not read."""
+    perp = outlook.book_of(row) if position.terms_shown else None
+    if perp is not None and not perp.D[:, 1:].any():
+        return None
+    pair = outlook.pair_of(row, known_pairs(rule))
+    if pair == UNKNOWN and pegged_by_terms(position):
+        pair = PEGGED
+    return pair, fitted_to(rule, written, pair=pair, start=start, perp=perp)
+
+
+def in_force(
+    watched: Sequence[Watched],
+    snapshot: Snapshot,
+    outlook: Outlook,
+    starts: Mapping[PositionId, Wad],
+) -> list[Watched]:
+    """Each with the policy that a pass of the daemon gives it. A position of which no start is known
+    starts now."""
+    found = list(watched)
+    for row, each in enumerate(watched):
+        position = snapshot.positions[row]
+        if each.rule is None or isinstance(position, ReadingError) or position.health is None:
+            continue
+        start = starts.get(position.id, position.health)
+        if fitted := suited(each.rule, each.policy, position, start, outlook, row):
+            found[row] = replace(each, policy=fitted[1])
+    return found
+
+
+def _exposure(position: PositionState, outlook: Outlook, row: int) -> tuple[Hashable, ...]:
+    """What a fit goes by beside the start, of a perp account the sizes and sides of its positions."""
+    found = pegged_by_terms(position), outlook.exposure(row)
+    if not position.terms_shown:
+        return found
+    perp = outlook.book_of(row)
+    return (*found, perp.D.tobytes(), np.sign(perp.C).tobytes())
 
 
 class Fitting:
@@ -27,7 +72,7 @@ class Fitting:
         self._written: Sequence[Policy] = [row.policy for row in roster]
         """As the configuration has them, which is where every fit begins."""
         self._starts: dict[PositionId, Wad] = {}
-        self._fitted: dict[int, tuple[Wad, bool, Hashable, Hashable]] = {}
+        self._fitted: dict[int, Hashable] = {}
 
     async def begin(self, chain_id: int) -> None:
         """Take over what an earlier run saw first."""
@@ -44,22 +89,15 @@ class Fitting:
             start = await self._start(position, snapshot.head.timestamp)
             if start is None:
                 continue
-            pegged, perp = pegged_by_terms(position), None
-            if position.terms_shown:
-                perp = outlook.book_of(row)
-                if not perp.D[:, 1:].any():
-                    continue  # not read, or without a position: nothing tells what a price does to it
-            sizes = None if perp is None else (perp.D.tobytes(), np.sign(perp.C).tobytes())
-            exposed = (start, pegged, sizes, outlook.exposure(row))
+            exposed = (start, *_exposure(position, outlook, row))
             if self._fitted.get(row) == exposed:
                 continue
             self._fitted[row] = exposed
-            pair = outlook.pair_of(row, known_pairs(watched.rule))
-            if pair == UNKNOWN and pegged:
-                pair = PEGGED
-            policy = fitted_to(watched.rule, self._written[row], pair=pair, start=start, perp=perp)
-            if policy == watched.policy:
+            written = self._written[row]
+            fitted = suited(watched.rule, written, position, start, outlook, row)
+            if fitted is None or fitted[1] == watched.policy:
                 continue
+            pair, policy = fitted
             self._roster.fit(row, policy)
             changed = True
             log.info(

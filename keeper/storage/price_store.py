@@ -15,6 +15,7 @@ from keeper.storage.candles import CandleHistory
 from keeper.storage.database import open_beside, open_for_reading
 from keeper.storage.pair_fits import PairFits
 from keeper.storage.prices import HeldRounds, PriceHistory
+from keeper.storage.starts import Starts
 from keeper.storage.store import Store, running
 
 FEED_VENUE = "CHAINLINK"
@@ -45,13 +46,15 @@ class StoredPrices:
 
 
 class PriceStore:
-    """Price history in the journal's file, to which a keeper may be writing at the same time."""
+    """Price history in the journal's file, to which a keeper may be writing at the same time, and what
+    else a forecast goes by."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.rounds = PriceHistory(engine)
         self.candles = CandleHistory(engine)
         self.pair_fits = PairFits(engine)
+        self.starts = Starts(engine)
 
     @classmethod
     def to_add(cls, path: Path) -> Self:

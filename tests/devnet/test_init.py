@@ -76,7 +76,11 @@ async def test_init__trader_on_a_venue__is_found_with_the_markets_and_margin_tha
     done = await ground.ask("run", "--once")
     assert done.exit_code == 0, done.text
     (seen,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
-    assert seen["health"] > 1
+    # `check` tells the floor that a pass goes by: of a preset's 1.25 what leaves a perp as much room.
+    assert seen["health"] > seen["floor"] > 2
+    checked = json.loads((await ground.ask("check", "--json")).output)
+    lines = {each["topic"]: each["what"] for each in checked["lines"]}
+    assert lines["position main"] == f"health {seen['health']:.3f}, floor {seen['floor']:.3f}"
 
 
 def test_init__one_account_makes_the_market__the_other_ones_position_is_written(

@@ -6,13 +6,17 @@ import pytest
 
 from keeper.backtest.shipped import shipped
 from keeper.inquiry import _Known
+from keeper.model.units import WAD, Wad
 from keeper.storage.pair_fits import StoredFit
 from keeper.storage.store import Store
 from tests.unit.fake_rpc import address
+from tests.unit.test_plan import LOAN
 from tests.unit.test_refit import CHAIN_ID, brownian, end_of, fitted
 
 
-async def test_known__fit_of_the_daemon__is_what_the_forecast_goes_by(tmp_path: Path) -> None:
+async def test_known__fit_and_start_of_the_daemon__are_what_the_forecast_goes_by(
+    tmp_path: Path,
+) -> None:
     path, rounds = tmp_path / "j.sqlite3", brownian(120)
     fit = fitted(rounds)
     store = Store(path)
@@ -22,6 +26,8 @@ async def test_known__fit_of_the_daemon__is_what_the_forecast_goes_by(tmp_path: 
     known = _Known(path)
     calibration = await known.calibration(CHAIN_ID, end_of(rounds))
     other_chain = await known.calibration(CHAIN_ID + 1, end_of(rounds))
+    store.starts.keep(LOAN.id, Wad(12 * WAD // 10), 1)
+    assert known.starts(LOAN.id.chain_id) == {LOAN.id: 12 * WAD // 10}
     known.close()
     store.close()
     assert calibration.table_of("NEW/USD") == "NEW/USD"
@@ -38,5 +44,6 @@ async def test_known__no_store_that_can_be_read__is_what_ships_and_stays_as_it_w
     known = _Known(path)
     assert (await known.calibration(CHAIN_ID, 0)).to_json() == shipped().to_json()
     assert known.since(CHAIN_ID, address("fe"), 0) == ()
+    assert known.starts(CHAIN_ID) == {}
     known.close()
     assert (path.read_bytes() if path.exists() else None) == content

@@ -13,7 +13,7 @@ from keeper.backtest.policies import roster
 from keeper.config import load_settings
 from keeper.config.settings import Settings
 from keeper.devnet.twins import TWINS
-from keeper.engine.fitting import Fitting
+from keeper.engine.fitting import Fitting, in_force
 from keeper.engine.outlook import nothing_known
 from keeper.engine.roster import Roster
 from keeper.engine.watch import Snapshot, Watched
@@ -267,6 +267,21 @@ def test_fitted_to__perp__has_the_room_in_prices_that_a_loan_has(
     assert found.floor / WAD == pytest.approx(floor, abs=2e-9)
     assert found.target / WAD == pytest.approx(target, abs=2e-9)
     assert found.max_health_to_act == found.target
+
+
+def test_in_force__what_a_command_tells__is_what_the_daemon_acts_by() -> None:
+    position = account(leg(ETHER, "10", 2_000), margin=4_000)
+    one = Watched(id=position.id, label="perp", policy=POLICY, rule=RULE)
+    seen = cast("Snapshot", SimpleNamespace(positions=[position] * 2))
+    book = book_rows(snapshot(position)).book.take(np.zeros(2, dtype=np.intp))
+    outlook = replace(nothing_known(2), book=book, rows=np.arange(2))
+    # The second has figures of its own, which are meant as they stand.
+    rows = [one, replace(one, rule=None)]
+    now, written = in_force(rows, seen, outlook, {})
+    assert now.policy.floor / WAD == pytest.approx(3.009472260, abs=2e-9)
+    assert written.policy == POLICY
+    begun, _ = in_force(rows, seen, outlook, {position.id: health_of(8.0)})
+    assert begun.policy.floor / WAD == pytest.approx(LONG[0], abs=2e-9)
 
 
 async def test_fit__perp_turned_around_by_its_owner__is_fitted_anew(tmp_path: Path) -> None:
