@@ -134,7 +134,7 @@ def _addresses(option: str, written: list[str]) -> list[Address]:
             raise ConfigurationError(
                 Problem(where=option, what=wrong.what, why=wrong.why, fix=wrong.fix)
             ) from None
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _places(first: str, others: str, protocol: str, entries: list[Address]) -> list[MarketSettings]:
@@ -242,12 +242,7 @@ def _write(
         preset=preset,
         further=_chain_keys(scouted),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.exists():
-        old = output.with_name(output.name + ".old")
-        output.replace(old)
-        print(f"{output} is replaced; the old one is {old}")
-    output.write_text(text, encoding="utf-8")
+    _place(output, text)
     _check_loads(output)
     print(f"{output} is written: a dry run, until you say --live. Next:")
     named = "" if output == Path("keeper.toml") else f" --config {output}"
@@ -258,6 +253,28 @@ def _write(
         ("run --live", "protects"),
     ):
         print(f"  {f'keeper {command}{named}':<28} {what}")
+
+
+def _place(output: Path, text: str) -> None:
+    """A file that is there is kept beside it."""
+    from keeper.model.errors import ConfigurationError, Problem
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.exists():
+            old = output.with_name(output.name + ".old")
+            output.replace(old)
+            print(f"{output} is replaced; the old one is {old}")
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            Problem(
+                where=str(output),
+                what=f"it cannot be written: {error.strerror}",
+                why="the configuration is a file of yours",
+                fix="name a file in a folder of yours with --output",
+            )
+        ) from None
 
 
 def _chain_keys(scouted: Scouted) -> dict[str, str]:

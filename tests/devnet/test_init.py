@@ -144,6 +144,28 @@ def test_init__nobody_trades_on_a_venue__is_passed_by_and_what_is_no_venue_told(
     assert list(ground.folder.iterdir()) == []
 
 
+def test_init__account_given_twice__is_written_once(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = ground.guard().account.address
+    twice = ("--account", account, "--account", account.lower())
+    assert init(monkeypatch, ground, *twice) == 0
+    (position,) = load_settings(ground.folder / "keeper.toml", {}).positions
+    assert position.account == account
+
+
+def test_init__place_that_cannot_be_written__is_named_with_what_to_do(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = ground.guard().account.address
+    file = ground.folder / "file"
+    file.write_text("")
+    assert init(monkeypatch, ground, "--account", account, "--output", str(file / "k.toml")) == 78
+    said = capsys.readouterr().err
+    assert f"{file / 'k.toml'}: it cannot be written" in said
+    assert "--output" in said
+
+
 def test_init__file_is_there__is_replaced_only_by_name_and_kept(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
