@@ -11,7 +11,7 @@ from keeper.engine.guarding import Guarding
 from keeper.engine.outlook import Outlook
 from keeper.engine.scribe import Scribe
 from keeper.engine.thrift import Thrift
-from keeper.engine.trial import Trial, judged, trials
+from keeper.engine.trial import MAX_OTHERS, Trial, judged, trials
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket
 from keeper.engine.witness import Witnesses
 from keeper.model.units import Wei
@@ -19,6 +19,10 @@ from keeper.policy.consider import not_worth
 from keeper.policy.plan import Plan, Refused
 
 Approved = tuple[Decided, Prepared]
+
+MOST_OTHERS = 30
+"""Other ways that are simulated in one pass: a crash endangers many positions at once, and nodes bound
+the requests of one POST, or take too long for it. The most endangered come first."""
 
 
 class Approval:
@@ -51,6 +55,7 @@ class Approval:
         """Simulate all plans in one round trip, with what may be done in their place; keep those
         whose result is the predicted one and which are worth what they cost."""
         trying: list[tuple[Decided, tuple[Trial, ...], list[Proposal]]] = []
+        left = MOST_OTHERS
         for each in decided:
             with self._scribe.alone(each.row):
                 if isinstance(each.plan, Refused):
@@ -60,7 +65,15 @@ class Approval:
                 else:
                     market = self._markets[each.plan.action.position.market]
                     authority = self._guarding.authority(each.plan.action.position)
-                    tries = trials(each.plan, market, authority, each.stake, snapshot.head.number)
+                    tries = trials(
+                        each.plan,
+                        market,
+                        authority,
+                        each.stake,
+                        snapshot.head.number,
+                        most_others=min(left, MAX_OTHERS),
+                    )
+                    left -= sum(trial.instead for trial in tries)
                     trying.append((each, tries, [trial.proposal for trial in tries]))
         if not trying:
             return []

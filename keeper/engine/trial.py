@@ -117,21 +117,30 @@ class Trial:
 
 
 def trials(
-    plan: Plan, market: WatchedMarket, authority: Authority | None, stake: Stake, block: int
+    plan: Plan,
+    market: WatchedMarket,
+    authority: Authority | None,
+    stake: Stake,
+    block: int,
+    *,
+    most_others: int = MAX_OTHERS,
 ) -> tuple[Trial, ...]:
     """The plan, smaller ones, then other ways, all to be tried in one round trip. Of more other ways
-    than `MAX_OTHERS` each block tries the next ones, so that none is left out for ever."""
+    than `most_others` each block tries the next ones, so that none is left out for ever."""
     one = Trial(plan=plan, market=market, authority=authority, stake=stake)
     smaller = (replace(one, plan=replace(plan, action=action)) for action in plan.smaller)
-    others = (replace(one, plan=other, instead=True) for other in _in_turn(plan.others, block))
+    others = (
+        replace(one, plan=other, instead=True)
+        for other in _in_turn(plan.others, block, most_others)
+    )
     return (one, *smaller, *others)
 
 
-def _in_turn(others: tuple[Plan, ...], block: int) -> tuple[Plan, ...]:
-    if len(others) <= MAX_OTHERS:
+def _in_turn(others: tuple[Plan, ...], block: int, most: int) -> tuple[Plan, ...]:
+    if len(others) <= most:
         return others
-    start = block * MAX_OTHERS % len(others)
-    return (others[start:] + others[:start])[:MAX_OTHERS]
+    start = block * most % len(others)
+    return (others[start:] + others[:start])[:most]
 
 
 def judged(

@@ -166,6 +166,23 @@ async def test_pass__bug_in_one_positions_plan__the_other_is_protected(
     assert ground.position("alice@toy").note == "failed: the log says why"
 
 
+async def test_pass__many_in_danger__no_more_other_ways_are_tried_than_one_post_bears(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash endangers all positions at once: what one of them could do instead must not make the
+    POST too long for the node."""
+    monkeypatch.setattr("keeper.engine.approval.MOST_OTHERS", 1)
+    for who in (ALICE, BOB):
+        ground.watch(who.address)
+    await ground.start()
+    ground.price(1_850)
+    ground.chain.node.rpc.posts.clear()
+    await ground.block()
+    (tried,) = (post for post in ground.chain.node.rpc.methods if "eth_simulateV1" in post)
+    assert tried.count("eth_simulateV1") == 2 + 1
+    assert {tx.sender for tx in ground.sent()} == {ALICE.address, BOB.address}
+
+
 # -- outcomes ------------------------------------------------------------------------------------
 
 

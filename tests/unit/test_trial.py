@@ -97,6 +97,8 @@ def test_trials__more_other_ways_than_are_tried_at_once__take_turns() -> None:
     assert {repr(action) for each in tries for action in each} == {
         repr(each.action) for each in plan.others
     }
+    none = trials(plan, cast("Any", None), None, cast("Any", None), block=100, most_others=0)
+    assert not any(each.instead for each in none)
 
 
 def test_judged__simulation_differs_from_the_prediction__takes_no_other_way() -> None:
