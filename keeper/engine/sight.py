@@ -8,7 +8,7 @@ import structlog
 
 from keeper.chain.header import decode_head
 from keeper.chain.market_prices import MarketPrices
-from keeper.chain.pool import Pool
+from keeper.chain.pool import Endpoint, Pool
 from keeper.chain.prices import FeedPrices
 from keeper.chain.reader import Reader, RefusedReadingError
 from keeper.chain.rpc import EndpointUnavailableError, Request
@@ -65,6 +65,8 @@ class Sight:
         self._guarding = guarding
         self._caution = caution
         self._changed: list[WatchedMarket] = []
+        self._told: tuple[Endpoint, Head] | None = None
+        """By whom a head was told otherwise than announced, and how."""
 
     async def begin(self, head: Head) -> None:
         """Before the first pass. Raises the `ReadingError` of a market that cannot be read."""
@@ -123,7 +125,8 @@ class Sight:
             beside=[*beside, *block, *self._accounts.requests(head)],
         )
         if several:
-            _check_head(head, answers.pop(len(beside)), sitting.name)
+            assert sitting.reader is not None
+            self._check_head(head, answers.pop(len(beside)), sitting.reader)
         self._accounts.take(answers[len(beside) :])
         market_values, (new_rounds, paid, quoted, *guarded) = (
             values[: len(markets)],
@@ -152,6 +155,22 @@ class Sight:
         await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, answers[: len(beside)]
 
+    def _check_head(self, head: Head, told: Any, reader: Endpoint) -> None:
+        """Raises `OtherHeadError`, or `EndpointUnavailableError` where the block is not told. A reader
+        that does not tell what it reads, or not twice the same, is asked after the others for a while:
+        no pass would ever end by its word."""
+        try:
+            theirs = _block(head, told, reader.name)
+        except EndpointUnavailableError:
+            reader.lacked_state()
+            raise
+        if theirs == head:
+            return
+        if self._told == (reader, head):
+            reader.lacked_state()
+        self._told = reader, theirs
+        raise OtherHeadError(reader.name, theirs)
+
     def _take_prices(self, new_rounds: Any, paid: Any, head: Head) -> None:
         if isinstance(new_rounds, ReadingError):
             log.error("feeds.unreadable", reason=str(new_rounds))
@@ -179,12 +198,11 @@ class Sight:
             return nothing_known(len(self._watched))
 
 
-def _check_head(head: Head, told: Any, reader: str) -> None:
-    """Raises `OtherHeadError`, or `EndpointUnavailableError` where the block is not told."""
+def _block(head: Head, told: Any, reader: str) -> Head:
+    """The block of a head's hash. Raises `EndpointUnavailableError`."""
     if not isinstance(told, dict):
         raise EndpointUnavailableError(f"{reader} does not tell block {head.number}")
     theirs = decode_head(told)
     if theirs.hash != head.hash:
         raise EndpointUnavailableError(f"{reader} answers another block than {head.hash}")
-    if theirs != head:
-        raise OtherHeadError(reader, theirs)
+    return theirs

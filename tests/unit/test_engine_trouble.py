@@ -1,8 +1,9 @@
 """When something goes wrong in a pass: who is protected all the same, and what is told of it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,9 +11,12 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from keeper.chain.rpc import EndpointUnavailableError
+from keeper.engine.sight import OtherHeadError
 from keeper.model.units import WAD, Wad
+from keeper.model.values import Head
 from keeper.storage.views import explanation
-from tests.unit.fake_rpc import FakeRpc, refused
+from tests.unit.fake_rpc import FakeRpc, header, refused
 from tests.unit.toy_chain import (
     ALICE,
     BOB,
@@ -73,6 +77,33 @@ async def test_pass__first_endpoint_has_no_state_while_something_is_open__anothe
     assert ground.engine.passes == passes + 1
     (decision,) = ground.decisions()
     assert decision.outcome == "done"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda _, __: None,
+        lambda head, _: {**header(head), "timestamp": "no time"},
+        lambda head, asked: header(replace(head, timestamp=head.timestamp + asked)),
+    ],
+    ids=["none", "nonsense", "another each time"],
+)
+async def test_pass__first_endpoint_reads_a_block_that_it_does_not_tell__another_is_read_next(
+    ground: Ground, told: Callable[[Head, int], Any]
+) -> None:
+    ground.watch(ALICE.address)
+    rpc = ground.chain.node.rpc
+    ground.witnesses += [FakeRpc(dict(rpc.answers)) for _ in range(2)]
+    await ground.start()
+    asked = count(1)
+    rpc.answers["eth_getBlockByHash"] = lambda *_: told(ground.chain.head, next(asked))
+    with pytest.raises(EndpointUnavailableError) as caught:
+        await ground.block()
+    if isinstance(caught.value, OtherHeadError):
+        with pytest.raises(EndpointUnavailableError):
+            await ground.engine.run_pass(caught.value.head)
+    await ground.block()
+    assert ground.engine.passes == 1
 
 
 async def test_pass__absurd_fee_history__positions_are_protected_all_the_same(
