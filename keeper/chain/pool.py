@@ -260,8 +260,8 @@ class Pool:
 
     async def answered(self, requests: Sequence[Request]) -> tuple[list[Any | RpcError], Endpoint]:
         """The answers, and the first endpoint that gave them. One that refuses all that asks for the
-        state of a block, as it does at a block that it does not know or has forgotten, is passed
-        over unless all do."""
+        state of a block, as it does at a block that it does not know or has forgotten, or that runs no
+        call, is passed over unless all do."""
         refusals: list[tuple[list[Any | RpcError], Endpoint]] = []
         failure: EndpointUnavailableError | None = None
         candidates = self.in_order()
@@ -313,15 +313,16 @@ class Pool:
 
 
 def _refused(requests: Sequence[Request], answers: Sequence[Any | RpcError]) -> list[RpcError]:
-    """The refusals, if nothing was told of the state of a block; of anything at all, where none of
-    the requests asks for that."""
-    of_state = [
-        answer
-        for request, answer in zip(requests, answers, strict=True)
-        if request.method in STATE_METHODS
-    ] or list(answers)
-    refusals = [answer for answer in of_state if isinstance(answer, RpcError)]
-    return refusals if len(refusals) == len(of_state) else []
+    """The refusals, if nothing was told of the state of a block, or no call was run, whatever else
+    was told; of anything at all, where none of the requests asks for state."""
+    asked = list(zip(requests, answers, strict=True))
+    of_state = [answer for request, answer in asked if request.method in STATE_METHODS]
+    calls = [answer for request, answer in asked if request.method == "eth_call"]
+    for group in (of_state or list(answers), calls):
+        refusals = [answer for answer in group if isinstance(answer, RpcError)]
+        if refusals and len(refusals) == len(group):
+            return refusals
+    return []
 
 
 def _lacks_state(refusals: Sequence[RpcError]) -> bool:

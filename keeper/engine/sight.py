@@ -65,7 +65,7 @@ class Sight:
         self._guarding = guarding
         self._caution = caution
         self._changed: list[WatchedMarket] = []
-        self._told: tuple[Endpoint, Head] | None = None
+        self._told: tuple[Endpoint | None, Head] | None = None
         """By whom a head was told otherwise than announced, and how."""
 
     async def begin(self, head: Head) -> None:
@@ -113,25 +113,37 @@ class Sight:
         sitting = Sitting(self._pool)
         several = len(self._pool.readers) > 1
         block = [Request(method="eth_getBlockByHash", params=(head.hash, False))] * several
-        values, answers = await self._reader.over(sitting).read(
-            [
-                *(market.reading(head) for market in markets),
-                self._prices.latest(),
-                self._market_prices.latest(),
-                self._caution.reading(),
-                *self._guarding.readings(),
-            ],
-            at=head.hash,
-            beside=[*beside, *block, *self._accounts.requests(head)],
-        )
-        if several:
-            assert sitting.reader is not None
-            self._check_head(head, answers.pop(len(beside)), sitting.reader)
+        try:
+            values, answers = await self._reader.over(sitting).read(
+                [
+                    *(market.reading(head) for market in markets),
+                    self._prices.latest(),
+                    self._market_prices.latest(),
+                    self._caution.reading(),
+                    *self._guarding.readings(),
+                ],
+                at=head.hash,
+                beside=[*beside, *block, *self._accounts.requests(head)],
+            )
+            theirs = _block(head, answers.pop(len(beside)), sitting.name) if several else head
+        except EndpointUnavailableError:
+            # No pass would ever end by the word of one that answers, and not what it is asked.
+            _ask_last(sitting.reader)
+            raise
+        if theirs != head:
+            if self._told == (sitting.reader, head):
+                # Nor by that of one that tells a block otherwise each time.
+                _ask_last(sitting.reader)
+            self._told = sitting.reader, theirs
+            raise OtherHeadError(sitting.name, theirs)
         self._accounts.take(answers[len(beside) :])
         market_values, (new_rounds, paid, quoted, *guarded) = (
             values[: len(markets)],
             values[len(markets) :],
         )
+        if several and any(isinstance(value, RefusedReadingError) for value in market_values):
+            # What it refuses another may tell.
+            _ask_last(sitting.reader)
         self._changed = [
             market
             for market, value in zip(markets, market_values, strict=True)
@@ -154,22 +166,6 @@ class Sight:
         )
         await self._guarding.take(guarded, snapshot, self._reader, head)
         return snapshot, answers[: len(beside)]
-
-    def _check_head(self, head: Head, told: Any, reader: Endpoint) -> None:
-        """Raises `OtherHeadError`, or `EndpointUnavailableError` where the block is not told. A reader
-        that does not tell what it reads, or not twice the same, is asked after the others for a while:
-        no pass would ever end by its word."""
-        try:
-            theirs = _block(head, told, reader.name)
-        except EndpointUnavailableError:
-            reader.lacked_state()
-            raise
-        if theirs == head:
-            return
-        if self._told == (reader, head):
-            reader.lacked_state()
-        self._told = reader, theirs
-        raise OtherHeadError(reader.name, theirs)
 
     def _take_prices(self, new_rounds: Any, paid: Any, head: Head) -> None:
         if isinstance(new_rounds, ReadingError):
@@ -196,6 +192,12 @@ class Sight:
             # Floors need no forecast: whatever breaks one must not stop them.
             log.exception("forecast.failed", block=snapshot.head.number)
             return nothing_known(len(self._watched))
+
+
+def _ask_last(reader: Endpoint | None) -> None:
+    """For a while; None where none has answered."""
+    if reader is not None:
+        reader.lacked_state()
 
 
 def _block(head: Head, told: Any, reader: str) -> Head:

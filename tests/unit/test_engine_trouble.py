@@ -57,8 +57,11 @@ async def test_pass__two_positions_in_danger__are_both_protected_in_one_pass(
     ]
 
 
+@pytest.mark.parametrize(
+    "refuses", [("eth_call", "eth_getTransactionCount"), ("eth_call",)], ids=["all", "calls"]
+)
 async def test_pass__first_endpoint_has_no_state_while_something_is_open__another_is_read(
-    ground: Ground,
+    ground: Ground, refuses: tuple[str, ...]
 ) -> None:
     ground.watch(ALICE.address)
     honest = ground.chain.node.rpc.answers
@@ -69,14 +72,47 @@ async def test_pass__first_endpoint_has_no_state_while_something_is_open__anothe
     await ground.block()
     assert len(ground.sent()) == 2
     ground.chain.node.rpc.answers = honest | {
-        method: refused(method, -32000, "header not found")
-        for method in ("eth_call", "eth_getTransactionCount")
+        method: refused(method, -32000, "header not found") for method in refuses
     }
     passes = ground.engine.passes
     await ground.mine()
     assert ground.engine.passes == passes + 1
     (decision,) = ground.decisions()
     assert decision.outcome == "done"
+
+
+async def test_pass__first_endpoint_answers_calls_with_nothing__another_is_read_next(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    rpc = ground.chain.node.rpc
+    ground.witnesses.append(FakeRpc(dict(rpc.answers)))
+    await ground.start()
+    rpc.answers["eth_call"] = lambda *_: "0x"
+    with pytest.raises(EndpointUnavailableError):
+        await ground.block()
+    await ground.block()
+    assert ground.engine.passes == 1
+
+
+async def test_pass__first_endpoint_refuses_one_market__another_is_read_next(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    ground.watch(BOB.address, market="other")
+    rpc = ground.chain.node.rpc
+    ground.witnesses.append(FakeRpc(dict(rpc.answers)))
+    await ground.start()
+    await ground.look()
+    true, other = rpc.answers["eth_call"], market_address("other")[2:].lower()
+    refuses = refused("eth_call", -32000, "execution timeout")
+    rpc.answers["eth_call"] = lambda call, block: (
+        refuses(call, block) if other in call["data"] else true(call, block)
+    )
+    await ground.block()
+    assert ground.position("bob@other").note.startswith("NOT PROTECTED since block 101: ")
+    await ground.block()
+    assert ground.position("bob@other").note.startswith("watched: ")
 
 
 @pytest.mark.parametrize(
