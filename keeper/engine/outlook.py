@@ -111,7 +111,8 @@ class Outlook:
         where there is no forecast.
 
         A book that must cover h/H times as much has health H where it had h. Exact for what keeps
-        the mix of collaterals and debts, and nearly so for what one action changes of it.
+        the mix of collaterals and debts, and nearly so for what one action changes of it. A perp
+        account has it with so much more margin: exact for that, and for one position made smaller.
         """
         places = np.flatnonzero(self.rows == row)
         if self.asked is None or not len(places):
@@ -119,8 +120,13 @@ class Outlook:
         owing = [n for n, each in enumerate(healths) if each is not None]
         wanted = np.array([float_from_wad(each) for each in healths if each is not None])
         one = self.book.take(places)
-        less = health(one)[0] / wanted
-        book = replace(one.take(np.zeros(len(owing), dtype=np.intp)), D=less[:, None] * one.D)
+        now, book = health(one)[0], one.take(np.zeros(len(owing), dtype=np.intp))
+        if _margined(one):
+            C = book.C.copy()
+            C[:, 0] += (wanted - now) * (book.D @ book.p)
+            book = replace(book, C=C)
+        else:
+            book = replace(book, D=(now / wanted)[:, None] * one.D)
         found = [0.0] * len(healths)
         asked = replace(self.asked, trigger=None)
         probability = forecast(book, asked, horizon_s=float(horizon_s)).probability
@@ -137,6 +143,13 @@ class Outlook:
             near, sigma, -0.5 * sigma**2, horizon_s=horizon_s, monitored_every_s=0.0
         )
         return float(found[0])
+
+
+def _margined(one: Book) -> bool:
+    """Whether a row is a perp account's: all that it must cover is a lesser share of the very sizes that
+    cover it. A loan of which that holds has twice its debt in the same token and is in no danger."""
+    owed = one.D != 0.0
+    return bool(owed.any() and (2.0 * np.abs(one.D[owed]) < np.abs(one.C[owed])).all())
 
 
 def nothing_known(count: int) -> Outlook:

@@ -80,3 +80,16 @@ def test_outlook__pool_below_its_mark__counts_from_the_pool() -> None:
     assert below.distance[0] == pytest.approx(level.distance[0])
     assert below.gap[0] == pytest.approx(np.log(1_950 / 2_000), rel=1e-6)
     assert below.probability[0] > level.probability[0]
+
+
+@pytest.mark.parametrize("size", ["10", "-10"])
+def test_chances__margin_added_to_a_perp__is_the_forecast_of_the_account_that_has_it(
+    size: str,
+) -> None:
+    # Leverage 10 and, after 4,000 more of margin, 3.3.
+    before = account(leg(ETHER, size, 2_000), margin=2_000)
+    after = account(leg(ETHER, size, 2_000), margin=6_000)
+    (now, then) = outlook(before).chances(0, [before.health, after.health], 86_400)
+    assert now == pytest.approx(outlook(before).forecast.probability[0], rel=1e-6)
+    assert then == pytest.approx(outlook(after).forecast.probability[0], rel=1e-6)
+    assert then < now / 10
