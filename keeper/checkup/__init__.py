@@ -14,7 +14,7 @@ from keeper.checkup.figures import policy_lines
 from keeper.checkup.keys import key_lines, mandate_lines
 from keeper.checkup.line import Line, of_error
 from keeper.checkup.machine import machine_lines
-from keeper.checkup.positions import position_lines
+from keeper.checkup.positions import looked, position_lines
 from keeper.config.settings import Settings
 
 __all__ = ["Line", "checkup"]
@@ -34,9 +34,11 @@ async def checkup(settings: Settings, *, now_s: float) -> AsyncIterator[Line]:
                     yield line
                 async for line in key_lines(settings, pool, head):
                     yield line
-                async for line in mandate_lines(settings, pool, head):
+                seen = await looked(settings)
+                watched = () if isinstance(seen, Line) else seen.watched
+                async for line in mandate_lines(settings, pool, head, watched):
                     yield line
-                for line in await position_lines(settings):
+                for line in [seen] if isinstance(seen, Line) else position_lines(settings, seen):
                     yield line
             except EndpointUnavailableError as error:
                 yield of_error("endpoints", "fail", error)

@@ -1,6 +1,6 @@
 """Keys, their gas money, and what their owners allow them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from keeper.admission import is_local, opened
 from keeper.chain.pool import Pool
@@ -9,10 +9,12 @@ from keeper.chain.signer import Signer
 from keeper.checkup.line import Line, of_error
 from keeper.config.checks import check_signer
 from keeper.config.settings import PositionSettings, Settings
+from keeper.engine.watch import Watched
 from keeper.mandate.charter import Charter, read_charter
 from keeper.mandate.guardian import objection
 from keeper.model.errors import ConfigurationError, TemporaryError
 from keeper.model.reading import ReadingError
+from keeper.model.units import Wad
 from keeper.model.values import Head
 from keeper.watching import guardian_code, watched_positions
 
@@ -58,8 +60,12 @@ async def _gas(settings: Settings, pool: Pool, head: Head, signer: Signer) -> Li
     )
 
 
-async def mandate_lines(settings: Settings, pool: Pool, head: Head) -> AsyncIterator[Line]:
-    """Whether each position's guardian would let the keeper act now."""
+async def mandate_lines(
+    settings: Settings, pool: Pool, head: Head, watched: Sequence[Watched]
+) -> AsyncIterator[Line]:
+    """Whether each position's guardian would let the keeper act now. `watched`: with the policies in
+    force; those of the configuration hold for what is not among them."""
+    rows = {each.label: each for each in (*watched_positions(settings), *watched)}
     reader = Reader(pool, multicall=settings.chain.multicall)
     for position in settings.positions:
         topic = f"mandate {position.label}"
@@ -70,13 +76,15 @@ async def mandate_lines(settings: Settings, pool: Pool, head: Head) -> AsyncIter
         market = settings.markets[position.market].entry
         (charter,), _ = await reader.read([read_charter(position.guardian, market)], at=head.hash)
         code = await pool.read("eth_getCode", position.guardian, {"blockHash": head.hash})
-        yield _mandate(settings, topic, position, charter, bytes.fromhex(code[2:]), head)
+        row = rows[position.label]
+        yield _mandate(settings, topic, position, row, charter, bytes.fromhex(code[2:]), head)
 
 
 def _mandate(
     settings: Settings,
     topic: str,
     position: PositionSettings,
+    row: Watched,
     charter: Charter | ReadingError,
     code: bytes,
     head: Head,
@@ -87,16 +95,13 @@ def _mandate(
     if not guardian_code(protocol).is_at(position.account, code):
         what = f"the code at {position.guardian} is not this version's guardian"
         return Line(topic=topic, verdict="fail", what=what, fix=VERIFY)
-    (guard,) = (each.guard for each in watched_positions(settings) if each.label == position.label)
-    assert guard is not None
+    assert row.guard is not None
     why = objection(
-        guard,
+        row.guard,
         charter,
         account=position.account,
         # Below it any mandate that fits the policy lets the keeper act.
-        health=type(settings.policies[position.policy].floor)(
-            settings.policies[position.policy].floor - 1
-        ),
+        health=Wad(row.policy.floor - 1),
         now=head.timestamp,
         until=head.timestamp,
     )

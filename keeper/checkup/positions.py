@@ -17,12 +17,16 @@ from keeper.watching import watched_markets
 DEVIATIONS = 3.0
 
 
-async def position_lines(settings: Settings) -> list[Line]:
-    """Every position as a pass would see it now."""
+async def looked(settings: Settings) -> Seen | Line:
+    """Every position as a pass would see it now, or why none can be seen."""
     try:
-        seen = await look(settings)
+        return await look(settings)
     except (ConfigurationError, TemporaryError, ReadingError, EndpointUnavailableError) as error:
-        return [of_error("positions", "fail", error)]
+        return of_error("positions", "fail", error)
+
+
+def position_lines(settings: Settings, seen: Seen) -> list[Line]:
+    """Of each position, and of what their forecasts come from."""
     adapters = {market.name: market.adapter for market in watched_markets(settings)}
     lines: list[Line] = []
     for row, watched in enumerate(seen.watched):

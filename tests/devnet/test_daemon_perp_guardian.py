@@ -139,3 +139,16 @@ async def test_daemon__pool_further_from_the_index_than_allowed__is_refused_befo
     ground, one = made.ground, made.perp
     one.move_pool(one.index() / WAD * 0.97)
     assert "its pool is further from the index than the" in await refused(ground)
+
+
+async def test_check__preset_that_would_act_above_the_mandate__tells_so(made: Ward) -> None:
+    preset = 'preset = "balanced"\n'
+    made.ground.sections = [
+        each.replace("floor = 1.3\ntarget = 1.5\n", preset) for each in made.ground.sections
+    ]
+    made.ground.config(made.ground.chain.rpc_url, None)
+    lines = json.loads((await made.ground.ask("check", "--json")).output)["lines"]
+    (line,) = (each for each in lines if each["topic"] == "mandate long")
+    # The preset's least floor of a perp is 2.15, above all that the mandate allows.
+    assert line["verdict"] == "fail"
+    assert "the policy wants to act sooner than the owner allowed" in line["what"]
