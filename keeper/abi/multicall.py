@@ -125,9 +125,12 @@ def decode_aggregate3(answer: bytes, count: int) -> Results:
 
 
 def join_results(parts: Sequence[Results]) -> Results:
-    """The results of several chunks as one, in order."""
+    """The results of several chunks as one, in order; no chunk is no call."""
     if len(parts) == 1:
         return parts[0]
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Results(np.zeros((1, WORD), np.uint8), none.astype(np.bool_), none, none)
     shifts = np.cumsum([0, *(len(part.matrix) for part in parts)])
     return Results(
         np.concatenate([part.matrix for part in parts]),

@@ -126,6 +126,9 @@ class Guarding:
             routes = uniswap_v3.routes(
                 self._pools, sells=pair[0], buys=pair[1], max_hops=hops[pair]
             )[:MAX_ROUTES]
+            if not routes:
+                # A mandate that only pays names no pools: there is nothing to ask.
+                continue
             known = self._quotes.get(pair)
             sizes = uniswap_v3.sizes_up_to(raw)
             if known is None or (known.routes, known.sizes) != (routes, sizes):

@@ -37,6 +37,25 @@ async def test_daemon__guardian_and_no_reserve__unwinds_to_the_target_as_predict
     assert ground.flaws() == []
 
 
+async def test_daemon__mandate_that_only_pays__acts_and_asks_no_pool_for_quotes(
+    ground: Ground,
+) -> None:
+    """No collateral may be sold and no pool used, while a quoter is known and every source allowed."""
+    one = ward(ground, wallet={"USDC": 5_000}, collaterals=(), pools=())
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="Repay")
+        await ground.until_concluded(running)
+        assert running.all("pass.broken") == []
+        assert proxy.recording.reads_per_block() <= 2
+    (event,) = ground.events(one)
+    assert isinstance(event, Repaid)
+    assert target_of(one) <= ground.health(one) <= target_of(one) * 1001 // 1000
+    assert ground.flaws() == []
+
+
 async def test_daemon__reserve_for_most__is_used_first_and_the_pool_does_the_rest(
     ground: Ground,
 ) -> None:

@@ -97,6 +97,18 @@ async def test_read__nothing_to_ask__posts_nothing(rpc: FakeRpc, reader: Reader)
     assert rpc.posts == []
 
 
+async def test_read__reading_asks_for_no_calls__is_answered_and_the_others_are_read(
+    rpc: FakeRpc, reader: Reader
+) -> None:
+    def none_at_all() -> Reading[tuple[int, list[bool], bytes]]:
+        returns = yield ()
+        return len(returns.words()), returns.has_word().tolist(), returns.words().tobytes()
+
+    values, _ = await reader.read([none_at_all(), once(1), none_at_all()], at=BLOCK)
+    assert values == [(0, [], b""), [2], (0, [], b"")]
+    assert len(rpc.posts[0]) == 1
+
+
 async def test_read__request_beside_is_refused__its_error_is_its_answer(
     rpc: FakeRpc, reader: Reader
 ) -> None:
