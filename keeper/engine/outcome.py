@@ -67,14 +67,19 @@ class Outcomes:
         try:
             return await self._compared(settled, receipt, action)
         except (ReadingError, EndpointUnavailableError) as error:
-            return Result(
-                decision_id=settled.decision_id,
-                succeeded=True,
-                block_number=receipt.block_number,
-                health_after=None,
-                worsened=False,
-                differences=(f"could not be read again: {error}",),
-            )
+            trouble = f"could not be read again: {error}"
+        except Exception as error:
+            # It is done, and over: what breaks the comparison must not break every pass from now on.
+            log.exception("outcome.failed", decision=settled.decision_id)
+            trouble = f"could not be compared: {error!r}"
+        return Result(
+            decision_id=settled.decision_id,
+            succeeded=True,
+            block_number=receipt.block_number,
+            health_after=None,
+            worsened=False,
+            differences=(trouble,),
+        )
 
     async def _compared(self, settled: Settled, receipt: MinedReceipt, action: Action) -> Result:
         """The prediction starts from the block before and takes prices and indexes from the

@@ -318,6 +318,21 @@ async def test_pass__position_worse_than_without_the_action__is_counted(ground: 
     assert (said["log_level"], said["worsened"]) == ("error", True)
 
 
+async def test_pass__bug_in_comparing_one_outcome__the_plan_is_over_and_the_others_are_protected(
+    ground: Ground,
+) -> None:
+    ground.watch(ALICE.address)
+    await ground.start()
+    ground.price(1_850)
+    await ground.block()
+    ground.toy.unjudgeable.add(ALICE.address)
+    await ground.mine()
+    (decided,) = ground.decisions()
+    assert (decided.outcome, decided.health_after) == ("done", None)
+    (told,) = explanation(ground.path, decided.id).differences
+    assert told.startswith("could not be compared: ")
+
+
 async def test_pass__block_of_the_receipt_forgotten__the_plan_is_over_all_the_same(
     ground: Ground,
 ) -> None:
