@@ -127,7 +127,7 @@ class Endpoint:
         self._turn(standing.contradicted(self.state, now_s=self._clock()))
 
     def lacked_state(self) -> None:
-        """It refused what another told of the same block."""
+        """It refused, or did not tell, what another may: it is asked after the others for a while."""
         if not self.lacks_state:
             log.warning("endpoint.without_state", endpoint=self.name)
         self.state = standing.lacked_state(self.state, now_s=self._clock())

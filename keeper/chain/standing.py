@@ -10,8 +10,8 @@ LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 300.0
 """An endpoint that asks for more is asked again after this."""
 WITHOUT_STATE_S = 60.0
-"""An endpoint that lacked a block's state, where another had it, is asked after those that have it for
-so long."""
+"""An endpoint that lacked a block's state, or refused what another may allow, is asked after the others
+for so long."""
 OUTVOTED_S = 600.0
 """An endpoint that most others contradicted is not read for so long."""
 
@@ -95,7 +95,7 @@ def showed_head(state: EndpointState, number: int, *, pool_head: int) -> Endpoin
 
 
 def lacked_state(state: EndpointState, *, now_s: float) -> EndpointState:
-    """It refused what another told of the same block."""
+    """It refused, or did not tell, what another may."""
     return replace(state, without_state_until_s=now_s + WITHOUT_STATE_S)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from keeper.chain.prepare import Prepared, Preparer, Proposal
+from keeper.chain.prepare import NotPrepared, Prepared, Preparer, Proposal
 from keeper.chain.transactions.manager import TransactionManager
 from keeper.engine.decided import Decided
 from keeper.engine.guarding import Guarding
@@ -88,7 +88,7 @@ class Approval:
         for (each, tries, _), doubt in zip(trying, doubts, strict=True):
             seen = [next(outcomes) for _ in tries]
             with self._scribe.alone(each.row):
-                verdict, prepared = judged(tries, seen)
+                verdict, prepared = _judged(tries, seen, snapshot)
                 if isinstance(verdict, Plan) and doubt is not None:
                     verdict = doubt
                 if prepared is not None and _nonce_is_doubtful(prepared, snapshot):
@@ -115,6 +115,18 @@ class Approval:
             return replace(plan, costs=costs)
         self._thrift.found(each.row, reason)
         return reason
+
+
+def _judged(
+    tries: Sequence[Trial], seen: Sequence[Prepared | NotPrepared], snapshot: Snapshot
+) -> tuple[Plan | str, Prepared | None]:
+    """As `judged`. What is refused is so by one node's word, which nobody bears out: another is asked
+    from the next block on, which may see it otherwise."""
+    verdict, prepared = judged(tries, seen)
+    reader = snapshot.reader
+    if isinstance(verdict, str) and reader is not None and not reader.alone:
+        reader.lacked_state()
+    return verdict, prepared
 
 
 def _nonce_is_doubtful(prepared: Prepared, snapshot: Snapshot) -> bool:

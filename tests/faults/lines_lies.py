@@ -41,6 +41,27 @@ async def _(stage: Stage) -> str:
     return stage.protected(one)
 
 
+@line("byzantine-simulation", must="another is asked at the next block: one repayment", quick=False)
+async def _(stage: Stage) -> str:
+    """the first of three endpoints says of everything it simulates that it would revert"""
+    one = stage.ground.guard(health="1.30")
+    await stage.endpoint("second", LATER)
+    await stage.endpoint("third", LATER)
+
+    def reverts(_: object, blocks: Any) -> Any:
+        return [
+            {**block, "calls": [{**call, "status": "0x0"} for call in block["calls"]]}
+            for block in blocks
+        ]
+
+    stage.inject(result("eth_simulateV1", reverts))
+    async with stage.daemon() as running:
+        await stage.block(running)
+        stage.ground.chain.set_price("WETH", FALL)
+        await stage.settle(one, running)
+    return stage.protected(one)
+
+
 @line("byzantine-fee-history", must="it goes on, and tips no fortune: one repayment")
 async def _(stage: Stage) -> str:
     """one endpoint tells by turns of a base fee without bound and of tips of 0.001 ether per gas"""

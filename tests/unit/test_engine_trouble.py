@@ -81,6 +81,31 @@ async def test_pass__first_endpoint_has_no_state_while_something_is_open__anothe
     assert decision.outcome == "done"
 
 
+async def test_pass__first_endpoint_refuses_every_plan__another_is_asked_from_the_next_block_on(
+    ground: Ground,
+) -> None:
+    """What a node says of a plan nobody bears out: one alone must not refuse all of them for ever."""
+    ground.watch(ALICE.address)
+    rpc = ground.chain.node.rpc
+    ground.witnesses.append(FakeRpc(dict(rpc.answers)))
+    await ground.start()
+    ground.price(1_850)
+    rpc.answers["eth_simulateV1"] = lambda options, _: [
+        {
+            "timestamp": "0x1",
+            "calls": [
+                {"status": "0x0", "gasUsed": "0x1", "returnData": "0x"}
+                for _ in options["blockStateCalls"][0]["calls"]
+            ],
+        }
+    ]
+    first, second = ground.pool.endpoints
+    assert ground.pool.in_order() == [first, second]
+    await ground.block()
+    assert ground.sent() == []
+    assert ground.pool.in_order() == [second, first]
+
+
 async def test_pass__first_endpoint_answers_calls_with_nothing__another_is_read_next(
     ground: Ground,
 ) -> None:
