@@ -110,11 +110,16 @@ def revoke(
     from keeper.mandate.owner import revoking
 
     ground = _deployed(name, config)
-    transactions = list(revoking(ground.intended, ground.found.survey, ground.found.charter))
+    shared = ground.shared_reserve_tokens
+    transactions = list(
+        revoking(ground.intended, ground.found.survey, ground.found.charter, shared)
+    )
     if not transactions:
         print("there is no mandate and no allowance to end")
         return
     _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
+    if shared:
+        print(f"left, since another mandate lives on it: the allowance of {', '.join(shared)}")
 
 
 @app.command()

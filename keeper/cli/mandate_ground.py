@@ -49,6 +49,21 @@ class MandateGround:
     def owner(self) -> Address:
         return self.intended.owner
 
+    @property
+    def shared_reserve_tokens(self) -> frozenset[Address]:
+        """Reserve tokens that another mandate of the owner's with the same guardian names as well."""
+        mandates, markets = self.settings.mandates, self.settings.markets
+        protocol = markets[mandates[self.name].market].protocol
+        others = (
+            each
+            for each in mandates.values()
+            if each.name != self.name
+            and each.account == self.owner == each.mandate.reserve
+            and markets[each.market].protocol == protocol
+        )
+        named = frozenset(token for each in others for token in each.reserve_tokens)
+        return named & self.intended.from_reserve.keys()
+
     def check_deployed(self) -> None:
         """A call to an address without code succeeds and does nothing: nobody is to believe that it
         froze or revoked. Raises `ConfigurationError`."""

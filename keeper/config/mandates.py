@@ -4,6 +4,7 @@ The rolling limit is `max_per_day_usd` at once, which comes back evenly over a d
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Final
 
 from keeper.config.document import KeyPath
@@ -11,7 +12,7 @@ from keeper.config.schema import MandateTable, MoveTable, Tables
 from keeper.config.settings import MandateSettings, MoveSettings
 from keeper.config.written import WrongValueError, closest
 from keeper.model.mandate import MAX_COLLATERALS, MAX_HOPS, MAX_POOLS, NOBODY, Mandate
-from keeper.model.units import SECONDS_PER_DAY, WAD, Bps, Wad
+from keeper.model.units import SECONDS_PER_DAY, WAD, Address, Bps, Wad
 
 URGENT_BPS: Final[Mapping[str, Bps]] = {"aave_v3": Bps(200), "perp_v2": Bps(125)}
 """By protocol: about half of what its liquidations usually take, the most that a guardian allows."""
@@ -78,6 +79,7 @@ def _urgent_bps(table: MandateTable, protocol: str) -> Bps:
 
 def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
     """Every mandate that its guardian would refuse, as far as that can be seen without a chain."""
+    yield from _shared_allowances(tables)
     for name, table in tables.mandates.items():
         path = ("mandates", name)
         yield from _health_contradictions(path, table)
@@ -96,6 +98,29 @@ def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValue
                     f'write "{meant}"' if meant else f"add the section [markets.{table.market}]",
                 ),
             )
+
+
+def _shared_allowances(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
+    """An owner has one guardian for each protocol, and a token one allowance for it."""
+    seen: dict[tuple[str, Address, Address, Address], tuple[str, Decimal]] = {}
+    for name, table in tables.mandates.items():
+        market = tables.markets.get(table.market)
+        if market is None:
+            continue
+        payer = table.reserve or table.account
+        for token, amount in table.reserve_tokens.items():
+            key = (market.protocol, table.account, payer, token)
+            first, already = seen.setdefault(key, (name, amount))
+            if already != amount:
+                yield (
+                    ("mandates", name, "reserve_tokens"),
+                    WrongValueError(
+                        f"{amount} of {token}, and {already} in [mandates.{first}]",
+                        "both markets have one guardian, and so one allowance of the token: the one "
+                        "that is set last would hold for both",
+                        "write in both what may be taken for both together",
+                    ),
+                )
 
 
 def _protocol_contradictions(

@@ -134,9 +134,12 @@ def _ending_move(intended: Intended) -> Transaction:
     )
 
 
-def revoking(intended: Intended, survey: Survey, charter: Charter | None) -> Iterator[Transaction]:
+def revoking(
+    intended: Intended, survey: Survey, charter: Charter | None, shared: frozenset[Address]
+) -> Iterator[Transaction]:
     """End what is in force of the mandate, and every allowance of the owner's that it lived on: by
-    the owner. A guardian refuses to revoke what is revoked already."""
+    the owner. A guardian refuses to revoke what is revoked already. `shared`: reserve tokens whose
+    allowance another mandate lives on, too."""
     if charter is not None and charter.source is not None:
         yield _ending_move(intended)
     if charter is not None and charter.mandate is not None:
@@ -158,7 +161,7 @@ def revoking(intended: Intended, survey: Survey, charter: Charter | None) -> Ite
         )
     if intended.mandate.reserve == intended.owner:
         for token, left in survey.reserve_allowances.items():
-            if left:
+            if left and token not in shared:
                 yield _approval(token, intended.guardian, 0, "end the use of the reserve")
 
 

@@ -26,6 +26,7 @@ from keeper.protocols.errors import revert_reason
 from keeper.protocols.perp_v2_market import MarginToken, PerpVenue
 from keeper.protocols.perp_v2_math import RATIO, mul_div_to_zero, mul_ratio
 from keeper.protocols.perp_v2_position import (
+    DUST,
     Holding,
     Leg,
     PerpPosition,
@@ -225,7 +226,7 @@ def _reduced(action: ReducePosition, before: PerpPosition) -> PerpPosition:
     return replace(
         before,
         owed_pnl=before.owed_pnl - leg.funding + realised,
-        legs=tuple(each for each in legs if each.counted or abs(each.open_notional) >= WAD),
+        legs=tuple(each for each in legs if each.counted or abs(each.open_notional) >= DUST),
     )
 
 

@@ -99,6 +99,28 @@ async def test_mandate__revoked__leaves_no_allowance(owner: Owner) -> None:
     assert json.loads(said.output)["allowances"] == []
 
 
+async def test_mandate__revoked_beside_another__leaves_what_both_live_on(owner: Owner) -> None:
+    provider = owner.chain.contracts.aave.pool_addresses_provider.address
+    other = {**owner.terms, "market": '"again"'}
+    again = "\n".join(f"{key} = {value}" for key, value in other.items())
+    owner.sections = (
+        f'[markets.again]\nprotocol = "aave_v3"\npool_addresses_provider = "{provider}"\n'
+        f"[mandates.other]\n{again}"
+    )
+    owner.write()
+    said = await owner.done("set", "main", "--yes")
+    guardian = said.split("guardian: ")[1].split()[0]
+    said = await owner.done("revoke", "main", "--yes")
+    usdc = owner.chain.contracts.tokens["USDC"]
+    assert f"another mandate lives on it: the allowance of {usdc.address}" in said
+    assert owner.chain.read(usdc, "allowance", owner.one.account.address, guardian) == 1_000_500_000
+    # Two amounts for one allowance cannot both hold.
+    owner.write(reserve_tokens=f'{{ "{usdc.address}" = 2_000 }}')
+    text = await owner.refused("set", "main", "--yes")
+    assert "both markets have one guardian" in text
+    assert "mandates.other.reserve_tokens" in text
+
+
 async def test_mandate__revoked_halfway__a_second_run_ends_the_allowances(owner: Owner) -> None:
     owner.write()
     said = await owner.done("set", "--yes")
