@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -55,8 +54,9 @@ def demo(
         Literal["lending", "perp", "both"],
         typer.Option(
             help="lending: loans on Aave v3. perp: longs of ether on Perp v2, kept by adding margin, "
-            "or with --reserve 0 by a guardian that makes them smaller. both: a loan and a short that hedge each other, twice: each leg with a wallet of its "
-            "own, and both with one."
+            "or with --reserve 0 by a guardian that makes them smaller. both: a loan and a short that "
+            "hedge each other, twice: each leg with a wallet of its own, and both with one; with "
+            "--mode guardian a loan and a long, whose margin then comes from the loan."
         ),
     ] = "lending",
     picture: Annotated[
@@ -78,18 +78,17 @@ def demo(
     from keeper.devnet.scenario import packaged_scenario
     from keeper.devnet.toolchain import install
 
-    if market == "both" and mode == "guardian":
+    if market == "both" and mode == "guardian" and reserve:
         raise typer.BadParameter(
-            "the hedged pair is played with the accounts' own keys: leave it out, or take --market "
-            "lending or perp",
-            param_hint="'--mode'",
+            "with guardians the hedged pair has no reserve but what is spare in the loan: leave it out",
+            param_hint="'--reserve'",
         )
     if market == "perp" and reserve == 0:
         mode = "guardian"  # what is left is to make the position smaller, which only it may do
     stop_on_sigterm()
     script = packaged_scenario(scenario)
     if market == "both":
-        _play_pair(script, guarding(mode, reserve).reserve, as_json=as_json)
+        _play_pair(script, guarding(mode, reserve), as_json=as_json)
         return
     image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
     _check_writable(image)
@@ -119,10 +118,10 @@ def demo(
         raise typer.Exit(1)
 
 
-def _play_pair(script: Scenario, reserve: Fraction | None, *, as_json: bool) -> None:
+def _play_pair(script: Scenario, chosen: Guarding, *, as_json: bool) -> None:
     """The hedged pair, whose report is its own."""
     from keeper.config import foreign_environment
-    from keeper.devnet.pair import paired
+    from keeper.devnet.pair_stage import paired
     from keeper.devnet.toolchain import install
 
     toolchain = install(lambda line: print(line, file=sys.stderr))
@@ -134,7 +133,8 @@ def _play_pair(script: Scenario, reserve: Fraction | None, *, as_json: bool) -> 
             folder,
             environ=foreign_environment(),
             show=lambda line: print(line, file=sys.stderr, flush=True),
-            reserve=reserve,
+            mode=chosen.mode,
+            reserve=chosen.reserve,
         ) as played,
     ):
         report = asyncio.run(played.play())
@@ -143,10 +143,15 @@ def _play_pair(script: Scenario, reserve: Fraction | None, *, as_json: bool) -> 
     else:
         for pair in report.pairs:
             done = ", ".join(f"{count} {kind}" for kind, count in pair.actions.items()) or "nothing"
+            paid = (
+                f"{pair.paid_in_usd:,.0f} of {pair.reserve_usd:,.0f} USD paid in"
+                if pair.reserve_usd
+                else f"{pair.paid_in_usd:,.0f} USD moved; trading {pair.trading_usd:,.2f}"
+            )
             print(
-                f"{pair.name}: {done}; {pair.paid_in_usd:,.0f} of {pair.reserve_usd:,.0f} USD paid "
-                f"in; gas {pair.gas_usd:,.2f}, {pair.liquidations} liquidations that took "
-                f"{pair.loss_usd:,.2f}: cost {pair.cost_usd:,.2f} USD"
+                f"{pair.name}: {done}; {paid}; gas {pair.gas_usd:,.2f}, {pair.liquidations} "
+                f"liquidations that took {pair.loss_usd:,.2f}: cost {pair.cost_usd:,.2f} USD; "
+                f"{100 * pair.hedge_left:.0f} % of the hedge is left"
             )
     problems = report.problems()
     for problem in problems:

@@ -10,6 +10,7 @@ from keeper.devnet.uniswap import MAX_UINT256
 from keeper.model.units import Address, Token
 
 ARBITRAGEUR_USD = 10**10
+TRADE_GAS = 3_000_000
 """Margin of whoever moves the markets: more than any move takes."""
 _NO_REFERRAL = bytes(32)
 _TICK_BASE = 1.0001
@@ -65,6 +66,14 @@ class PerpMarket:
         amount = -ANY_AMOUNT if limit < root else ANY_AMOUNT
         order = self.order(symbol, amount=amount, in_base=limit < root, price_limit=limit)
         return self.perp.clearing_house.encode("openPosition", order)
+
+    def steer(self, symbol: str, price: float) -> None:
+        """What `steering` says, in a block of its own."""
+        data = self.steering(symbol, price)
+        if data is not None:
+            sender = self.chain.account("perp_arbitrageur").address
+            self.chain.send(sender, self.perp.clearing_house.address, data, gas=TRADE_GAS)
+            self.chain.mine()
 
     def toml(self) -> str:
         """The venue as a market of a keeper's configuration, named perp."""

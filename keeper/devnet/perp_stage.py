@@ -17,7 +17,7 @@ from keeper.devnet.liquidator import Liquidator
 from keeper.devnet.market import STRIKE_GAS, TRADE_FEES, Market
 from keeper.devnet.path import Tick
 from keeper.devnet.perp import MARKETS, SETTLEMENT, deploy_perp, deploying
-from keeper.devnet.perp_market import PerpMarket
+from keeper.devnet.perp_market import TRADE_GAS, PerpMarket
 from keeper.devnet.perp_story import PerpTeller, PerpWitness
 from keeper.devnet.report import targets
 from keeper.devnet.scenario import Scenario
@@ -36,7 +36,6 @@ LEVERAGE: Final = 3
 RESERVE: Final = Fraction(1, 2)
 """In each wallet, as a share of the notional."""
 LIQUIDATOR_USD: Final = 1_000_000_000
-PERP_TRADE_GAS: Final = 3_000_000
 POSITION_CHANGED = (
     "0x"
     + keccak(
@@ -204,7 +203,7 @@ class _Arbitrage:
                 continue
             data = self.perp.steering(symbol, tick.prices[asset])
             if data is not None:
-                chain.send(arbitrageur, house, data, fees=TRADE_FEES, gas=PERP_TRADE_GAS)
+                chain.send(arbitrageur, house, data, fees=TRADE_FEES, gas=TRADE_GAS)
 
 
 def _liquidator(chain: LocalChain, perp: PerpMarket, toolchain: Toolchain) -> _Strikes:
@@ -250,11 +249,7 @@ def _open_twins(
     for account in twins.values():
         perp.deposit(account.address, SETTLEMENT, notional // leverage)
         perp.trade(account.address, "vETH", base=SIZE_ETH * WAD)
-        back = perp.steering("vETH", price)
-        if back is not None:
-            arbitrageur = chain.account("perp_arbitrageur").address
-            chain.send(arbitrageur, perp.perp.clearing_house.address, back, gas=PERP_TRADE_GAS)
-            chain.mine()
+        perp.steer("vETH", price)
         if reserve:
             chain.mint(SETTLEMENT, account.address, reserve)
     return twins

@@ -6,11 +6,12 @@ from fractions import Fraction
 
 from eth_utils.address import to_checksum_address
 
+from keeper.abi.erc20 import APPROVE
 from keeper.devnet.chain import LocalChain, TransactionFailedError
 from keeper.devnet.perp import SETTLEMENT
 from keeper.devnet.perp_market import PerpMarket
-from keeper.devnet.uniswap import PoolKey
-from keeper.mandate.charter import set_mandate
+from keeper.devnet.uniswap import MAX_UINT256, PoolKey
+from keeper.mandate.charter import ALLOW_MOVE, set_mandate
 from keeper.mandate.deployment import GuardianCode
 from keeper.mandate.owner import Intended, setting
 from keeper.mandate.survey import Survey
@@ -110,6 +111,20 @@ def place_perp_guardian(
     if reserve:
         chain.transact(owner, chain.contracts.tokens[SETTLEMENT], "approve", guardian, reserve)
     return guardian
+
+
+def allow_moves(perp: PerpMarket, *, owner: Address, guardian: Address, floor: Wad) -> None:
+    """Let the owner's perp guardian bring margin over from the owner's loan, down to that health."""
+    chain = perp.chain
+    source = chain.contracts.aave.pool_addresses_provider.address
+    limits = (PERP_LIMIT_USD8, PERP_LIMIT_USD8 // SECONDS_PER_DAY, chain.timestamp() + VALID_S)
+    house = perp.perp.clearing_house.address
+    lent = _a_token(chain, SETTLEMENT)
+    for to, data in (
+        (guardian, ALLOW_MOVE.encode(house, source, floor, *limits)),
+        (lent, APPROVE.encode(guardian, MAX_UINT256)),
+    ):
+        _send(chain, owner, Transaction(to=to, data=data, purpose="let margin be moved"))
 
 
 def _mandate(
