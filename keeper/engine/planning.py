@@ -180,7 +180,11 @@ class Planner:
             moved_today_usd8=await self._store.run(
                 self._store.journal.moved_usd8_since, watched.id, head.timestamp - DAY_S
             ),
-            surviving=surviving_health(float(outlook.forecast.volatility_per_year[row]), RESPONSE_S)
+            surviving=surviving_health(
+                float(outlook.forecast.volatility_per_year[row]),
+                RESPONSE_S,
+                outlook.book_of(row) if read.terms_shown else None,
+            )
             if wish is None
             else Wad(WAD),
             wish=wish,

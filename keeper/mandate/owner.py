@@ -140,7 +140,7 @@ def revoking(
     """End what is in force of the mandate, and every allowance of the owner's that it lived on: by
     the owner. A guardian refuses to revoke what is revoked already. `shared`: reserve tokens whose
     allowance another mandate lives on, too."""
-    if charter is not None and charter.source is not None:
+    if charter is not None and (charter.source is not None or intended.move is not None):
         yield _ending_move(intended)
     if charter is not None and charter.mandate is not None:
         yield Transaction(

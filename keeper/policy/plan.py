@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import exp, isfinite, sqrt
 
+from keeper.model.book import Book, health_with_room
 from keeper.model.units import SECONDS_PER_YEAR, WAD, Amount, Wad, wad_from_fraction_up
 from keeper.model.values import (
     Action,
@@ -69,13 +70,16 @@ class Refused:
     """All that could be done would cost too much for what it spares."""
 
 
-def surviving_health(volatility_per_year: float, response_s: int) -> Wad:
+def surviving_health(volatility_per_year: float, response_s: int, perp: Book | None = None) -> Wad:
     """The least health that no usual move within the response window brings to 1:
-    exp(`RESPONSE_DEVIATIONS` × σ × √T), rounded up; 1 where the volatility is unknown (nan)."""
+    exp(`RESPONSE_DEVIATIONS` × σ × √T), rounded up; 1 where the volatility is unknown (nan). Of a perp
+    account, `perp` its rows of the book, the health that leaves its prices as much room."""
     if not isfinite(volatility_per_year):
         return Wad(WAD)
     move = RESPONSE_DEVIATIONS * volatility_per_year * sqrt(response_s / SECONDS_PER_YEAR)
-    return wad_from_fraction_up(Fraction(exp(min(move, 20.0))))
+    factor = exp(min(move, 20.0))
+    rooms = [] if perp is None else health_with_room(perp, factor).tolist()
+    return wad_from_fraction_up(Fraction(max(filter(isfinite, rooms), default=factor)))
 
 
 def plan(

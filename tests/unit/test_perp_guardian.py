@@ -20,11 +20,11 @@ from keeper.model.values import (
     Way,
 )
 from keeper.policy.consider import Considered
-from keeper.policy.plan import Plan, Refused, plan
+from keeper.policy.plan import Plan, Refused, plan, surviving_health
 from keeper.protocols import perp_v2
 from keeper.protocols.perp_v2_position import PerpPosition
 from tests.unit.fake_rpc import address
-from tests.unit.perp_values import ETHER, USDC, VENUE, account, leg
+from tests.unit.perp_values import ETHER, USDC, VENUE, account, leg, snapshot
 from tests.unit.test_guardian import CHARTER, GUARD, GUARDIAN, HASH, MANDATE, SOON, TREASURY
 from tests.unit.test_plan import FREE_GAS, NO_FORECAST, POLICY
 
@@ -204,6 +204,13 @@ def test_plan__move__raises_health_by_what_is_moved_and_takes_nothing_of_the_wal
     assert isinstance(found.predicted, PerpPosition)
     assert found.predicted.wallet == LONG.wallet
     assert found.predicted.health == 15 * WAD // 10
+
+
+def test_surviving_health__perp__leaves_its_prices_the_room_that_a_loan_has() -> None:
+    # e^0.013958 = f of prices; of 5 ether with 6.25 % maintenance: 1/f + 16 × (1 − 1/f).
+    rows = perp_v2.book_rows(snapshot(LONG)).book
+    assert surviving_health(0.8, 600, rows) == pytest.approx(1.20792 * WAD, rel=1e-5)
+    assert surviving_health(float("nan"), 600, rows) == WAD
 
 
 # -- how much ------------------------------------------------------------------------------------
