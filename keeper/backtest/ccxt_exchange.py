@@ -63,7 +63,7 @@ def opened(name: str) -> CcxtExchange:
         raise refused(
             "--exchange",
             "the package ccxt, which knows the exchanges, is not installed",
-            "install keeper with its extra: pip install 'keeper[exchange]'",
+            "install it with keeper's checkout: pip install '.[exchange]'",
         ) from None
     if name not in ccxt.exchanges:
         near = get_close_matches(name.lower(), ccxt.exchanges, n=3)

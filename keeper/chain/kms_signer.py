@@ -122,7 +122,7 @@ def _client(settings: KmsSignerSettings) -> tuple[Any, Any]:
             where=f"signers.{settings.name}.kms_key_id",
             what="the package boto3 is not installed",
             why="it speaks to AWS KMS, and most keepers do without",
-            fix="pip install 'keeper[aws]'",
+            fix="install it with keeper's checkout: pip install '.[aws]'",
         ) from None
     patience = Config(
         connect_timeout=ANSWER_WITHIN_S,

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from keeper.cli.output import ConfigOption, JsonOption, console, print_json
+from keeper.cli.output import ConfigOption, JsonOption, print_json, show_lines
 from keeper.cli.own_position import OwnPosition, own_positions, rows_of
 from keeper.cli.scoring import check_can_be_written
 from keeper.model.errors import ConfigurationError, Problem
@@ -282,9 +281,8 @@ def _within(rows: Sequence[PositionRow], begin: float, stop: float) -> list[Posi
 def _show(scored: Sequence[Row]) -> None:
     from keeper.backtest.comparison import HEADS, cells
 
-    table = Table()
-    for name in HEADS:
-        table.add_column(name, justify="left" if name in ("policy", "group") else "right")
-    for row in scored:
-        table.add_row(*cells(row), style="bold" if row.default else None)
-    console().print(table)
+    show_lines(
+        [dict(zip(HEADS, cells(row), strict=True)) for row in scored],
+        left=("policy", "group"),
+        bold=[number for number, row in enumerate(scored) if row.default],
+    )

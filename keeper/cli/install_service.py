@@ -60,8 +60,7 @@ def _command() -> Path:
                     where=str(command),
                     what=f"the service cannot see what is in {hidden}",
                     why="the unit hides home directories and temporary files from it",
-                    fix="install keeper elsewhere: python3 -m venv /opt/keeper && "
-                    "/opt/keeper/bin/pip install keeper, then call "
+                    fix="install keeper's wheel elsewhere, in /opt/keeper, as docs/SERVICE.md shows, then call "
                     "/opt/keeper/bin/keeper install-service",
                 )
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich import box
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
@@ -95,6 +99,27 @@ def show(said: RenderableType) -> None:
     with out.capture() as captured:
         out.print(said)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def show_lines(
+    lines: Sequence[Mapping[str, str]], *, left: Collection[str], bold: Collection[int] = ()
+) -> None:
+    """A table of these lines, by column; stacked where its cells would be cut. `left` are the columns of
+    words, `bold` the lines to be seen first."""
+    table = Table(box=box.ROUNDED)
+    for name in lines[0]:
+        table.add_column(name, justify="left" if name in left else "right")
+    for number, line in enumerate(lines):
+        table.add_row(*line.values(), style="bold" if number in bold else None)
+    out = console()
+    uncut = Measurement.get(out, out.options.update(max_width=10_000), table).minimum
+    if out.width >= max(uncut, NARROW):
+        show(table)
+        return
+    widest = max(map(len, lines[0]))
+    for line in lines:
+        said = (f"{name:<{widest}} {text}" for name, text in line.items() if text)
+        show("\n".join(said) + "\n")
 
 
 def print_json(document: Any) -> None:

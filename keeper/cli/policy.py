@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from keeper.cli.backtest import PricesOption, known_prices, progress_bar
-from keeper.cli.output import console
+from keeper.cli.output import JsonOption, print_json, show_lines
 from keeper.cli.scoring import check_can_be_written
 from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # numerical libraries take their second when the command runs, not in its help
     from keeper.backtest.positions import Known
+    from keeper.policy.policy_file import PolicyFile
 
 app = typer.Typer(
     add_completion=False,
@@ -32,30 +32,35 @@ def policy() -> None:
 
 
 @app.command("list")
-def show() -> None:
+def show(as_json: JsonOption = False) -> None:
     """List the policies that ship, with their numbers."""
     from keeper.backtest.policies import roster
 
-    table = Table()
-    for name in ("id", "floor", "target", "guard", "fitted until", "what it does"):
-        table.add_column(name, no_wrap=name == "id")
-    for each in roster():
-        rule = each.rule
-        guard = ""
-        if rule is not None and rule.guard_share is not None:
-            guard = f"{rule.guard_share:g}"
-            if rule.guard_steepness:
-                guard += f" / health^{rule.guard_steepness:g}"
-        table.add_row(
-            each.id,
-            "" if rule is None else f"{rule.floor:.2f}",
-            "" if rule is None else f"{rule.target:.2f}",
-            guard,
-            "" if each.fitted is None else each.fitted.until.isoformat(),
-            each.about,
-            style="bold" if each.default else None,
-        )
-    console().print(table)
+    if as_json:
+        print_json({"policies": [each.to_json() for each in roster()]})
+        return
+    policies = roster()
+    show_lines(
+        [_described(each) for each in policies],
+        left=("id", "guard", "fitted until", "what it does"),
+        bold=[number for number, each in enumerate(policies) if each.default],
+    )
+
+
+def _described(policy: PolicyFile) -> dict[str, str]:
+    rule, guard = policy.rule, ""
+    if rule is not None and rule.guard_share is not None:
+        guard = f"{rule.guard_share:g}"
+        if rule.guard_steepness:
+            guard += f" / health^{rule.guard_steepness:g}"
+    return {
+        "id": policy.id,
+        "floor": "" if rule is None else f"{rule.floor:.2f}",
+        "target": "" if rule is None else f"{rule.target:.2f}",
+        "guard": guard,
+        "fitted until": "" if policy.fitted is None else policy.fitted.until.isoformat(),
+        "what it does": policy.about,
+    }
 
 
 @app.command()

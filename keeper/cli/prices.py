@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,9 +19,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from keeper.cli.output import ConfigOption, JsonOption, narrow, print_json, show, utc
+from keeper.cli.output import ConfigOption, JsonOption, print_json, show_lines, utc
 from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
@@ -93,16 +91,7 @@ def _show(held: list[dict[str, Any]]) -> None:
         }
         for one in held
     ]
-    if narrow():
-        for line in lines:
-            show("\n".join(f"{name:<11} {said}" for name, said in line.items() if said) + "\n")
-        return
-    table = Table(box=box.ROUNDED)
-    for name in lines[0]:
-        table.add_column(name, justify="right" if name in ("rows", "complete") else "left")
-    for line in lines:
-        table.add_row(*line.values())
-    show(table)
+    show_lines(lines, left=lines[0].keys() - {"rows", "complete"})
 
 
 @app.command(name="import")

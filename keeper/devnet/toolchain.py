@@ -119,7 +119,7 @@ def _npm() -> list[str]:
         return [str(root / "bin/node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
     raise ToolchainError(
         f"the local chain needs npm with Node {MINIMUM_NODE[0]} or newer, found neither on PATH "
-        "nor as a Python package: install Node, or `pip install 'keeper[node]'`"
+        "nor as a Python package: install Node, or in keeper's checkout `pip install '.[node]'`"
     )
 
 

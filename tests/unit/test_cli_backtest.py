@@ -75,6 +75,24 @@ def test_backtest__positions_of_a_file__a_row_for_every_policy_and_group(
     assert rows[0]["episodes"] == 1
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "120", "200"])
+def test_backtest__terminal_of_any_width__cuts_no_figure(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    run(
+        monkeypatch, "backtest", "--prices", str(folder / "data"), "--positions",
+        str(folder / "p.csv"), "--policy", "fixed_guard_at_once_1.25_1.40",
+    )  # fmt: skip
+    told = capsys.readouterr().out
+    for said in ("fixed_guard_at_once_1.25_1.40", "pooled", "0.00%", "liquidated", "needless"):
+        assert said in told
+    assert "…" not in told
+
+
 def test_backtest__one_price_file_and_no_positions__draws_a_thousand_of_its_pair(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """`keeper policy`: what ships, and what a fit writes or refuses."""
 
 import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -113,7 +114,24 @@ def test_list__what_ships__is_told_with_its_numbers(
     told = capsys.readouterr().out
     for said in ("fixed_guard_1.25_1.40", "thrifty", "2021-12-31", "1 / health^12"):
         assert said in told
-    # A name is there to be copied.
-    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_list__narrow_terminal__cuts_no_name_and_no_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     assert not run(monkeypatch, "list")
-    assert "expected_value_1.25_1.40" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    for said in ("expected_value_1.25_1.40", "1 / health^12", "2021-12-31"):
+        assert said in told
+    assert "…" not in told
+
+
+def test_list__json__is_the_policies_as_their_files_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not run(monkeypatch, "list", "--json")
+    told = json.loads(capsys.readouterr().out)["policies"]
+    (balanced,) = [each for each in told if each["id"] == "balanced"]
+    assert balanced["rule"]["floor"] == 1.25
