@@ -92,6 +92,7 @@ async def _protect(
     async with attended(
         service,
         chain_id=settings.chain.chain_id,
+        live=live,
         kill_file=settings.breakers.kill_file,
         secrets=settings.secrets,
         systemd_socket=settings.systemd_socket,

@@ -17,9 +17,11 @@ from keeper.chain.reader import Reader
 from keeper.config.settings import Settings
 from keeper.engine.calibrator import Calibrator
 from keeper.engine.fitting import in_force
+from keeper.engine.guarding import Guarding
 from keeper.engine.outlook import Outlook, look_ahead
 from keeper.engine.watch import Snapshot, Watched, WatchedMarket, assemble
 from keeper.forecast.calibration import Calibration
+from keeper.mandate.charter import Charter
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address, Wad
 from keeper.model.values import PositionId
@@ -101,6 +103,8 @@ class Seen:
     snapshot: Snapshot
     outlook: Outlook
     markets: Mapping[str, WatchedMarket]
+    charter_of: Callable[[PositionId], Charter | None]
+    """What a position's guardian said."""
 
 
 async def look(settings: Settings) -> Seen:
@@ -127,10 +131,13 @@ async def _look(
     await prices.load(list(feeds), head)
     pools = MarketPrices(reader=ground.reader, sources=settings.market_prices)
     await pools.load(head)
+    guarding = Guarding(watched=watched)
+    charters = guarding.readings()
     (*values, known), _ = await ground.reader.read(
-        [*(market.reading(head) for market in markets), pools.latest()], at=head.hash
+        [*charters, *(market.reading(head) for market in markets), pools.latest()], at=head.hash
     )
-    snapshot = assemble(head, watched, markets, values)
+    snapshot = assemble(head, watched, markets, values[len(charters) :])
+    await guarding.take(values[: len(charters)], snapshot, ground.reader, head)
     by_name = {market.name: market for market in markets}
     outlook = look_ahead(
         snapshot,
@@ -142,7 +149,13 @@ async def _look(
     )
     starts = store.starts(settings.chain.chain_id)
     watched = in_force(watched, snapshot, outlook, starts)
-    return Seen(watched=watched, snapshot=snapshot, outlook=outlook, markets=by_name)
+    return Seen(
+        watched=watched,
+        snapshot=snapshot,
+        outlook=outlook,
+        markets=by_name,
+        charter_of=guarding.known,
+    )
 
 
 class _Known:

@@ -30,6 +30,8 @@ class Confirmation:
     order: Order
     since: float
     """Unix seconds."""
+    live: bool
+    """Whether it sends; otherwise it is a dry run."""
 
 
 def ordered(path: Path) -> Order:
@@ -65,6 +67,7 @@ def confirm(path: Path, confirmation: Confirmation) -> None:
         "pid": confirmation.pid,
         "order": confirmation.order.value,
         "since": confirmation.since,
+        "live": confirmation.live,
     }
     draft = _beside(path).with_name(_beside(path).name + ".new")
     draft.write_text(json.dumps(said) + "\n", encoding="utf-8")
@@ -76,7 +79,10 @@ def confirmed(path: Path) -> Confirmation | None:
     try:
         said: Mapping[str, Any] = json.loads(_beside(path).read_text(encoding="utf-8"))
         return Confirmation(
-            pid=int(said["pid"]), order=Order(said["order"]), since=float(said["since"])
+            pid=int(said["pid"]),
+            order=Order(said["order"]),
+            since=float(said["since"]),
+            live=bool(said["live"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

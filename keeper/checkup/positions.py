@@ -42,6 +42,7 @@ def position_lines(settings: Settings, seen: Seen) -> list[Line]:
             adapters[watched.id.market],
             volatility_per_year=volatility,
             book=seen.outlook.book_of(row),
+            charter=seen.charter_of(watched.id),
         )
         if found is not None:
             topic = f"reserve {watched.label}"

@@ -40,29 +40,26 @@ FEW = 3
 NEAR_A_DOLLAR = 0.05
 """What is so near to it is pegged: its own fall or rise is not what people watch."""
 NOTHING = "Nothing recorded yet: start [bold]keeper run[/bold]."
-RUNNING = {
-    True: "[green]a keeper is running[/green]",
-    False: "[bold yellow]no keeper is running: this is what was last seen[/bold yellow]",
-    None: "[yellow]whether a keeper is running cannot be told: its lock may not be read[/yellow]",
-}
 
 
 @app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show each position's health, forecast and last action."""
-    from keeper.storage import store, views
+    from keeper.cli.keeping import keeping
+    from keeper.config import default_path, kill_file_path
+    from keeper.storage import views
 
     path = journal_path(config)
     seen = views.positions(path) if path.exists() else []
     last = _last_actions(views.history(path)) if seen else {}
-    running = store.running(path)
+    found = keeping(path, kill_file_path(config or default_path()))
     if as_json:
-        print_json({"running": running, "positions": [_document(view, last) for view in seen]})
+        print_json({**found.document(), "positions": [_document(view, last) for view in seen]})
     elif not seen:
-        show(NOTHING)
+        show(NOTHING if found.order == "run" else f"{NOTHING}\n{found.said()}")
     else:
         shown = _stack(seen, last) if narrow() or len(seen) <= FEW else _table(seen, last)
-        show(Group(shown, _caption(seen), RUNNING[running]))
+        show(Group(shown, _caption(seen), found.said()))
 
 
 def journal_path(config: Path | None) -> Path:
@@ -126,7 +123,7 @@ def _table(seen: Sequence[PositionView], last: LastActions) -> Table:
             Text.assemble(
                 percent(view.breach_probability),
                 (f"\n{fall(view.distance)}", "dim"),
-                (f"\n{_prices(view)}", "dim"),
+                (f"\n{_prices(view)}{_of_block(view)}", "dim"),
             ),
             _in_short(view),
             _last_action(last.get((view.market, view.account))),
@@ -160,7 +157,16 @@ def _in_short(view: PositionView) -> str:
 
 def _liquidated(view: PositionView) -> str:
     """By which fall, and at which prices of each asset alone."""
-    return ", ".join(filter(None, (fall(view.distance), _prices(view))))
+    prices = _prices(view)
+    dated = prices and f"{prices}{_of_block(view)}"
+    return ", ".join(filter(None, (fall(view.distance), dated)))
+
+
+def _of_block(view: PositionView) -> str:
+    """What lies ahead is worked out a few times a minute, not at every block: where it is not of the
+    block that the health is of, of which one."""
+    block = (view.ahead or {}).get("block", view.block)
+    return "" if block == view.block else f" (block {block})"
 
 
 def _prices(view: PositionView) -> str:
@@ -179,7 +185,7 @@ def _by_horizon(view: PositionView) -> str:
 
     return " · ".join(
         f"{hours(each['horizon_s'])} {percent(each['breach_probability'])}" for each in horizons
-    )
+    ) + _of_block(view)
 
 
 def _reserve_usd(view: PositionView) -> str:
@@ -206,7 +212,7 @@ def _reserve(view: PositionView) -> str:
     days = reserve["in_deviations"]
     more = f", {days:.1f} σ of a day" if days is not None and days > 0 else ""
     pools = f"; then {then(against)}" if reserve["unwinds"] else ""
-    return f"{_reserve_usd(view)} {goes}{more}{pools}"
+    return f"{_reserve_usd(view)} {goes}{more}{pools}{_of_block(view)}"
 
 
 def _last_action(decision: DecisionView | None) -> Text:

@@ -71,8 +71,8 @@ class Runway:
     in_deviations: float
     """The same in standard deviations of one day; inf where it pays all, nan without a forecast."""
     unwinds: bool
-    """Collateral can be sold for debt, or a perp made smaller, within the mandate and the pools'
-    depth."""
+    """Collateral can be sold for debt, or a perp made smaller, within the mandate as it was read and
+    the pools' depth."""
     against: Against = "loan"
 
     def holds(self, deviations: float) -> bool | None:
@@ -99,7 +99,9 @@ def runway(
     if any(each.kind == "AddMargin" for each in adapter.options(position)):
         own = adapter.options(position)
         moved = () if charter is None else moves(charter, own, until=position.timestamp)
-        return _of_margin(position, watched, adapter, (*own, *moved), volatility_per_year, book)
+        left = _of_margin(position, watched, adapter, (*own, *moved), volatility_per_year, book)
+        unwinds = _unwinds(position, watched, adapter, charter)
+        return None if left is None else replace(left, unwinds=unwinds)
     debt = position.debt_usd8 / 1e8
     counted = float_from_wad(position.health) * debt
     options = [each for each in adapter.options(position) if each.blocked is None]
@@ -116,8 +118,21 @@ def runway(
         reserve_usd=pays + _worth(adds, guarded=guarded),
         held_down_to=factor,
         in_deviations=inf if owed == 0.0 else -log(factor) / day if day > 0.0 else nan,
-        unwinds=watched.guard is not None and "pool" in watched.guard.sources,
+        unwinds=_unwinds(position, watched, adapter, charter),
     )
+
+
+def _unwinds(
+    position: PositionState, watched: Watched, adapter: Adapter, charter: Charter | None
+) -> bool:
+    """Whether the owner's sources name the pools, and the mandate what could be sold or made smaller
+    there."""
+    mandate = None if charter is None else charter.mandate
+    if mandate is None or watched.guard is None or "pool" not in watched.guard.sources:
+        return False
+    sold = [each.sells.address for each in adapter.unwinds(position)] if mandate.pools else []
+    smaller = [each.token.address for each in adapter.reductions(position)]
+    return not {*sold, *smaller}.isdisjoint(mandate.collaterals)
 
 
 def _of_margin(
@@ -155,7 +170,7 @@ def _of_margin(
         reserve_usd=_worth(adds, guarded=guarded),
         held_down_to=exp(-found),
         in_deviations=inf if found == inf else found / day if day > 0.0 else nan,
-        unwinds=watched.guard is not None and "pool" in watched.guard.sources,
+        unwinds=False,
         against="fall" if moving == {-1.0} else "rise" if moving == {1.0} else "any",
     )
 

@@ -44,6 +44,7 @@ async def attended(
     settings: ServiceSettings,
     *,
     chain_id: int,
+    live: bool,
     kill_file: Path,
     secrets: Collection[str],
     systemd_socket: str | None,
@@ -54,7 +55,7 @@ async def attended(
 
     Raises `ConfigurationError` where the port of /healthz cannot be had, or the owner has killed
     this keeper."""
-    obedience = Obedience(kill_file, now=time.time, end=end)
+    obedience = Obedience(kill_file, live=live, now=time.time, end=end)
     redactor = Redactor(secrets)
     notifications = Notifications(
         reaches=reaches(settings.alerts, keeper=f"chain {chain_id}", redactor=redactor),

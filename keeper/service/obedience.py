@@ -17,12 +17,18 @@ class Obedience:
     tells, and ends the keeper where it is to end."""
 
     def __init__(
-        self, kill_file: Path, *, now: Callable[[], float], end: Callable[[], None]
+        self,
+        kill_file: Path,
+        *,
+        live: bool,
+        now: Callable[[], float],
+        end: Callable[[], None],
     ) -> None:
         """`now` in Unix seconds; `end` has the keeper stop at once.
 
         Raises `ConfigurationError` where the owner has killed the keeper and not resumed it."""
         self._kill_file = kill_file
+        self._live = live
         self._now = now
         self._end = end
         self._last: Order | None = None
@@ -56,7 +62,8 @@ class Obedience:
 
     def _confirm(self, order: Order) -> None:
         try:
-            confirm(self._kill_file, Confirmation(pid=os.getpid(), order=order, since=self._now()))
+            said = Confirmation(pid=os.getpid(), order=order, since=self._now(), live=self._live)
+            confirm(self._kill_file, said)
         except OSError as error:
             # Nothing depends on it but the comfort of whoever waits for it.
             log.warning("keeper.not_confirmed", reason=error.strerror)

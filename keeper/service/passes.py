@@ -84,7 +84,8 @@ class Passes:
                 # One block's plans are all that `once` asks for; later ones settle them.
                 planning = not (self._turn.stopping or (once and self._engine.passes))
                 report = await self._report(head, planning=planning)
-                if once and self._engine.passes == 1:
+                if once:
+                    # The last of them is what `keeper status` shows from then on.
                     await self._engine.foresee()
             except (EndpointUnavailableError, SQLAlchemyError) as error:
                 # Nothing is sent without the journal, so both mend themselves at a later head.

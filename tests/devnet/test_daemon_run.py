@@ -1,6 +1,7 @@
 """Starting and ending the daemon: what its users and their init system see."""
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -77,6 +78,9 @@ async def test_run__once_and_live__ends_when_what_it_sent_is_settled(ground: Gro
         assert await running.ended() == 0
     assert len(ground.events(one)) == 1
     assert ground.open() == []
+    # What lies ahead is told of the position as it left it.
+    (shown,) = json.loads((await ground.ask("status", "--json")).output)["positions"]
+    assert shown["ahead"]["block"] == shown["block"]
 
 
 async def test_run__once_and_nothing_to_do__ends(ground: Ground) -> None:

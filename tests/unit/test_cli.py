@@ -1,6 +1,7 @@
 """The command line: what it prints where, and the exit codes that scripts rely on."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper import __version__
+from keeper.chain.kill_file import Confirmation, Order, confirm, order
 from keeper.cli import errors, main
 from keeper.cli.root import app
 from keeper.model.errors import ConfigurationError, Problem, TemporaryError
@@ -27,6 +29,7 @@ from keeper.model.units import WAD, Address, Token, Wad, Wei
 from keeper.model.values import PositionId, Transaction
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
+from keeper.storage.prospects import Prospect
 from keeper.storage.store import Store
 from tests.unit.journal_values import kept
 
@@ -232,6 +235,95 @@ def test_status__keeper_starts_and_stops__says_whether_one_is_running(
         store.close()
     assert stopped in keeper("status", "--config", config)
     assert keeper_json("status", "--config", config)["running"] is False
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Order.PAUSE, "nothing is signed before `keeper resume`; watching and alerts go on"),
+        (Order.KILL, "nothing is signed and no keeper starts before `keeper resume`"),
+    ],
+)
+def test_status__owner_has_ordered_it__says_what_since_when_and_what_ends_it(
+    config: Path, journal: Journal, wanted: Order, said: str
+) -> None:
+    kill_file = config.parent / "j.kill"
+    order(kill_file, wanted)
+    os.utime(kill_file, (1_584_010_800, 1_584_010_800))
+    shown = " ".join(keeper("status", "--config", config).split())
+    assert f"since 2020-03-12 11:00:00 UTC: {said}" in shown
+    told = keeper_json("status", "--config", config)
+    assert (told["order"], told["ordered_at"]) == (wanted.value, 1_584_010_800)
+    order(kill_file, Order.RUN)
+    assert "since" not in keeper("status", "--config", config)
+    told = keeper_json("status", "--config", config)
+    assert (told["order"], told["ordered_at"]) == ("run", None)
+
+
+def test_status__paused_before_anything_is_recorded__says_so(config: Path) -> None:
+    order(config.parent / "j.kill", Order.PAUSE)
+    assert "PAUSED since" in keeper("status", "--config", config)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_status__running_keeper__says_whether_it_sends(
+    config: Path, journal: Journal, live: bool
+) -> None:
+    confirm(
+        config.parent / "j.kill", Confirmation(pid=1, order=Order.RUN, since=1_000.0, live=live)
+    )
+    store = Store(config.parent / "j.sqlite3")
+    try:
+        assert ("dry run" in keeper("status", "--config", config)) is not live
+        assert keeper_json("status", "--config", config)["live"] is live
+    finally:
+        store.close()
+    # What a keeper that is gone had said does not hold any more.
+    assert "dry run" not in keeper("status", "--config", config)
+    assert keeper_json("status", "--config", config)["live"] is None
+
+
+def test_status__prospects_of_an_earlier_block__are_told_with_it(
+    config: Path, journal: Journal
+) -> None:
+    store = Store(config.parent / "j.sqlite3")
+    try:
+        store.prospects.keep([_prospect(118)])
+        shown = keeper("status", "--config", config)
+        assert "WETH 1,800 (block 118)" in shown
+        assert "down to −20.0 % (block 118)" in shown
+        assert "1 h 3.0 % (block 118)" in shown
+        store.prospects.keep([_prospect(120)])
+        assert "(block 1" not in keeper("status", "--config", config)
+    finally:
+        store.close()
+
+
+def _prospect(block: int) -> Prospect:
+    return Prospect(
+        position=POSITION,
+        label="main",
+        head_number=block,
+        timestamp=1_584_010_800,
+        health=1.123,
+        breach_probability=0.03,
+        reserve_usd=1_000.0,
+        debt_usd=12_345.0,
+        collateral_usd=20_000.0,
+        document={
+            "block": block,
+            "horizons": [{"horizon_s": 3600, "breach_probability": 0.03}],
+            "assets": [{"asset": "WETH", "price": 2_000.0, "liquidation_price": 1_800.0}],
+            "reserve": {
+                "reserve_usd": 1_000.0,
+                "held_down_to": 0.8,
+                "in_deviations": None,
+                "unwinds": False,
+                "pays_all": False,
+            },
+            "margin": None,
+        },
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,12 @@ class Ward:
             metrics=self.metrics,
             systemd=self.systemd,
             kill_file=self.kill_file,
-            obedience=Obedience(self.kill_file, now=self.clock, end=lambda: self.ends.append(None)),
+            obedience=Obedience(
+                self.kill_file,
+                live=True,
+                now=self.clock,
+                end=lambda: self.ends.append(None),
+            ),
             acknowledgements=Acknowledgements(acknowledgement_file(self.kill_file)),
             clock=self.clock,
         )
@@ -211,17 +216,21 @@ def test_attendant__paused_and_resumed__confirms_each_once(tmp_path: Path) -> No
     ward = Ward(tmp_path)
     ward.take(1)
     ward.after(1)
-    assert confirmed(ward.kill_file) == Confirmation(pid=os.getpid(), order=Order.RUN, since=1001.0)
+    assert confirmed(ward.kill_file) == Confirmation(
+        pid=os.getpid(), order=Order.RUN, since=1001.0, live=True
+    )
     order(ward.kill_file, Order.PAUSE)
     ward.after(1)
     ward.after(1)
     assert confirmed(ward.kill_file) == Confirmation(
-        pid=os.getpid(), order=Order.PAUSE, since=1002.0
+        pid=os.getpid(), order=Order.PAUSE, since=1002.0, live=True
     )
     assert ward.wrong == ["keeper.paused"]
     order(ward.kill_file, Order.RUN)
     ward.after(1)
-    assert confirmed(ward.kill_file) == Confirmation(pid=os.getpid(), order=Order.RUN, since=1004.0)
+    assert confirmed(ward.kill_file) == Confirmation(
+        pid=os.getpid(), order=Order.RUN, since=1004.0, live=True
+    )
     assert (ward.wrong, ward.ends) == ([], [])
 
 
@@ -231,7 +240,7 @@ def test_attendant__killed__confirms_and_ends_once(tmp_path: Path) -> None:
     ward.after(1)
     ward.after(1)
     assert confirmed(ward.kill_file) == Confirmation(
-        pid=os.getpid(), order=Order.KILL, since=1001.0
+        pid=os.getpid(), order=Order.KILL, since=1001.0, live=True
     )
     assert len(ward.ends) == 1
 

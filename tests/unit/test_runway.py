@@ -12,9 +12,10 @@ from keeper.model.units import WAD, Wad
 from keeper.protocols import perp_v2
 from keeper.protocols.perp_v2_position import PerpPosition
 from tests.unit.perp_values import BITCOIN, ETHER, account, leg, snapshot, weth
-from tests.unit.test_guardian import CHARTER, GUARD
+from tests.unit.test_guardian import CHARTER, GUARD, MANDATE, POOL
 from tests.unit.test_perp_guardian import SOURCE
-from tests.unit.test_plan import POLICY
+from tests.unit.test_plan import LOAN, POLICY, TOY
+from tests.unit.toy_protocol import ETHER as ETHER_TOKEN
 
 YEARLY = 0.1 * 365**0.5
 """A tenth a day."""
@@ -119,6 +120,43 @@ def test_runway__spare_in_a_loan__does_what_as_much_in_the_wallet_would() -> Non
     assert found.reserve_usd == 1_000
     assert found.held_down_to == pytest.approx(8_000 / (9_750 * 0.91875))
     assert held(replace(plenty, expiry=0)).reserve_usd == 0
+
+
+@pytest.mark.parametrize("sells", [True, False])
+def test_runway__loan__collateral_is_sold_after_it_only_where_the_mandate_says_so(
+    sells: bool,
+) -> None:
+    whole = replace(MANDATE, collaterals=(ETHER_TOKEN.address,), pools=(POOL,))
+    only_pays = [
+        replace(CHARTER, mandate=replace(whole, collaterals=())),
+        replace(CHARTER, mandate=replace(whole, pools=())),
+        replace(CHARTER, mandate=replace(whole, collaterals=(POOL,))),
+        replace(CHARTER, mandate=None),
+        None,
+    ]
+    for charter in [replace(CHARTER, mandate=whole)] if sells else only_pays:
+        watched = Watched(id=LOAN.id, label="loan", policy=POLICY, guard=GUARD)
+        book = perp_v2.book_rows(snapshot(account(margin=0))).book
+        found = runway(LOAN, watched, TOY, volatility_per_year=YEARLY, book=book, charter=charter)
+        assert found is not None
+        assert found.unwinds is sells
+
+
+def test_runway__perp__is_made_smaller_after_it_only_where_the_mandate_lists_it() -> None:
+    position = account(leg(ETHER, "5", 2_000, 1_950), margin=1_000)
+    (reduction,) = perp_v2.reductions(position)
+    watched = Watched(id=position.id, label="perp", policy=POLICY, guard=GUARD)
+    for listed in ((reduction.token.address,), (POOL,), ()):
+        found = runway(
+            position,
+            watched,
+            perp_v2,
+            volatility_per_year=YEARLY,
+            book=perp_v2.book_rows(snapshot(position)).book.take(np.array([0])),
+            charter=replace(CHARTER, mandate=replace(MANDATE, collaterals=listed)),
+        )
+        assert found is not None
+        assert found.unwinds is (listed == (reduction.token.address,))
 
 
 @pytest.mark.parametrize("against", ["loan", "fall", "rise", "any"])
