@@ -49,7 +49,7 @@ crashpoints: $(VENV)/.packages  ## the daemon dies at N random points of the sen
 	$(BIN)/python -m tests.crashpoints $(or $(N),200) --seed $(or $(SEED),1)
 
 faults-mutants: setup  ## defects planted in a copy: each must turn a line of `make faults` red
-	$(BIN)/python -m tests.faults.mutants
+	$(BIN)/python -m tests.faults.mutants $(NAMES)
 
 check: $(VENV)/.packages  ## style, types, layers
 	$(BIN)/ruff check .
@@ -71,7 +71,7 @@ guardian: $(VENV)/.packages  ## compile the guardian contract into its committed
 guardian-mutants: setup  ## defects planted in the guardian contract: each must turn a test or the thief red
 	$(BIN)/python -m tests.guardian.mutants $(NAMES)
 
-guardian-coverage: setup  ## lines and branches of the guardian contract that its tests reach
+guardian-coverage: setup  ## lines and branches of each guardian contract that its tests reach
 	$(BIN)/python -m tests.guardian.coverage
 
 gas: setup  ## gas of the guardian's actions beside the naked protocol calls

@@ -93,9 +93,10 @@ def _sized(
     available: uint256,
 ) -> uint256:
     """
-    @dev The smallest of the bounds; if that is too small, the refusal names the one that binds.
+    @dev The smallest of the bounds; if that is too small, the refusal names the one that binds. What
+         is available is within a mandate's limit, and so far below 2**256.
     """
-    within: uint256 = self._amount(available, price, unit)
+    within: uint256 = available * unit // price
     amount: uint256 = min(min(wanted, within), min(balance, allowance))
     worth: uint256 = self._value(amount, price, unit)
     if amount == 0 or worth < min_action:

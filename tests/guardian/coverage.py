@@ -1,9 +1,10 @@
-"""Which lines and branches of the guardian its tests reach: `make guardian-coverage`.
+"""Which lines and branches of the guardians their tests reach: `make guardian-coverage`.
 
 Every call and transaction of the tests that reaches a guardian is traced on Anvil, instruction by
-instruction, and laid over the compiler's source map. A branch is a JUMPI that has gone both ways. The
-thief is left out: what is reached is reached by a test that says what it expects. The constructor is
-not part of the deployed code.
+instruction, and laid over the compiler's source map; each contract has a report of its own, in which
+what it imports counts as far as it is compiled into it. A branch is a JUMPI that has gone both ways.
+The thieves are left out: what is reached is reached by a test that says what it expects. The
+constructor is not part of the deployed code.
 
 The guards that the compiler adds by itself are counted by kind; `compiler_guards.py` says what each
 would refuse. Where a line or a branch is not reached, the end is 1.
@@ -18,101 +19,45 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from vyper.compiler import compile_from_file_input  # type: ignore[import-untyped]  # it ships no types
-from vyper.compiler.input_bundle import FilesystemInputBundle  # type: ignore[import-untyped]  # as above
 
 from keeper.devnet.rpc import Rpc
-from tests.guardian.build import SOURCE, SOURCES, deployed_here
+from tests.guardian.build import ARTIFACT, PERP_ARTIFACT, PERP_SOURCE, SOURCE, SOURCES
 from tests.guardian.compiler_guards import GUARDS
+from tests.guardian.explained import JUMPI, Code, explained
 from tests.planting import say
 
 HERE: Final = Path(__file__).parent
-LEFT_OUT: Final = ("thief", "mutants", "build", "gas")
+LEFT_OUT: Final = ("thief", "perp_thief", "mutants", "build", "gas")
 BARE: Final = {"disableStack": True, "disableStorage": True, "disableMemory": True}
-PUSH1, PUSH32, JUMPI = 0x60, 0x7F, 0x57
 NAMED: Final = {"JUMPI": JUMPI, "JUMP": 0x56, "JUMPDEST": 0x5B, "MSTORE": 0x52, "SHR": 0x1C}
 """Operations by which a code is told from another."""
 
 Request = tuple[str, Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where in the sources an instruction comes from."""
-
-    file: str
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-
-    @property
-    def text(self) -> str:
-        lines = (SOURCES / self.file).read_text().splitlines()[self.line - 1 : self.end_line]
-        lines[-1] = lines[-1][: self.end_column]
-        lines[0] = lines[0][self.column :]
-        return " ".join(line.strip() for line in lines)
-
-
 @dataclass(slots=True, kw_only=True)
-class Code:
-    """The deployed code as the compiler explains it."""
+class Reached:
+    """What the tests have run of one contract."""
 
-    bytes: bytes
-    operations: dict[int, int]
-    places: dict[int, Place]
-    guards: dict[int, str]
-    """What a guard of the compiler's own refuses, by the instruction that refuses it."""
+    code: Code
+    traces: int = 0
+    seen: set[int] = field(default_factory=set)
+    jumps: dict[int, set[bool]] = field(default_factory=lambda: defaultdict(set))
+    """For each JUMPI, whether it was taken."""
 
-    @property
-    def branches(self) -> list[int]:
-        return [pc for pc, operation in self.operations.items() if operation == JUMPI]
-
-
-def explained() -> Code:
-    """The committed contract, which the sources compile to."""
-    bundle = FilesystemInputBundle([SOURCES])
-    files = {bundle.load_file(path).source_id: path.name for path in SOURCES.glob("*.vy")}
-    found = compile_from_file_input(
-        bundle.load_file(SOURCE),
-        input_bundle=bundle,
-        output_formats=["source_map_runtime"],
-    )["source_map_runtime"]
-    code = bytes.fromhex(deployed_here()["deployedBytecode"][2:])
-    positions = found["pc_pos_map"]
-    places = {
-        pc: Place(files[source], *positions[pc])
-        for pc, (source, _) in found["pc_ast_map"].items()
-        if pc in positions and None not in positions[pc]
-    }
-    operations = dict(_disassembled(code))
-    # The compiler's source map does not name the check of a decoded answer's length.
-    lengths = {
-        pc: "abi_decode length check"
-        for pc, place in places.items()
-        if operations.get(pc) == JUMPI and place.text.startswith("abi_decode(")
-    }
-    return Code(
-        bytes=code, operations=operations, places=places, guards=lengths | found["error_map"]
-    )
-
-
-def _disassembled(code: bytes) -> Iterator[tuple[int, int]]:
-    pc = 0
-    while pc < len(code):
-        yield pc, code[pc]
-        pc += 1 + (code[pc] - PUSH1 + 1 if PUSH1 <= code[pc] <= PUSH32 else 0)
+    def add(self, frame: Sequence[tuple[int, str]]) -> None:
+        """One call of the contract."""
+        self.seen |= {pc for pc, _ in frame}
+        for (pc, name), (after, _) in pairwise(frame):
+            if name == "JUMPI":
+                self.jumps[pc].add(after != pc + 1)
 
 
 @dataclass(slots=True, kw_only=True)
 class Recorder:
     """Traces what the tests send to guardians, as a plugin of pytest."""
 
-    code: Code
-    seen: set[int] = field(default_factory=set)
-    jumps: dict[int, set[bool]] = field(default_factory=lambda: defaultdict(set))
-    """For each JUMPI, whether it was taken."""
-    traces: int = 0
+    contracts: Sequence[Reached]
     guardians: dict[str, bool] = field(default_factory=dict)
 
     def pytest_sessionstart(self) -> None:
@@ -136,19 +81,22 @@ class Recorder:
             return False
         if not self.guardians.get(to):
             (code,) = send(rpc, [("eth_getCode", (to, "latest"))])
-            self.guardians[to] = bytes.fromhex(code[2:]).startswith(self.code.bytes)
+            found = bytes.fromhex(code[2:])
+            self.guardians[to] = any(found.startswith(one.code.bytes) for one in self.contracts)
         return self.guardians[to] or any(
             known[2:] in data for known, is_one in self.guardians.items() if is_one
         )
 
     def _trace(self, answers: Sequence[Any]) -> None:
-        self.traces += 1
+        ran = []
         for frame in _frames(answers[0]["structLogs"]):
-            if _is_of(self.code, frame):
-                self.seen |= {pc for pc, _ in frame}
-                for (pc, name), (after, _) in pairwise(frame):
-                    if name == "JUMPI":
-                        self.jumps[pc].add(after != pc + 1)
+            fitting = [one for one in self.contracts if _is_of(one.code, frame)]
+            # What could be either's, which is refused before anything tells them apart, is neither's.
+            if len(fitting) == 1:
+                fitting[0].add(frame)
+                ran += fitting
+        for one in self.contracts:
+            one.traces += any(one is each for each in ran)
 
 
 def _is_of(code: Code, frame: Sequence[tuple[int, str]]) -> bool:
@@ -173,48 +121,59 @@ def _frames(steps: Sequence[dict[str, Any]]) -> Iterator[list[tuple[int, str]]]:
 
 def main() -> int:
     """Run the tests and print what they reach; 1 if that is not all, or a test fails."""
-    code = explained()
-    recorder = Recorder(code=code)
+    contracts = [
+        Reached(code=explained(source, committed))
+        for source, committed in ((SOURCE, ARTIFACT), (PERP_SOURCE, PERP_ARTIFACT))
+    ]
     files = [
         str(path)
         for path in sorted(HERE.glob("test_*.py"))
         if path.stem.removeprefix("test_") not in LEFT_OUT
     ]
-    failed = pytest.main(["-p", "no:cacheprovider", "-q", *files, *sys.argv[1:]], [recorder])
-    return int(failed) or told(code, recorder)
+    failed = pytest.main(
+        ["-p", "no:cacheprovider", "-q", *files, *sys.argv[1:]], [Recorder(contracts=contracts)]
+    )
+    wrong = [line for reached in contracts for line in told(reached)]
+    codes = [reached.code for reached in contracts]
+    kinds = {code.guards[pc] for code in codes for pc in code.branches if pc in code.guards}
+    wrong += sorted(f"{kind}: without a reason" for kind in kinds - GUARDS.keys())
+    wrong += sorted(f"{kind}: no such guard" for kind in GUARDS.keys() - kinds)
+    for line in wrong:
+        say(f"WRONG {line}")
+    return int(failed) or (1 if wrong else 0)
 
 
-def told(code: Code, recorder: Recorder) -> int:
-    """Print the report; 1 if something is unreached, or a guard has no reason."""
+def told(reached: Reached) -> list[str]:
+    """Print a contract's report; what no test reaches."""
+    code, jumps = reached.code, reached.jumps
     lines = {(place.file, place.line) for place in code.places.values()}
-    reached = {
-        (code.places[pc].file, code.places[pc].line) for pc in recorder.seen if pc in code.places
-    }
+    run = {(code.places[pc].file, code.places[pc].line) for pc in reached.seen if pc in code.places}
     own = [pc for pc in code.branches if pc not in code.guards and pc in code.places]
     sides = [(pc, taken) for pc in own for taken in (True, False)]
-    missing = [(pc, taken) for pc, taken in sides if taken not in recorder.jumps[pc]]
-    say(f"{recorder.traces} calls and transactions traced")
-    say(f"lines: {len(reached)} of {len(lines)}")
+    missing = [(pc, taken) for pc, taken in sides if taken not in jumps[pc]]
+    say(f"{code.name}: {reached.traces} calls and transactions traced")
+    say(f"lines: {len(run)} of {len(lines)}")
     say(f"branches: {len(sides) - len(missing)} of {len(sides)} sides")
-    wrong = [f"{f}:{n}: no test reaches {_line(f, n)}" for f, n in sorted(lines - reached)]
-    wrong += [
-        f"{code.places[pc].file}: {code.places[pc].text} is never {taken}" for pc, taken in missing
-    ]
+    _tell_guards(reached)
+    wrong = [f"{code.name}: {f}:{n}: no test reaches {_line(f, n)}" for f, n in sorted(lines - run)]
+    for pc, taken in missing:
+        place = code.places[pc]
+        wrong.append(f"{code.name}: {place.file}:{place.line}: {place.text} is never {taken}")
+    return wrong
+
+
+def _tell_guards(reached: Reached) -> None:
+    code = reached.code
     guards = [pc for pc in code.branches if pc in code.guards]
-    passed = Counter(code.guards[pc] for pc in guards if recorder.jumps[pc])
+    passed = Counter(code.guards[pc] for pc in guards if reached.jumps[pc])
     every = Counter(code.guards[pc] for pc in guards)
     say(f"the compiler's own guards: {passed.total()} of {every.total()} passed")
     for kind, count in sorted(every.items()):
         say(f"  {passed[kind]:3} of {count:3} passed: {kind}")
     for pc in guards:
-        if not recorder.jumps[pc]:
+        if not reached.jumps[pc]:
             place = code.places.get(pc)
             say(f"  never met: {code.guards[pc]}: {place and (place.file, place.text)}")
-    wrong += sorted(f"{kind}: without a reason" for kind in every.keys() - GUARDS.keys())
-    wrong += sorted(f"{kind}: no such guard" for kind in GUARDS.keys() - every.keys())
-    for line in wrong:
-        say(f"WRONG {line}")
-    return 1 if wrong else 0
 
 
 def _line(file: str, number: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.uniswap import MAX_UINT256
-from keeper.model.units import WAD
+from keeper.model.units import WAD, Address
 from tests.guardian.ground import DOLLAR, USDC, Refusal
 from tests.guardian.perp_ground import PerpGround, perp_ground
 
@@ -43,19 +43,24 @@ def test_add_margin__from_the_owners_wallet__reaches_the_target(made: PerpGround
     assert (event["amount"], event["value"]) == (paid, paid * 100)
 
 
-def test_add_margin__debt_against_margin_tokens__keeps_these_from_being_sold(
-    perp: PerpMarket,
-) -> None:
-    # 10,000 of settlement debt are allowed in any case. 110,000 of ether that fell by 9 % leave
-    # about 8,900 of debt beside 1,000 of dollars; a hundred ether of margin carry it many times.
+@pytest.fixture
+def owing(perp: PerpMarket) -> PerpGround:
+    """10,000 of settlement debt are allowed in any case. 110,000 of ether that fell by 9 % leave
+    about 8,900 of debt beside 1,000 of dollars; a hundred ether of margin carry it many times."""
     made = perp_ground(perp)
     perp.deposit(made.owner, "WETH", 100 * WAD)
     perp.trade(made.owner, "vETH", quote=100_000 * WAD)
     made.fund(5_000 * USDC)
     made.move(START * 0.91)
-    debt, health = made.settlement_debt(), made.health
-    assert 8_000 * USDC < debt < 10_000 * USDC
-    assert health > 10 * WAD
+    assert 8_000 * USDC < made.settlement_debt() < 10_000 * USDC
+    assert made.health > 10 * WAD
+    return made
+
+
+def test_add_margin__debt_against_margin_tokens__keeps_these_from_being_sold(
+    owing: PerpGround,
+) -> None:
+    made, debt = owing, owing.settlement_debt()
     receipt = made.send(made.keeper, *made.add())
     (event,) = made.events(receipt)
     assert event["health_before"] == pytest.approx(10_000 * USDC * WAD // debt, rel=1e-4)
@@ -76,14 +81,67 @@ def test_add_margin__small_limit__does_what_it_may(made: PerpGround) -> None:
     assert made.balance(made.owner) == pytest.approx(1_000 * USDC - 30 * USDC, abs=DOLLAR // 100)
 
 
-def test_add_margin__reserve_without_consent__is_refused(made: PerpGround) -> None:
-    stranger = made.chain.account("stranger").address
-    made.chain.mint("USDC", stranger, 1_000 * USDC)
-    made.chain.transact(stranger, made.usdc, "approve", made.guardian.address, MAX_UINT256)
-    made.set_mandate(reserve=stranger)
+def test_add_margin__margin_tokens_beside_dollars__counts_against_the_higher_requirement(
+    made: PerpGround,
+) -> None:
+    # Nothing is owed in dollars, so that the tokens' sale alone is to be kept away: 6.75 % of the
+    # notional in place of 6.25 %.
+    made.perp.deposit(made.owner, "WETH", WAD // 20)
+    made.fund(1_000 * USDC)
+    higher = made.value * WAD // (made.required * 675 // 625)
+    assert made.settlement_debt() == 0
+    (event,) = made.events(made.send(made.keeper, *made.add()))
+    assert event["health_before"] == pytest.approx(higher, rel=1e-4)
+    assert event["health_after"] == pytest.approx(1.5 * WAD, rel=1e-6)
+
+
+def test_add_margin__target_that_closes__moves_all_there_is(made: PerpGround) -> None:
+    made.fund(100 * USDC)
+    made.set_mandate(target=MAX_UINT256)
+    value = made.value
+    made.send(made.keeper, *made.add())
+    assert made.balance(made.owner) == 0
+    assert made.value == pytest.approx(value + 100 * WAD, abs=WAD // 100)
+
+
+def test_add_margin__limit_used_up__is_refused(made: PerpGround) -> None:
+    made.fund(1_000 * USDC)
+    made.set_mandate(limit_max=30 * DOLLAR, limit_per_second=0)
+    made.send(made.keeper, *made.add(25 * USDC))
+    assert made.refusal(made.keeper, *made.add()) == ("LimitReached", (5 * DOLLAR, 10 * DOLLAR))
+
+
+@pytest.fixture
+def treasury(made: PerpGround) -> Address:
+    """Another account with 1,000 USDC and an allowance for the guardian; no consent yet."""
+    account = made.chain.account("treasury").address
+    made.chain.mint("USDC", account, 1_000 * USDC)
+    made.chain.transact(account, made.usdc, "approve", made.guardian.address, MAX_UINT256)
+    made.set_mandate(reserve=account)
+    return account
+
+
+def test_add_margin__reserve_without_consent__is_refused(
+    made: PerpGround, treasury: Address
+) -> None:
     assert made.refusal(made.keeper, *made.add()) == Refusal(
-        "ConsentMissing", (stranger.lower(), 0)
+        "ConsentMissing", (treasury.lower(), 0)
     )
+
+
+def test_add_margin__reserve_with_consent__gives_up_to_its_own_limit(
+    made: PerpGround, treasury: Address
+) -> None:
+    made.send(treasury, "consent", made.market, 50 * DOLLAR, 0, 2**40)
+    value = made.value
+    made.send(made.keeper, *made.add())
+    assert made.balance(treasury) == 950 * USDC
+    assert made.value == pytest.approx(value + 50 * WAD, abs=WAD // 100)
+    consent, left = made.chain.read(made.guardian, "consent_of", made.market, treasury)
+    assert (consent, left) == ((50 * DOLLAR, 0, 2**40), 0)
+    # The mandate's own limit would allow more.
+    assert made.available > 99_000 * DOLLAR
+    assert made.refusal(made.keeper, *made.add()) == ("LimitReached", (0, 10 * DOLLAR))
 
 
 def test_reduce_position__long__sells_what_the_target_needs_and_no_more(made: PerpGround) -> None:
@@ -155,13 +213,37 @@ def test_reduce_position__not_delegated__is_refused_by_the_venue(made: PerpGroun
     assert "CH_SHNAOPT" in made.refusal(made.keeper, *made.reduce()).name
 
 
+@pytest.mark.parametrize("pool", [0.96, 0.98])
 def test_reduce_position__makers_liquidity_in_the_market__is_refused_by_name(
-    made: PerpGround,
+    made: PerpGround, pool: float
 ) -> None:
+    """Liquidity that has bought ether since, and that has sold some."""
     token, house = made.base_token(), made.perp.perp.clearing_house
     made.perp.deposit(made.owner, "USDC", 5_000 * USDC)
     order = (token, WAD, 2_000 * WAD, 76_000, 78_000, 0, 0, False, MAX_UINT256)
     made.chain.transact(made.owner, house, "addLiquidity", order)
-    made.move_pool(START * 0.96)
+    made.move_pool(START * pool)
     made.set_mandate(max_health_to_act=50 * WAD, target=60 * WAD)
-    assert made.refusal(made.keeper, *made.reduce()).name == "MakerPosition"
+    balances = made.perp.perp.account_balance
+    whole = made.chain.read(balances, "getTotalPositionSize", made.owner, token)
+    assert (whole > made.size()) is (pool < 0.968)
+    refused = ("MakerPosition", (token.lower(), abs(whole - made.size())))
+    assert made.refusal(made.keeper, *made.reduce()) == refused
+
+
+def test_reduce_position__debt_alone_is_short__is_refused(owing: PerpGround) -> None:
+    """A trade pays no debt, and the margin is enough."""
+    refused = ("ActionTooSmall", (0, 10 * DOLLAR))
+    assert owing.refusal(owing.keeper, *owing.reduce()) == refused
+
+
+def test_reduce_position__smaller_than_what_has_to_go__goes_whole(perp: PerpMarket) -> None:
+    made = perp_ground(perp, quote=9_000 * WAD)
+    perp.trade(made.owner, "vBTC", quote=200 * WAD)
+    made.set_mandate(collaterals=(made.base_token("vETH"), made.base_token("vBTC")))
+    made.move(START * 0.96)
+    assert made.size("vBTC") > 0
+    health, ether = made.health, made.size("vETH")
+    made.send(made.keeper, *made.reduce("vBTC"))
+    assert (made.size("vBTC"), made.size("vETH")) == (0, ether)
+    assert health < made.health < 1.5 * WAD

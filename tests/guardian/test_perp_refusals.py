@@ -35,6 +35,7 @@ def made(perp: PerpMarket) -> PerpGround:
         ({"expiry": 1}, "ExpiryOutOfRange"),
         ({"max_hops": 4}, "HopsOutOfRange"),
         ({"emergency_health": WAD}, "NoEmergencyCall"),
+        ({"emergency_health": 2 * WAD}, "EmergencyHealthTooHigh"),
     ],
 )
 def test_set_mandate__terms_that_must_not_be__are_refused(
@@ -74,6 +75,50 @@ def test_action__whoever_may_not__is_refused(made: PerpGround, action: str) -> N
     assert made.refusal(made.keeper, *call()).name == "MandateExpired"
     made.send(made.owner, "revoke_mandate", made.market)
     assert made.refusal(made.keeper, *call()).name == "UnknownMarket"
+
+
+def test_guardian__asked_whose_it_is__names_the_owner(made: PerpGround) -> None:
+    assert made.chain.read(made.guardian, "owner") == made.owner.lower()
+
+
+def test_market__without_a_mandate__has_an_empty_status_and_nothing_to_revoke(
+    made: PerpGround,
+) -> None:
+    elsewhere = made.chain.account("nothing here").address
+    status = made.chain.read(made.guardian, "status", elsewhere)
+    assert status == (0, False, bytes(32), 0, 0)
+    refused = ("UnknownMarket", (elsewhere.lower(), 0))
+    assert made.refusal(made.owner, "revoke_mandate", elsewhere) == refused
+    assert made.refusal(made.keeper, "mandate", elsewhere) == refused
+
+
+def test_freeze__by_the_freezer__stops_until_the_owner_says_otherwise(made: PerpGround) -> None:
+    freezer = made.chain.account("freezer").address
+    made.set_mandate(freezer=freezer)
+    refused = ("NotFreezer", (made.keeper.lower(), freezer.lower()))
+    assert made.refusal(made.keeper, "freeze", made.market) == refused
+    made.send(freezer, "freeze", made.market)
+    assert made.refusal(made.keeper, *made.reduce()).name == "MarketFrozen"
+    refused = ("NotOwner", (freezer.lower(), made.owner.lower()))
+    assert made.refusal(freezer, "unfreeze", made.market) == refused
+    made.send(made.owner, "unfreeze", made.market)
+    made.send(made.keeper, *made.reduce())
+
+
+@pytest.mark.parametrize(
+    ("limits", "expiry", "name"),
+    [
+        ((2**112, 0), 0, "LimitOutOfRange"),
+        ((0, 2**96), 0, "LimitOutOfRange"),
+        ((1, 1), 2**48, "ExpiryOutOfRange"),
+    ],
+)
+def test_consent__out_of_range__is_refused(
+    made: PerpGround, limits: tuple[int, int], expiry: int, name: str
+) -> None:
+    refused = made.refusal(made.keeper, "consent", made.market, *limits, expiry)
+    assert refused.name == name
+    assert refused.figures[0] == (limits[0] if name == "LimitOutOfRange" else expiry)
 
 
 @pytest.mark.parametrize("action", ["add", "reduce"])
