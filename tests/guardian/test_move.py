@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import pytest
+from eth_abi.abi import encode
 
 from keeper.devnet.aave import ZERO_ADDRESS
 from keeper.devnet.artifacts import Contract
@@ -11,7 +12,7 @@ from keeper.model.units import WAD, Address
 from tests.guardian.ground import DAY_S, DOLLAR, USDC
 from tests.guardian.mocks import mock
 from tests.guardian.perp_ground import NEVER, Lending, PerpGround, perp_ground
-from tests.guardian.test_callbacks import WORD
+from tests.guardian.test_callbacks import CATEGORY, WORD
 
 START: Final = 2_281.37
 FLOOR: Final = 160 * WAD // 100
@@ -264,11 +265,13 @@ def give(made: PerpGround, to: Address, amount: int) -> None:
     made.chain.transact(donor, made.usdc, "transfer", to, amount)
 
 
-def lying(made: PerpGround, lending: Lending, *, after: int, short: int = 0) -> Contract:
+def lying(
+    made: PerpGround, lending: Lending, *, after: int, short: int = 0, word: int = WORD
+) -> Contract:
     """A market that says of the owner, when it has been withdrawn from, that its health is this."""
     market = mock(made.chain, "FakeMarket")
     healthy = (14_000 * DOLLAR, 5_000 * DOLLAR, 0, 8_000, 0, 224 * WAD // 100)
-    told = (healthy, (*healthy[:5], after), DOLLAR, WORD, 10_000 * USDC, short)
+    told = (healthy, (*healthy[:5], after), DOLLAR, word, 10_000 * USDC, short)
     made.chain.transact(made.owner, market, "tell", *told)
     give(made, market.address, 10_000 * USDC)
     lending.market = market.address
@@ -289,6 +292,47 @@ def test_move__source_gives_less_than_it_was_asked_for__spends_nothing_else(
     lying(made, lending, after=FLOOR, short=1)
     give(made, made.guardian.address, 5_000 * USDC)
     assert made.refusal(made.keeper, *made.bring()).name == "TransferShort"
+
+
+def test_move__withdrawal_that_leaves_a_tokens__gives_them_back_to_the_owner(
+    made: PerpGround, lending: Lending
+) -> None:
+    market = lying(made, lending, after=FLOOR)
+    made.chain.transact(made.owner, market, "keep", 3)
+    made.send(made.keeper, *made.bring())
+    assert made.chain.read(market, "returned", made.owner) == 3
+
+
+# 14,000 × 0.8 counted, of which 1.6 × 5,000 and a thousandth more are kept for the floor: 3,192.
+@pytest.mark.parametrize("source", [0, 1])
+def test_move__loan_in_an_e_mode__counts_by_the_categorys_threshold(
+    made: PerpGround, lending: Lending, source: int
+) -> None:
+    """With a price of its own, or without."""
+    market = lying(made, lending, after=FLOOR)
+    assert lending.source()["amount"] == 3_990 * USDC
+    category = encode(["uint256"] * 6, [32, 0, 9_500, 10_100, source, 0])
+    made.chain.transact(made.owner, market, "tell_e_mode", 1, category)
+    assert lending.source()["amount"] == 3_360 * USDC
+    made.send(made.keeper, *made.bring())
+
+
+def test_move__asset_without_a_threshold_in_an_e_mode__has_no_floor_to_keep(
+    made: PerpGround, lending: Lending
+) -> None:
+    market = lying(made, lending, after=FLOOR, word=WORD - (8_000 << 16))
+    made.chain.transact(made.owner, market, "tell_e_mode", 1, CATEGORY)
+    assert lending.source()["amount"] == 10_000 * USDC
+
+
+@pytest.mark.parametrize("answer", [b"", CATEGORY[:128]])
+def test_move__e_mode_that_cannot_be_read__is_refused(
+    made: PerpGround, lending: Lending, answer: bytes
+) -> None:
+    """By the compiler's own checks, which give no reason."""
+    market = lying(made, lending, after=FLOOR)
+    made.chain.transact(made.owner, market, "tell_e_mode", 1, answer)
+    assert made.refusal(made.keeper, *made.bring()).name == "eth_call: execution reverted (code 3)"
 
 
 def test_consent__of_somebody_else__allows_no_move(made: PerpGround, lending: Lending) -> None:

@@ -131,7 +131,7 @@ def test_deposit__token_that_says_no__is_refused(lying: Lying) -> None:
     "function",
     [
         *("set_mandate", "revoke_mandate", "freeze", "unfreeze", "consent"),
-        *("add_margin", "reduce_position"),
+        *("add_margin", "reduce_position", "allow_move", "move"),
     ],
 )
 def test_deposit__token_that_calls_back_in__is_refused(lying: Lying, function: str) -> None:
@@ -143,6 +143,8 @@ def test_deposit__token_that_calls_back_in__is_refused(lying: Lying, function: s
         "consent": ("consent", made.market, DOLLAR, 0, 0),
         "add_margin": made.add(),
         "reduce_position": made.reduce(),
+        "allow_move": ("allow_move", made.market, made.market, 2 * WAD, DOLLAR, 0, 0),
+        "move": made.bring(),
     }.get(function, (function, made.market))
     hook = (made.guardian.address, made.guardian.encode(*call), False)
     lying.do(lying.token, "call_on_transfer", *hook)

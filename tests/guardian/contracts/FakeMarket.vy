@@ -52,6 +52,8 @@ price: uint256
 word: uint256
 debt: uint256
 left_over: uint256
+rest: uint256
+returned: public(HashMap[address, uint256])
 initiator: address
 e_mode: uint256
 e_mode_answer: Bytes[192]
@@ -71,6 +73,14 @@ def tell(
     self.word = word
     self.debt = debt
     self.left_over = left_over
+
+
+@external
+def keep(rest: uint256):
+    """
+    @notice So much of its own token is left with everybody by a withdrawal.
+    """
+    self.rest = rest
 
 
 @external
@@ -145,7 +155,7 @@ def getEModeCategoryData(category: uint8) -> Bytes[192]:
 @external
 @view
 def balanceOf(account: address) -> uint256:
-    return self.debt
+    return self.debt + (self.rest if self.acted else 0)
 
 
 @external
@@ -176,6 +186,15 @@ def transferFrom(sender: address, recipient: address, amount: uint256) -> bool:
     """
     @notice Of its own token, of which everybody always has the same.
     """
+    return True
+
+
+@external
+def transfer(recipient: address, amount: uint256) -> bool:
+    """
+    @notice Of its own token: only what was sent is kept.
+    """
+    self.returned[recipient] += amount
     return True
 
 
