@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from keeper.devnet.chain import FIRST_IN_BLOCK
 from keeper.devnet.perp_market import PerpMarket
 from keeper.devnet.proxy import RecordingProxy
 from keeper.model.units import WAD
+from tests.devnet.keeping.gates import Hold, carries
 from tests.devnet.keeping.ground import Ground
 from tests.guardian.perp_ground import PerpGround, perp_ground
 
@@ -18,6 +20,8 @@ target = 1.5
 max_per_action_usd = 100_000
 max_per_day_usd = 200_000
 """
+
+DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,3 +156,92 @@ async def test_check__preset_that_would_act_above_the_mandate__tells_so(made: Wa
     # The preset's least floor of a perp is 2.15, above all that the mandate allows.
     assert line["verdict"] == "fail"
     assert "the policy wants to act sooner than the owner allowed" in line["what"]
+
+
+async def test_daemon__index_feed_is_stale_and_no_reserve__tries_no_order(made: Ward) -> None:
+    ground, one = made.ground, made.perp
+    size = one.size()
+    ground.chain.mine(ground.chain.timestamp() + DAY_S)
+    assert WAD < one.health < 13 * WAD // 10
+    reason = await refused(ground, alert="oracle.stale")
+    assert "no swaps: " in reason
+    assert "has not been updated for" in reason
+    assert one.size() == size
+
+
+async def test_daemon__index_feed_is_stale_and_a_reserve__pays_margin_in_and_tries_no_order(
+    made: Ward,
+) -> None:
+    ground, one = made.ground, made.perp
+    # Too little to leave the danger: an order would have to follow.
+    one.move(one.index() / WAD * 0.99)
+    one.fund(60 * 10**6)
+    size = one.size()
+    ground.chain.mine(ground.chain.timestamp() + DAY_S)
+    ground.first_block = ground.block() + 1
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("alert.raised", alert="oracle.stale")
+        await running.said("transaction.sent", purpose="AddMargin")
+        ground.chain.mine()
+        await running.said("plan.concluded", succeeded=True)
+        assert "no swaps: " in (await running.said("plan.refused"))["reason"]
+        await ground.pass_block(running)
+        assert proxy.recording.broadcasts() == 1
+    assert one.size() == size
+    assert one.balance(one.owner) == 0
+    assert ground.flaws() == []
+
+
+async def test_daemon__position_closed_while_an_order_is_tried__order_is_withdrawn(
+    made: Ward,
+) -> None:
+    """What is tried is the block that was read. The next one shows the position closed."""
+    ground, one = made.ground, made.perp
+    hold = Hold(carries("eth_simulateV1"))
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url, hold) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await hold.reached()
+        close = (one.base_token(), 0, 0, 2**64, bytes(32))
+        house = one.perp.perp.clearing_house
+        ground.chain.transact(one.owner, house, "closePosition", close)
+        hold.release()
+        await running.said("transaction.sent", purpose="ReducePosition")
+        await running.said("transaction.sent", purpose="cancel")
+        while ground.open():
+            await ground.pass_block(running)
+        await ground.pass_block(running)
+        status = json.loads((await ground.ask("status", "--json")).output)
+        assert proxy.recording.broadcasts() == 2
+    assert one.size() == 0
+    (decision,) = ground.decisions()
+    assert decision.outcome == "cancelled"
+    assert status["positions"][0]["note"] == "idle: no position"
+    assert ground.flaws() == []
+
+
+async def test_daemon__position_closed_in_the_block_before_the_order__reverts_and_changes_nothing(
+    made: Ward,
+) -> None:
+    """What no reading can foresee; the guardian finds no danger any more."""
+    ground, one = made.ground, made.perp
+    async with (
+        RecordingProxy(ground.chain.rpc_url, ground.chain.ws_url) as proxy,
+        ground.keeper(proxy, "--live") as running,
+    ):
+        await running.said("transaction.sent", purpose="ReducePosition")
+        close = (one.base_token(), 0, 0, 2**64, bytes(32))
+        data = one.perp.perp.clearing_house.encode("closePosition", close)
+        # In the same block, and before it: it pays more.
+        ground.chain.send(one.owner, one.market, data, fees=FIRST_IN_BLOCK)
+        while ground.open():
+            await ground.pass_block(running)
+    assert one.size() == 0
+    (decision,) = ground.decisions()
+    assert [each.state for each in decision.transactions] == ["reverted"]
+    assert decision.outcome == "reverted"
+    assert ground.flaws() == []
