@@ -182,6 +182,20 @@ MUTANTS = (
         tests=("wrong-chain-id-after-fail-over",),
     ),
     Defect(
+        name="receipts-taken-for-state",
+        file="keeper/chain/pool.py",
+        old="    for group in (of_state or list(answers), calls):\n",
+        new="    for group in (list(answers),):\n",
+        tests=("pruned-state-of-the-first-of-two",),
+    ),
+    Defect(
+        name="time-of-one-believed",
+        file="keeper/engine/witness.py",
+        old='"parent_hash", "timestamp", "base_fee_wei")',
+        new='"parent_hash", "base_fee_wei")',
+        tests=("byzantine-head-time",),
+    ),
+    Defect(
         name="recursion-unlimited",
         file="keeper/app.py",
         old="    sys.setrecursionlimit(RECURSION_LIMIT)\n",
