@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from keeper.devnet.perp_market import PerpMarket
+from keeper.model.units import WAD
 from tests.guardian.gas_rows import Naked, Row, measured
 from tests.guardian.ground import USDC
-from tests.guardian.perp_ground import perp_ground
+from tests.guardian.perp_ground import Lending, perp_ground
 
 START: Final = 2_281.37
 READ_ACCOUNT: Final = (
@@ -15,6 +16,11 @@ READ_ACCOUNT: Final = (
     "0xa8549402",  # ClearingHouseConfig.getMmRatio()
     "0xed903f7a",  # Vault.getCollateralTokens(address)
 )
+
+
+READ_LOAN: Final = "0xbf92857c"
+"""Pool.getUserAccountData(address) of Aave."""
+FLOOR: Final = 160 * WAD // 100
 
 
 def measure_perp(perp: PerpMarket) -> tuple[Row, ...]:
@@ -36,8 +42,17 @@ def measure_perp(perp: PerpMarket) -> tuple[Row, ...]:
         order = perp.order("vETH", amount=-moved["size"], in_base=True)
         return ((perp.perp.clearing_house, "openPosition", (order,)),)
 
-    first = measured(made, "add_margin", made.add(), added, READ_ACCOUNT)
+    def brought(moved: dict[str, Any]) -> Sequence[Naked]:
+        withdrawn = (made.usdc.address, moved["amount"], made.owner)
+        return ((made.chain.contracts.aave.pool, "withdraw", withdrawn), *added(moved))
+
+    rows = [measured(made, "add_margin", made.add(), added, READ_ACCOUNT)]
     perp.chain.revert(state)
-    second = measured(made, "reduce_position", made.reduce(), reduced, READ_ACCOUNT)
+    state = perp.chain.snapshot()
+    rows.append(measured(made, "reduce_position", made.reduce(), reduced, READ_ACCOUNT))
+    perp.chain.revert(state)
+    Lending(made, 5_000 * USDC, WAD).allow(FLOOR)
+    both = (*READ_ACCOUNT, READ_LOAN)
+    rows.append(measured(made, "move", made.bring(), brought, both))
     perp.chain.revert(born)
-    return first, second
+    return tuple(rows)

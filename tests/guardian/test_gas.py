@@ -22,6 +22,6 @@ def test_gas__of_every_perp_action__is_near_that_of_the_naked_calls(perp: PerpMa
     """But for what the venue takes to tell the health, which the naked calls do not ask: about half a
     million, since it settles and averages anew for every question."""
     rows = measure_perp(perp)
-    assert [row.action for row in rows] == ["add_margin", "reduce_position"]
+    assert [row.action for row in rows] == ["add_margin", "reduce_position", "move"]
     for row in rows:
         assert row.guardian <= GOAL * row.naked + row.health, table(rows)
