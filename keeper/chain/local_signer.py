@@ -98,7 +98,7 @@ def _from_environment(settings: LocalKeySettings) -> str:
 
 
 def _open_keystore(name: str, path: Path, password: SecretStr | None) -> bytes:
-    content = _read_keystore(name, path)
+    content = read_keystore(name, path)
     if password is None:
         raise KeyMissingError(
             name,
@@ -123,7 +123,8 @@ def _open_keystore(name: str, path: Path, password: SecretStr | None) -> bytes:
     )
 
 
-def _read_keystore(name: str, path: Path) -> dict[str, Any]:
+def read_keystore(name: str, path: Path) -> dict[str, Any]:
+    """What is in a keystore file, still encrypted; raises `SignerError`."""
     try:
         with path.open(encoding="utf-8") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -146,7 +147,7 @@ def _read_keystore(name: str, path: Path) -> dict[str, Any]:
         ) from None
     except ValueError:
         _corrupt(name, path)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or "crypto" not in map(str.lower, content):
         _corrupt(name, path)
     return content
 

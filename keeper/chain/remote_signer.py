@@ -20,6 +20,7 @@ from keeper.chain.signer import (
     SignerError,
     address_of,
 )
+from keeper.chain.unanswered import in_words
 from keeper.model.errors import TemporaryError
 from keeper.model.units import Address
 
@@ -90,9 +91,8 @@ async def _asked(
         async with session.request(method, url, json=document, allow_redirects=False) as answer:
             text, status = await answer.text(), answer.status
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        # aiohttp puts the whole URL into its messages; the type says enough.
         raise SignatureUnavailableError(
-            f"the signing service at {public_host(url)} does not answer ({type(error).__name__})"
+            f"the signing service at {public_host(url)} does not answer ({in_words(error)})"
         ) from None
     if status != 200:
         raise SignatureUnavailableError(

@@ -7,7 +7,6 @@ Errors never show the parts of the URL that may hold an API key, not even those 
 repeats them.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -18,6 +17,7 @@ from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
 from keeper.chain.secrecy import hider, public_host, secret_parts
+from keeper.chain.unanswered import in_words
 from keeper.model.errors import TemporaryError
 
 
@@ -196,16 +196,7 @@ class Rpc:
         raise EndpointUnavailableError(f"{self.name} answered {method} without result or error")
 
     def _unavailable(self, error: Exception) -> NoReturn:
-        # aiohttp puts the whole URL into its messages; the type says enough.
-        reason = (
-            f"HTTP status {error.status}"
-            if isinstance(error, aiohttp.ClientResponseError)
-            else "timed out"
-            if isinstance(error, asyncio.TimeoutError)
-            else str(error)
-            if isinstance(error, _TooLongError)
-            else type(error).__name__
-        )
+        reason = str(error) if isinstance(error, _TooLongError) else in_words(error)
         said = f"{self.name} is unavailable: {reason}"
         if isinstance(error, aiohttp.ClientResponseError) and error.status == TOO_MANY_REQUESTS:
             header = error.headers.get("Retry-After") if error.headers else None

@@ -75,6 +75,8 @@ def init(
     begins in a dry run, with limits made to the positions' measure.
     """
     _check_free(output, force=force)
+    if keystore is not None:
+        _check_keystore(keystore)
     endpoint = rpc or _asked("--rpc", "endpoint of the chain (HTTP)", DEFAULT_RPC)
     accounts = _addresses("--account", account or [_asked("--account", "account to protect", None)])
     further = [
@@ -106,6 +108,25 @@ def _check_free(output: Path, *, force: bool) -> None:
                 f"{output.name}.old",
             )
         )
+
+
+def _check_keystore(path: Path) -> None:
+    from keeper.chain.local_signer import read_keystore
+    from keeper.chain.signer import SignerError
+    from keeper.model.errors import ConfigurationError, Problem
+
+    try:
+        read_keystore("main", path)
+    except SignerError as error:
+        (problem,) = error.problems
+        raise ConfigurationError(
+            Problem(
+                where=f"--keystore {path}",
+                what=problem.what,
+                why=problem.why,
+                fix=f"{problem.fix}; or leave --keystore out: a dry run needs no key",
+            )
+        ) from None
 
 
 def _asked(option: str, what: str, default: str | None) -> str:
@@ -246,13 +267,15 @@ def _write(
     _check_loads(output)
     print(f"{output} is written: a dry run, until you say --live. Next:")
     named = "" if output == Path("keeper.toml") else f" --config {output}"
-    for command, what in (
+    following = (
         ("check", "whether everything is as it has to be, and what to do where not"),
         ("run --once", "one look: what would be done now"),
         ("run", "the dry run: watches, and says what it would do"),
         ("run --live", "protects"),
-    ):
-        print(f"  {f'keeper {command}{named}':<28} {what}")
+    )
+    width = max(len(f"keeper {command}{named}") for command, _ in following)
+    for command, what in following:
+        print(f"  {f'keeper {command}{named}':<{width}}  {what}")
 
 
 def _place(output: Path, text: str) -> None:
@@ -260,7 +283,6 @@ def _place(output: Path, text: str) -> None:
     from keeper.model.errors import ConfigurationError, Problem
 
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         if output.exists():
             old = output.with_name(output.name + ".old")
             output.replace(old)
@@ -272,7 +294,7 @@ def _place(output: Path, text: str) -> None:
                 where=str(output),
                 what=f"it cannot be written: {error.strerror}",
                 why="the configuration is a file of yours",
-                fix="name a file in a folder of yours with --output",
+                fix="name a file in a folder that is there, and yours, with --output",
             )
         ) from None
 

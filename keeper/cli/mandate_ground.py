@@ -186,7 +186,7 @@ async def _check_proxy(rpc: Rpc, at: Mapping[str, str]) -> None:
                 where=f"chain, {DEPLOYMENT_PROXY}",
                 what="the deterministic deployment proxy is not on this chain",
                 why="it makes a guardian's address follow from its code and owner",
-                fix="deploy it: https://github.com/Arachnid/deterministic-deployment-proxy",
+                fix="deploy it: github.com/Arachnid/deterministic-deployment-proxy",
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -123,8 +124,14 @@ def show_lines(
 
 
 def print_json(document: Any) -> None:
-    """One JSON document; what is no number in JSON becomes null."""
-    print(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document; what is no number in JSON becomes null. Where the output takes ASCII or
+    Latin alone, other characters are escaped: nothing is lost."""
+    text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(_plain(document), indent=2, allow_nan=False)
+    print(text)
 
 
 def health_text(health: float | None, floor: float, target: float) -> Text:

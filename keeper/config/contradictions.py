@@ -63,7 +63,7 @@ def contradictions(tables: Tables) -> Contradictions:
                     "this channel has no URL",
                     "nobody would hear of an alert",
                     f"set the environment variable KEEPER_CHANNELS__{name.upper()}__APPRISE_URL; it is "
-                    "a secret and does not belong into the file",
+                    "a secret and does not belong in the file",
                 ),
             )
     yield from _market_price_contradictions(tables)

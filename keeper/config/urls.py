@@ -54,7 +54,7 @@ def apprise_url(value: Any) -> SecretStr:
         raise WrongValueError(
             "apprise knows no service of this URL",
             "nobody would hear of an alert",
-            "write it as https://appriseit.com/services/ says for your service, such as "
+            "write it as appriseit.com/services says for your service, such as "
             "mailto://user:password@example.org",
         )
     return SecretStr(url)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from keeper.chain.unanswered import in_words
 from keeper.devnet.proxy import DroppedError, Gate, RecordingProxy
 from keeper.devnet.recording import Json
 from keeper.model.errors import ConfigurationError, Problem, TemporaryError
@@ -99,10 +100,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, method: str, *params: o
         async with session.post(url, json=body) as answer:
             status, content = answer.status, await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        # aiohttp puts the whole URL into its messages; the type says enough.
-        raise OriginUnavailableError(
-            f"{_host(url)} is unavailable: {type(error).__name__}"
-        ) from None
+        raise OriginUnavailableError(f"{_host(url)} is unavailable: {in_words(error)}") from None
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
         raise OriginUnavailableError(f"{_host(url)} is unavailable: HTTP status {status}")
     try:

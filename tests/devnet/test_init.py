@@ -41,6 +41,9 @@ async def test_init__account_with_a_position__writes_what_a_dry_run_runs_with(
     assert "10 WETH" in said
     assert "1.100" in said
     assert "keeper.toml is written: a dry run, until you say --live" in said
+    following = said.partition("Next:\n")[2].splitlines()
+    told = ("whether everything", "one look", "the dry run", "protects")
+    assert len({line.index(what) for line, what in zip(following, told, strict=True)}) == 1
 
     (position,) = load_settings(ground.folder / "keeper.toml", {}).positions
     assert position.account == one.account.address
@@ -164,6 +167,17 @@ def test_init__place_that_cannot_be_written__is_named_with_what_to_do(
     said = capsys.readouterr().err
     assert f"{file / 'k.toml'}: it cannot be written" in said
     assert "--output" in said
+
+
+def test_init__folder_that_is_not_there__is_named_and_not_made(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = ground.guard().account.address
+    nowhere = ground.folder / "nowhere"
+    output = ("--output", str(nowhere / "k.toml"))
+    assert init(monkeypatch, ground, "--account", account, *output) == 78
+    assert "No such file or directory" in capsys.readouterr().err
+    assert not nowhere.exists()
 
 
 def test_init__file_is_there__is_replaced_only_by_name_and_kept(

@@ -1,5 +1,6 @@
 """The command line: what it prints where, and the exit codes that scripts rely on."""
 
+import io
 import json
 import os
 import sqlite3
@@ -363,6 +364,65 @@ def test_reading__80_columns__cuts_nothing_and_pads_nothing(
     for line in shown.splitlines():
         assert len(line) <= 80
         assert line == line.rstrip()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", [["status"], ["history"], ["explain", "1"]])
+def test_reading__output_that_takes_few_characters__prints_what_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Path,
+    journal: Journal,
+    encoding: str,
+    command: list[str],
+) -> None:
+    for options in ([], ["--json"]):
+        written = io.BytesIO()
+        with monkeypatch.context() as patch:
+            out = io.TextIOWrapper(written, encoding=encoding, write_through=True)
+            patch.setattr(sys, "stdout", out)
+            assert exit_code(patch, *command, *options, "--config", config) == 0
+        if options:
+            # Nothing is lost to a program.
+            assert json.loads(written.getvalue()) == keeper_json(*command, "--config", config)
+        else:
+            assert "main" in written.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "the keystore cannot be read: No such file or directory"),
+        ("{}", "this is not a keystore"),
+        ("no JSON", "this is not a keystore"),
+    ],
+)
+def test_init__keystore_that_is_none__is_78_and_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    said: str,
+) -> None:
+    keystore, output = tmp_path / "key.json", tmp_path / "keeper.toml"
+    if content is not None:
+        keystore.write_text(content)
+        keystore.chmod(0o600)
+    options = ("--account", ACCOUNT, "--rpc", "http://127.0.0.1:1", "--keystore", keystore)
+    assert exit_code(monkeypatch, "init", *options, "--output", output) == 78
+    told = capsys.readouterr().err
+    assert f"--keystore {keystore}: {said}" in told
+    assert "leave --keystore out" in told
+    assert not output.exists()
+
+
+def test_boundary__help_that_names_a_page__is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(f'{config.read_text()}id = 1\n[channels.phone]\nseverity = "warning"\n')
+    monkeypatch.setenv("NO_SUCH_KEY", "x")
+    monkeypatch.setenv("KEEPER_CHANNELS__PHONE__APPRISE_URL", "nosuch://service")
+    assert exit_code(monkeypatch, "check", "--config", config) == 78
+    assert "appriseit.com/services says for your service" in capsys.readouterr().err
 
 
 def test_explain__reverted__is_not_called_as_predicted(config: Path, journal: Journal) -> None:

@@ -155,9 +155,9 @@ def http_error(status: int) -> aiohttp.ClientResponseError:
         (http_error(429), "HTTP status 429"),
         (TimeoutError(), "timed out"),
         (aiohttp.ServerTimeoutError(f"to {SECRET}"), "timed out"),
-        (aiohttp.ClientPayloadError(SECRET), "ClientPayloadError"),
-        (ValueError(f"no JSON from {SECRET}"), "ValueError"),
-        (RecursionError("maximum recursion depth exceeded"), "RecursionError"),
+        (aiohttp.ClientPayloadError(SECRET), "it cut the connection"),
+        (ValueError(f"no JSON from {SECRET}"), "no JSON-RPC"),
+        (RecursionError("maximum recursion depth exceeded"), "no JSON-RPC"),
     ],
 )
 @pytest.mark.parametrize(
