@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,6 +134,50 @@ def import_prices(
                     bar.advance(task, kept)
         after = _rows(store)
     _tell_added(before, after, as_json=as_json)
+
+
+@app.command(name="export")
+def export_prices(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder; it is made if need be.")
+    ],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write all of the history into files that `backtest --prices`, `policy fit` and `forecast` read.
+
+    One file for each source, replaced by the next export.
+    """
+    from keeper.backtest.export import export_path, write
+    from keeper.cli.status import journal_path
+    from keeper.storage.price_store import PriceStore
+
+    path = journal_path(config)
+    rows: dict[str, int] = {}
+    if path.exists():
+        store = PriceStore.to_read(path)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for held in store.held():
+                into = export_path(directory, held)
+                if into is None:
+                    print(
+                        f"left out: {held.name}, for which there is no file name", file=sys.stderr
+                    )
+                else:
+                    rows[str(into)] = write(into, held)
+        except OSError as error:
+            fix = "name a folder that you may write to"
+            raise _wrong(str(directory), f"it cannot be written: {error.strerror}", fix) from None
+        finally:
+            store.close()
+    if as_json:
+        print_json({"files": rows})
+        return
+    for name, count in rows.items():
+        print(f"{name}: {count:,} rows")
+    if not rows:
+        print(NOTHING)
 
 
 @app.command()

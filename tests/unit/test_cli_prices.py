@@ -12,9 +12,14 @@ from typer.testing import CliRunner
 
 from keeper.backtest import ccxt_exchange
 from keeper.backtest.exchange import PAGE
+from keeper.backtest.export import export_path
+from keeper.backtest.history import price_files
 from keeper.cli import main
 from keeper.cli.prices import app
+from keeper.model.candles import ROUNDS, Candles, PriceSource
 from keeper.model.errors import TemporaryError
+from keeper.model.units import Address
+from keeper.storage.price_store import StoredPrices
 from keeper.storage.store import Store
 from tests.unit.test_config import VALID
 from tests.unit.test_exchange import STEP_S, FakeExchange
@@ -206,3 +211,46 @@ def test_import__folder_that_may_not_be_read__is_named(
     monkeypatch.setattr(Path, "iterdir", forbidden)
     said = refused(monkeypatch, capsys, "import", tmp_path, "--config", config)
     assert f"{tmp_path}: cannot be read as a directory: Permission denied" in said
+
+
+def test_export__what_is_kept__is_read_again_as_it_was(config: Path, tmp_path: Path) -> None:
+    told(config, "import", hours(tmp_path / "STETHETH_COINGECKO-1h-a.csv", 10, price=0.1 + 0.2))
+    told(config, "import", hours(tmp_path / "ETHUSDT-5m-a.csv.gz", 1))
+    folder = tmp_path / "new" / "out"
+    told(config, "export", folder)
+    files = told(config, "export", folder)["files"]  # in place of the first
+    assert files == {
+        str(folder / "ETHUSD_SPOT-5m-store.csv.gz"): 1,
+        str(folder / "STETHETH_COINGECKO-1h-store.csv.gz"): 10,
+    }
+    assert {path.name for path in folder.iterdir()} == {Path(name).name for name in files}
+    (_, staked) = price_files(folder)
+    assert (staked.source.pair, staked.source.step_s) == ("stETH/ETH", 3600)
+    assert staked.candles().close.tolist() == [0.1 + 0.2] * 10
+    assert staked.candles().starts.tolist() == [n * 3600 for n in range(10)]
+
+
+def test_export__feed_that_tells_no_pair__has_no_file() -> None:
+    feed = Address("0x5f4eC3Df9cbd43714FE2740f5E3616155c5b8419")
+    for pair, name in (("ETH/USD", "ETHUSD_CHAINLINK-rounds-1-5f4eC3Df.csv.gz"), (feed, None)):
+        held = StoredPrices(
+            source=PriceSource(pair=pair, venue="CHAINLINK", step_s=ROUNDS),
+            name=pair, rows=1, first=0, last=0, load=nothing, chain_id=1, feed=feed,
+        )  # fmt: skip
+        path = export_path(Path("out"), held)
+        assert (None if path is None else path.name) == name
+
+
+def test_export__folder_that_is_a_file__is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    tmp_path: Path,
+) -> None:
+    told(config, "import", hours(tmp_path / "ETHUSDT-1h-a.csv", 3))
+    said = refused(monkeypatch, capsys, "export", tmp_path / "ETHUSDT-1h-a.csv", "--config", config)
+    assert "it cannot be written: File exists" in said
+
+
+def nothing() -> Candles:
+    raise AssertionError("not to be read")
