@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from keeper.cli.scoring import check_can_be_written
 from keeper.model.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # numerical libraries take their second when the command runs, not in its help
+    from keeper.backtest.comparison import Comparison
     from keeper.backtest.lanes import Rules
     from keeper.backtest.positions import Known, Positions
     from keeper.backtest.positions import Row as PositionRow
@@ -98,7 +99,7 @@ def backtest(
     as_json: JsonOption = False,
 ) -> None:
     """Replay policies over past prices: what they would have cost, and whom saved."""
-    from keeper.backtest import comparison, replay_dump, tally
+    from keeper.backtest import comparison, tally
     from keeper.backtest.policies import FIRST, chosen, shipped_default
     from keeper.backtest.positions import EPISODE_S, placed
     from keeper.backtest.replay import replay
@@ -126,18 +127,29 @@ def backtest(
     found = comparison.Comparison(
         known=known, positions=book, rules=rules, replayed=replayed, rows=scored, seed=seed
     )
-    if dump is not None:
-        replay_dump.write(dump, book, replayed)
-    if picture is not None:
-        picture.write_bytes(found.picture())
-    if tables is not None:
-        tables.write_text(comparison.markdown(found), encoding="utf-8")
-    if report is not None:
-        comparison.write(report, found)
+    _write(found, outputs)
     if as_json:
         print_json({"rows": [row.to_json() for row in scored]})
     else:
         _show(scored)
+
+
+def _write(found: Comparison, outputs: Mapping[str, Path | None]) -> None:
+    from keeper.backtest import comparison, replay_dump
+
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        match option:
+            case "--dump":
+                replay_dump.write(path, found.positions, found.replayed)
+            case "--picture":
+                path.write_bytes(found.picture())
+            case "--table":
+                path.write_text(comparison.markdown(found), encoding="utf-8")
+            case _:
+                comparison.write(path, found)
+        _say(f"{path} is written")
 
 
 def _episodes(

@@ -62,7 +62,8 @@ def demo(
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Where the picture goes; else keeper-demo-SCENARIO.png in this folder.",
+            help="The PNG file to draw into; else keeper-demo-SCENARIO.png in this folder, for perps "
+            "keeper-demo-SCENARIO-perp.png. The hedged pair has no picture.",
             show_default=False,
         ),
     ] = None,
@@ -83,6 +84,11 @@ def demo(
             "with guardians the hedged pair has no reserve but what is spare in the loan: leave it out",
             param_hint="'--reserve'",
         )
+    if market == "both" and picture is not None:
+        raise typer.BadParameter(
+            "the hedged pair has no picture: leave it out, or take --market lending or perp",
+            param_hint="'--picture'",
+        )
     if market == "perp" and reserve == 0:
         mode = "guardian"  # what is left is to make the position smaller, which only it may do
     stop_on_sigterm()
@@ -90,7 +96,8 @@ def demo(
     if market == "both":
         _play_pair(script, guarding(mode, reserve), as_json=as_json)
         return
-    image = (picture or Path(f"keeper-demo-{scenario}.png")).resolve()
+    suffix = "" if market == "lending" else f"-{market}"
+    image = (picture or Path(f"keeper-demo-{scenario}{suffix}.png")).resolve()
     _check_writable(image)
     toolchain = install(lambda line: print(line, file=sys.stderr))
     with (
@@ -185,6 +192,8 @@ def _check_writable(image: Path) -> None:
         problem = f"there is no folder {folder}"
     elif image.is_dir():
         problem = f"{image} is a folder"
+    elif image.suffix != ".png":
+        problem = f"{image} does not end in .png, as what is drawn is"
     elif not os.access(image if image.exists() else folder, os.W_OK):
         problem = f"{image} cannot be written"
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -82,6 +83,7 @@ def forecast(
     joint = together(rows, seen.watched, seen.snapshot, seen.outlook, seen.markets)
     if picture is not None:
         _draw(picture, seen, rows)
+        print(f"{picture} is written", file=sys.stderr)
     if as_json:
         head = seen.snapshot.head
         document = {"block": head.number, "timestamp": head.timestamp, "positions": told}

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich import box
 from rich.console import Console, RenderableType
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from keeper.layout import Uncut
 
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.devnet.twins import Guarding
@@ -112,15 +113,7 @@ def show_lines(
         table.add_column(name, justify="left" if name in left else "right")
     for number, line in enumerate(lines):
         table.add_row(*line.values(), style="bold" if number in bold else None)
-    out = console()
-    uncut = Measurement.get(out, out.options.update(max_width=10_000), table).minimum
-    if out.width >= max(uncut, NARROW):
-        show(table)
-        return
-    widest = max(map(len, lines[0]))
-    for line in lines:
-        said = (f"{name:<{widest}} {text}" for name, text in line.items() if text)
-        show("\n".join(said) + "\n")
+    show(Uncut(table, least=NARROW))
 
 
 def print_json(document: Any) -> None:

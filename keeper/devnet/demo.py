@@ -70,6 +70,10 @@ class Playable(Protocol):
     def teller(self) -> Stories: ...
     @property
     def targets(self) -> Mapping[str, Fraction]: ...
+    @property
+    def floors(self) -> Mapping[str, Fraction]: ...
+    @property
+    def owed(self) -> str: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,6 +116,7 @@ class Demo:
             head_to_broadcast_ms=tuple(proxy.recording.head_to_broadcast_ms(decided_at)),
             late_beats=late_beats,
             targets=self.stage.targets,
+            owed=self.stage.owed,
             key=None
             if self.stage.keeper is None
             else key_told(chain, self.stage.keeper.address, tuple(self.stage.guardians.values())),
@@ -126,6 +131,7 @@ class Demo:
             self.stage.teller.weth,
             {name: account.address for name, account in self.stage.twins.items()},
             report.told,
+            self.stage.floors,
         )
 
     @property
@@ -177,6 +183,7 @@ class Demo:
             },
             breach_probabilities=testimony.breach_probabilities,
             told=self._told(blocks, testimony),
+            owed=self.stage.owed,
         )
 
     def _told(self, blocks: list[BlockView], testimony: Testimony) -> tuple[AccountTold, ...]:

@@ -19,7 +19,7 @@ from keeper.devnet.path import Tick
 from keeper.devnet.perp import MARKETS, SETTLEMENT, deploy_perp, deploying
 from keeper.devnet.perp_market import TRADE_GAS, PerpMarket
 from keeper.devnet.perp_story import PerpTeller, PerpWitness
-from keeper.devnet.report import targets
+from keeper.devnet.report import floors, targets
 from keeper.devnet.scenario import Scenario
 from keeper.devnet.stage import DIRECT, SETUP_S, grounded
 from keeper.devnet.toolchain import Toolchain
@@ -90,6 +90,16 @@ class PerpStage:
     def targets(self) -> Mapping[str, Fraction]:
         """Of the guarded twins."""
         return targets(PERP_TWINS)
+
+    @property
+    def owed(self) -> str:
+        """What the size of a position is called here."""
+        return "notional"
+
+    @property
+    def floors(self) -> Mapping[str, Fraction]:
+        """Of the guarded twins."""
+        return floors(PERP_TWINS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The demo as one picture: the price above, the three health factors below, what was done marked."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,7 +11,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from keeper.devnet.story import AccountTold
-from keeper.devnet.twins import TWINS
 from keeper.devnet.views import BlockView
 from keeper.model.units import WAD, Address, Wad
 
@@ -21,9 +21,9 @@ STYLES = {
     "forecast": ("#009E73", "-"),
 }
 MARKERS = {"forecast": "^", "floor": "s", "liquidation": "X"}
-FLOORS = {twin.name: float(twin.policy.floor) for twin in TWINS if twin.policy is not None}
 INK = "#333333"
-LOWEST_SHOWN = 0.9
+ROOM_BELOW = 0.12
+"""Of the range above liquidation: as much lies below it at least."""
 
 
 def draw(
@@ -33,8 +33,10 @@ def draw(
     weth: Address,
     accounts: Mapping[str, Address],
     told: Sequence[AccountTold],
+    floors: Mapping[str, Fraction],
 ) -> None:
-    """Write the picture as PNG. `accounts` gives each twin's address by its name."""
+    """Write the picture as PNG. `accounts` gives each twin's address by its name, `floors` the health
+    below which the guarded ones are acted for."""
     with mpl.rc_context(
         {
             "font.size": 10,
@@ -49,7 +51,7 @@ def draw(
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
         figure.suptitle(title, fontsize=13, fontweight="bold")
         _prices(above, blocks, weth)
-        _healths(below, blocks, accounts, told)
+        _healths(below, blocks, accounts, told, floors)
         below.set_xlabel("chain time (UTC)")
         figure.savefig(path, format="png")
 
@@ -69,19 +71,14 @@ def _healths(
     blocks: Sequence[BlockView],
     accounts: Mapping[str, Address],
     told: Sequence[AccountTold],
+    floors: Mapping[str, Fraction],
 ) -> None:
     times = _times(block.timestamp for block in blocks)
     axes.axhline(1.0, color=INK, lw=1.2)
-    axes.annotate(
-        "liquidated below 1.0; dotted: the floors",
-        (0.005, 0.99),
-        xycoords=("axes fraction", "data"),
-        va="top",
-    )
     for story in told:
         color, line = STYLES[story.name]
-        if story.name in FLOORS:
-            axes.axhline(FLOORS[story.name], color=color, lw=0.8, linestyle=":")
+        if story.name in floors:
+            axes.axhline(float(floors[story.name]), color=color, lw=0.8, linestyle=":")
         series = [_shown(block.accounts[accounts[story.name]].health) for block in blocks]
         label = _summary(story)
         axes.step(times, series, where="post", lw=1.4, label=label, color=color, linestyle=line)
@@ -90,12 +87,22 @@ def _healths(
             healths = [_shown(action.health_after) for action in actions]
             _mark(axes, cause, color, [action.timestamp for action in actions], healths)
         liquidated = [one.timestamp for one in story.liquidations]
-        _mark(axes, "liquidation", color, liquidated, [0.98] * len(liquidated))
+        _mark(axes, "liquidation", color, liquidated, [1.0] * len(liquidated))
     for what, marker in MARKERS.items():
         label = what if what == "liquidation" else f"action, cause: {what}"
         axes.plot([], [], marker=marker, color=INK, markersize=7, linestyle="none", label=label)
     axes.set_ylabel("health factor")
-    axes.set_ylim(bottom=min(LOWEST_SHOWN, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    # Room for the words below the line, whatever the range above it.
+    axes.set_ylim(bottom=min(low, 1 - ROOM_BELOW * (high - 1)))
+    axes.annotate(
+        "liquidated below 1.0; dotted: the floors",
+        (0.005, 1.0),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -4),
+        textcoords="offset points",
+        va="top",
+    )
     lines, labels = axes.get_legend_handles_labels()
     columns = max(len(told), len(MARKERS))
     # A legend fills its columns first: the twins in the upper row, the markers in the lower.
@@ -129,8 +136,16 @@ def _mark(
 def _summary(story: AccountTold) -> str:
     lost = f", lost ${story.loss_usd8 / 1e8:,.0f}" if story.liquidations else ""
     plural = "" if len(story.actions) == 1 else "s"
-    acts = f", {len(story.actions)} action{plural} for ${story.cost_usd8 / 1e8:,.2f}"
-    return story.name + lost + (acts if story.actions else "")
+    acts = f", {len(story.actions)} action{plural}" if story.actions else ""
+    spent = (
+        f"{' for' if acts else ', spent'} {_dollars(story.cost_usd8)}" if story.cost_usd8 else ""
+    )
+    return story.name + lost + acts + spent
+
+
+def _dollars(usd8: int) -> str:
+    digits = 0 if abs(usd8) >= 1_000 * 10**8 else 2
+    return f"{'−' if usd8 < 0 else ''}${abs(usd8) / 1e8:,.{digits}f}"
 
 
 def _clean(axes: Axes) -> None:

@@ -55,6 +55,8 @@ class Report:
     """Blocks that were mined late because the machine was busy."""
     targets: Mapping[str, Fraction] = field(default_factory=lambda: targets(TWINS))
     """Health that an action restores, by guarded twin."""
+    owed: str = "debt"
+    """What the market calls the size of a position: a perp has a notional."""
     key: KeyTold | None = None
     """None in direct mode, where the keeper has the accounts' own keys."""
 
@@ -113,6 +115,11 @@ class Report:
 def targets(twins: Sequence[Twin]) -> dict[str, Fraction]:
     """Of the twins that are guarded, by name."""
     return {twin.name: Fraction(twin.policy.target) for twin in twins if twin.policy is not None}
+
+
+def floors(twins: Sequence[Twin]) -> dict[str, Fraction]:
+    """Of the twins that are guarded, by name."""
+    return {twin.name: Fraction(twin.policy.floor) for twin in twins if twin.policy is not None}
 
 
 def _overshoots(action: ActionTold, target: Fraction) -> bool:

@@ -12,7 +12,7 @@ from keeper.devnet.feeds import DECIMALS, random_walk_rounds
 from keeper.devnet.liquidator import Liquidator
 from keeper.devnet.market import DOLLARS, Market
 from keeper.devnet.path import Tick, past_rounds, ticks
-from keeper.devnet.report import targets
+from keeper.devnet.report import floors, targets
 from keeper.devnet.scenario import Scenario
 from keeper.devnet.story import Teller
 from keeper.devnet.toolchain import Toolchain
@@ -79,6 +79,16 @@ class Stage:
     def targets(self) -> Mapping[str, Fraction]:
         """Of the guarded twins."""
         return targets(TWINS)
+
+    @property
+    def owed(self) -> str:
+        """What the size of a position is called here."""
+        return "debt"
+
+    @property
+    def floors(self) -> Mapping[str, Fraction]:
+        """Of the guarded twins."""
+        return floors(TWINS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The demo's live table, and the same in plain lines where there is no terminal."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from keeper.devnet.report import Report
 from keeper.devnet.story import AccountTold, ActionTold
+from keeper.layout import Uncut
 from keeper.model.units import WAD, Wad
 
 LATEST_ACTIONS = 8
@@ -33,18 +35,20 @@ class Moment:
     breach_probabilities: Mapping[str, float | None]
     """By twin, as far as the keeper has one."""
     told: tuple[AccountTold, ...]
+    owed: str = "debt"
+    """What the market calls the size of a position."""
 
 
 def live_table(moment: Moment) -> RenderableType:
     """The moment as a table, with the latest actions below it."""
     table = _table(moment.title)
     table.add_column("twin", no_wrap=True)
-    for column in ("health", "P(breach)", "debt", "actions", "cost", "liquidated", "loss"):
+    for column in ("health", "P(breach)", moment.owed, "actions", "cost", "liquidated", "loss"):
         table.add_column(column, justify="right")
     for story in moment.told:
         table.add_row(
             story.name,
-            _health(moment.healths[story.name]),
+            _health(moment.healths[story.name], moment.owed),
             _probability(moment.breach_probabilities.get(story.name)),
             _dollars(story.debt_end_usd8),
             str(len(story.actions)),
@@ -52,14 +56,14 @@ def live_table(moment: Moment) -> RenderableType:
             Text(str(len(story.liquidations)), style="bold red" if story.liquidations else ""),
             _dollars(story.loss_usd8),
         )
-    latest = [Text(_acted(name, action)) for name, action in _in_order(moment.told)]
-    return Group(Text(_heading(moment)), table, *latest[-LATEST_ACTIONS:])
+    latest = [Text(_acted(name, act, moment.owed)) for name, act in _in_order(moment.told)]
+    return Group(Text(_heading(moment)), Uncut(table), *latest[-LATEST_ACTIONS:])
 
 
 def plain_line(moment: Moment) -> str:
     """The moment in one line."""
     twins = "; ".join(
-        f"{story.name} {_health(moment.healths[story.name])}"
+        f"{story.name} {_health(moment.healths[story.name], moment.owed)}"
         f" p={_probability(moment.breach_probabilities.get(story.name))}"
         f" actions={len(story.actions)} cost={_usd(story.cost_usd8)}"
         f" liquidations={len(story.liquidations)}"
@@ -78,7 +82,6 @@ def _heading(moment: Moment) -> str:
 
 
 def _table(title: str) -> Table:
-    # Narrow enough for a terminal of 80 columns.
     return Table(
         title=title,
         title_style="bold",
@@ -94,10 +97,10 @@ def _in_order(told: Iterable[AccountTold]) -> list[tuple[str, ActionTold]]:
     return sorted(acts, key=lambda act: act[1].block)
 
 
-def _acted(name: str, action: ActionTold) -> str:
+def _acted(name: str, action: ActionTold, owed: str) -> str:
     return (
-        f"{_clock(action.timestamp)} {name}: {action.kind} {_dollars(action.amount_usd8)}, "
-        f"health {_health(action.health_before)} to {_health(action.health_after)} "
+        f"{_clock(action.timestamp)} {name}: {_words(action)} {_dollars(action.amount_usd8)}, "
+        f"health {_health(action.health_before, owed)} to {_health(action.health_after, owed)} "
         f"({action.cause})"
     )
 
@@ -106,8 +109,16 @@ def _clock(timestamp: int) -> str:
     return f"{datetime.fromtimestamp(timestamp, UTC):%m-%d %H:%M}"
 
 
-def _health(health: Wad | None) -> str:
-    return "no debt" if health is None else f"{health / WAD:.3f}"
+def _words(action: ActionTold) -> str:
+    """`AddMargin` as people write it: "Add margin"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", action.kind).capitalize()
+
+
+def _health(health: Wad | None, owed: str) -> str:
+    """Without a debt, or for a perp without a position, there is none."""
+    if health is None:
+        return "no debt" if owed == "debt" else "closed"
+    return f"{health / WAD:.3f}"
 
 
 def _probability(probability: float | None) -> str:
@@ -123,7 +134,7 @@ def summary(report: Report) -> RenderableType:
     document = report.document()
     table = _table("What it came to")
     table.add_column("twin", no_wrap=True)
-    for column in ("liquidations", "loss", "actions", "cost", "lowest health", "debt"):
+    for column in ("liquidations", "loss", "actions", "cost", "lowest health", report.owed):
         table.add_column(column, justify="right")
     for story in report.told:
         table.add_row(
@@ -132,7 +143,7 @@ def summary(report: Report) -> RenderableType:
             _dollars(story.loss_usd8),
             str(len(story.actions)),
             _usd(story.cost_usd8),
-            _health(story.min_health),
+            _health(story.min_health, report.owed),
             _dollars(story.debt_end_usd8),
         )
     sent = (
@@ -146,7 +157,7 @@ def summary(report: Report) -> RenderableType:
         f"{sent if report.broadcasts else 'nothing was sent'}; "
         f"at most {document['reads_per_block']} round trips to read a block"
     )
-    return Group(_actions(report), table, Text(figures), *_key(report))
+    return Group(Uncut(_actions(report)), Uncut(table), Text(figures), *_key(report))
 
 
 def _key(report: Report) -> tuple[Text, ...]:
@@ -174,11 +185,10 @@ def _actions(report: Report) -> Table:
             name,
             _clock(action.timestamp),
             action.cause,
-            # Two words, which a narrow terminal can put below each other.
-            action.kind.replace("AddCollateral", "Add collateral"),
+            _words(action),
             _dollars(action.amount_usd8),
-            _health(action.health_before),
-            _health(action.health_after),
+            _health(action.health_before, report.owed),
+            _health(action.health_after, report.owed),
             _usd(action.cost_usd8),
         )
     return table

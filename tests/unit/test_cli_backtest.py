@@ -59,9 +59,12 @@ def test_backtest__positions_of_a_file__a_row_for_every_policy_and_group(
 ) -> None:
     run(
         monkeypatch, "backtest", "--prices", str(folder / "data"), "--positions",
-        str(folder / "p.csv"), "--policy", "nothing", "fixed_1.10_1.30", "--json",
+        str(folder / "p.csv"), "--policy", "nothing", "fixed_1.10_1.30", "--json", "--table",
+        str(folder / "t.md"),
     )  # fmt: skip
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    told = capsys.readouterr()
+    assert f"{folder / 't.md'} is written" in told.err
+    rows = json.loads(told.out)["rows"]
     assert [(row["policy"], row["group"]) for row in rows] == [
         ("nothing", "pooled"),
         ("fixed_1.10_1.30", "pooled"),

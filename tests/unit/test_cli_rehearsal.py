@@ -32,6 +32,19 @@ def test_demo__picture_that_is_a_folder__is_wrong_usage(tmp_path: Path) -> None:
     assert "is a folder" in ended.output
 
 
+def test_demo__picture_that_is_no_png__is_wrong_usage_before_anything_runs(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["--picture", str(tmp_path / "x.txt")], env={"COLUMNS": "300"})
+    assert ended.exit_code == 2
+    assert "does not end in .png" in ended.output
+
+
+def test_demo__picture_of_the_hedged_pair__is_wrong_usage(tmp_path: Path) -> None:
+    asked = ["--market", "both", "--picture", str(tmp_path / "x.png")]
+    ended = CliRunner().invoke(app, asked, env={"COLUMNS": "300"})
+    assert ended.exit_code == 2
+    assert "the hedged pair has no picture" in ended.output
+
+
 def test_kept_with_journal__no_keeper_ran__leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

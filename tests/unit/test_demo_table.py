@@ -63,9 +63,9 @@ def rendered(shown: RenderableType, width: int) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [60, 80, 160])
 def test_live_table__any_terminal__shows_every_fact_uncut(width: int) -> None:
-    text = rendered(live_table(MOMENT), width)
+    text = " ".join(rendered(live_table(MOMENT), width).split())
     for fact in (
         *("block 8/20", "2020-03-12 11:01 UTC", "141.40", "142.50", "66 gwei"),
         *("no debt", "1.100", "1.400", "3.4%", "$9,876", "$99"),
@@ -82,7 +82,8 @@ def test_plain_line__no_terminal__is_one_line() -> None:
     assert "unprotected no debt p=- actions=0 cost=$0.00 liquidations=1" in line
 
 
-def test_summary__finished__tells_actions_losses_and_figures() -> None:
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_summary__finished__tells_actions_losses_and_figures(width: int) -> None:
     report = Report(
         scenario="fall",
         calm=False,
@@ -93,7 +94,7 @@ def test_summary__finished__tells_actions_losses_and_figures() -> None:
         head_to_broadcast_ms=(25.0,),
         late_beats=3,
     )
-    text = rendered(summary(report), 80)
+    text = rendered(summary(report), width)
     for fact in ("Repay", "$1,234", "$99", "20 blocks, 3 of them late", "p50 25.0 ms"):
         assert fact in text
     for fact in ("collateral", "$12,345", "$1,234.56", "03-12 11:00"):
@@ -115,3 +116,28 @@ def test_summary__nothing_sent__says_so_instead_of_figures() -> None:
     text = rendered(summary(report), 80)
     assert "nothing was sent" in text
     assert "None" not in text
+
+
+def test_summary__perps__speaks_of_perps() -> None:
+    report = Report(
+        scenario="fall",
+        calm=False,
+        blocks=20,
+        told=(
+            replace(TOLD[0], min_health=None),
+            replace(TOLD[2], actions=(replace(ADDED, kind="AddMargin"),)),
+            replace(TOLD[2], actions=(replace(ADDED, kind="ReducePosition", health_after=None),)),
+        ),
+        reads_per_block=1,
+        broadcasts=1,
+        head_to_broadcast_ms=(25.0,),
+        late_beats=3,
+        owed="notional",
+    )
+    text = rendered(summary(report), 160)
+    for fact in ("notional", "Add margin", "Reduce position", "closed"):
+        assert fact in text
+    assert "debt" not in text
+    moment = rendered(live_table(replace(MOMENT, owed="notional")), 160)
+    assert "notional" in moment
+    assert "debt" not in moment
