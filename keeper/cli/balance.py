@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keeper.engine.hindsight import LeftAlone, left_alone
 from keeper.model.units import SECONDS_PER_DAY
-from keeper.storage.ledger import Entry, Ledger, rounds
+from keeper.storage.ledger import DayView, Entry, Ledger, rounds
 
 COUNTERFACTUAL = (
     "Left alone means: the position as it stood at the first action of an episode, with nobody "
@@ -51,6 +51,8 @@ class Idle:
 
     label: str
     mean_reserve_usd: float
+    samples: int
+    """In all; a day counts as much as another, however many it has."""
     most_used_in_a_day_usd: float
 
     @property
@@ -143,9 +145,9 @@ def _avoided(entries: Sequence[Entry], alone: LeftAlone | None) -> float | None:
 
 
 def _idle(ledger: Ledger) -> list[Idle]:
-    held: dict[str, list[float]] = defaultdict(list)
+    held: dict[str, list[DayView]] = defaultdict(list)
     for each in ledger.days:
-        held[each.label].append(each.reserve_usd)
+        held[each.label].append(each)
     used: dict[tuple[str, int], float] = defaultdict(float)
     for entry in ledger.entries:
         view = entry.decision
@@ -154,10 +156,11 @@ def _idle(ledger: Ledger) -> list[Idle]:
     return [
         Idle(
             label=label,
-            mean_reserve_usd=sum(reserves) / len(reserves),
+            mean_reserve_usd=sum(each.mean_reserve_usd for each in days) / len(days),
+            samples=sum(each.samples for each in days),
             most_used_in_a_day_usd=max(
                 (usd for (of, _), usd in used.items() if of == label), default=0.0
             ),
         )
-        for label, reserves in held.items()
+        for label, days in held.items()
     ]

@@ -121,13 +121,13 @@ def _episodes(counted: Balance) -> str:
 
 
 def _idle(counted: Balance) -> str:
-    heads = ("position", "", "mean reserve", "most used in a day", "idle")
+    heads = ("position", "samples", "mean reserve", "most used in a day", "idle")
     rows = [
         (
             False,
             (
                 each.label,
-                "",
+                f"{each.samples:,}",
                 f"{usd(each.mean_reserve_usd)} USD",
                 f"{usd(each.most_used_in_a_day_usd)} USD",
                 f"{usd(each.idle_usd)} USD",
@@ -144,9 +144,10 @@ def _days(found: Ledger) -> str:
         "position",
         "lowest health",
         "highest probability",
-        "reserve",
-        "debt",
-        "collateral",
+        "mean reserve",
+        "mean debt",
+        "mean collateral",
+        "samples",
     )
     rows = [
         (
@@ -156,9 +157,10 @@ def _days(found: Ledger) -> str:
                 each.label,
                 "–" if each.lowest_health is None else f"{each.lowest_health:.3f}",
                 percent(each.highest_probability),
-                usd(each.reserve_usd),
-                usd(each.debt_usd),
-                usd(each.collateral_usd),
+                usd(each.mean_reserve_usd),
+                usd(each.mean_debt_usd),
+                usd(each.mean_collateral_usd),
+                f"{each.samples:,}",
             ),
         )
         for each in found.days

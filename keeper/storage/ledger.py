@@ -1,18 +1,19 @@
 """What a stretch of time cost and did, for `keeper report`. Read-only, while the daemon runs or
 after it."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from keeper.model.units import SECONDS_PER_DAY, Address
+from keeper.model.units import SECONDS_PER_DAY, WAD, Address
 from keeper.storage import views
 from keeper.storage.database import open_for_reading
 from keeper.storage.prices import PriceHistory
-from keeper.storage.schema import attempts, days, decisions, intents
+from keeper.storage.schema import attempts, days, decisions, intents, observations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +30,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayView:
-    """What was seen of a position on one day, in means over the day's samples."""
+    """What was seen of a position on one day."""
 
     label: str
     day: int
     """Unix days, UTC."""
     lowest_health: float | None
     highest_probability: float | None
-    reserve_usd: float
-    debt_usd: float
-    collateral_usd: float
+    samples: int
+    """Of which the three below are the means."""
+    mean_reserve_usd: float
+    mean_debt_usd: float
+    mean_collateral_usd: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,9 @@ def _entry(connection: Connection, decision: views.DecisionView) -> Entry:
 def _days(
     connection: Connection, since: int, until: int, told: Sequence[views.DecisionView]
 ) -> list[DayView]:
-    """Between its samples a position was also seen whenever something was decided about it."""
+    """Between its samples a position was also seen whenever something was decided about it, and at
+    the last pass."""
+    seen = _seen(connection, told)
     first, last = since // SECONDS_PER_DAY, (until - 1) // SECONDS_PER_DAY
     query = select(days).where(days.c.day.between(first, last)).order_by(days.c.label, days.c.day)
     return [
@@ -134,20 +139,51 @@ def _days(
             label=row.label,
             day=row.day,
             lowest_health=min(
-                (
-                    *([] if row.lowest_health is None else [row.lowest_health]),
-                    *(
-                        each.health_before
-                        for each in told
-                        if (each.label, each.timestamp // SECONDS_PER_DAY) == (row.label, row.day)
-                    ),
+                _known(row.lowest_health, *(each.health for each in seen[row.label, row.day])),
+                default=None,
+            ),
+            highest_probability=max(
+                _known(
+                    row.highest_probability,
+                    *(each.probability for each in seen[row.label, row.day]),
                 ),
                 default=None,
             ),
-            highest_probability=row.highest_probability,
-            reserve_usd=row.reserve_usd / row.samples,
-            debt_usd=row.debt_usd / row.samples,
-            collateral_usd=row.collateral_usd / row.samples,
+            samples=row.samples,
+            mean_reserve_usd=row.reserve_usd / row.samples,
+            mean_debt_usd=row.debt_usd / row.samples,
+            mean_collateral_usd=row.collateral_usd / row.samples,
         )
         for row in connection.execute(query)
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Glance:
+    """A position at one block beside the day's samples."""
+
+    health: float | None
+    probability: float | None
+
+
+def _seen(
+    connection: Connection, told: Sequence[views.DecisionView]
+) -> Mapping[tuple[str, int], list[_Glance]]:
+    """By label and day."""
+    found: defaultdict[tuple[str, int], list[_Glance]] = defaultdict(list)
+    forecast = {
+        row.id: row.document.get("forecast", {}).get("breach_probability")
+        for row in connection.execute(select(decisions.c.id, decisions.c.document))
+    }
+    for each in told:
+        glance = _Glance(health=each.health_before, probability=forecast[each.id])
+        found[each.label, each.timestamp // SECONDS_PER_DAY].append(glance)
+    for row in connection.execute(select(observations)):
+        health = None if row.health is None else row.health / WAD
+        glance = _Glance(health=health, probability=row.breach_probability)
+        found[row.label, row.timestamp // SECONDS_PER_DAY].append(glance)
+    return found
+
+
+def _known(*figures: float | None) -> list[float]:
+    return [each for each in figures if each is not None]

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,13 @@ async def crashed(ground: Ground) -> None:
         await ground.pass_block(running)
 
 
+async def documents(ground: Ground) -> list[dict[str, Any]]:
+    return [
+        json.loads((await ground.ask("explain", str(each.id), "--json")).output)["document"]
+        for each in ground.decisions()
+    ]
+
+
 async def test_report__crash_survived__tells_costs_and_the_loss_avoided(ground: Ground) -> None:
     await crashed(ground)
     page, sheet = ground.folder / "r.html", ground.folder / "r.csv"
@@ -53,6 +61,9 @@ async def test_report__crash_survived__tells_costs_and_the_loss_avoided(ground: 
     assert document["avoided_usd"] >= episode["avoided_usd"]
     (idle,) = document["idle_capital"]
     assert idle["mean_reserve_usd"] > 0
+    assert idle["samples"] == sum(day["samples"] for day in document["days"]) > 0
+    seen = [each["forecast"]["breach_probability"] for each in await documents(ground)]
+    assert document["days"][0]["highest_probability"] >= max(filter(None, seen))
 
     (row, *_) = csv.DictReader(sheet.open())
     assert row["position"] == "main"

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from keeper.model.records import (
 )
 from keeper.model.units import WAD, Address, Token, Wad, Wei
 from keeper.model.values import PositionId, Transaction
+from keeper.storage import ledger
 from keeper.storage.database import open_database
 from keeper.storage.journal import Journal
 from keeper.storage.prospects import Prospect
@@ -298,6 +300,22 @@ def test_status__prospects_of_an_earlier_block__are_told_with_it(
         assert "(block 1" not in keeper("status", "--config", config)
     finally:
         store.close()
+
+
+def test_ledger__samples_of_a_day__are_means_and_its_extremes_include_what_was_decided(
+    config: Path, journal: Journal
+) -> None:
+    store = Store(config.parent / "j.sqlite3")
+    try:
+        store.prospects.keep([_prospect(118)])
+        store.prospects.keep([replace(_prospect(119), reserve_usd=2_000.0)])
+    finally:
+        store.close()
+    (day,) = ledger.read(config.parent / "j.sqlite3", 0, 2**31).days
+    # 0.03 was sampled, 0.0421 seen last, and 0.062 acted upon.
+    assert day.highest_probability == 0.062
+    assert day.lowest_health == 1.123
+    assert (day.samples, day.mean_reserve_usd) == (2, 1_500.0)
 
 
 def _prospect(block: int) -> Prospect:
