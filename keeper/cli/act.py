@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the chain's modules take their second when the command runs
     from keeper.config import Settings
     from keeper.config.settings import PositionSettings
     from keeper.model.wishes import Verb
-    from keeper.storage.views import DecisionView
+    from keeper.storage.views import DecisionView, Explanation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +51,8 @@ SimulateOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before sending.")]
 POLL_S = 0.2
+ALL_OF_IT = 0.999
+"""Amounts are whole units of tokens: what differs by less is what was asked for."""
 PENDING = "pending"
 
 
@@ -180,6 +182,10 @@ def _show(settings: Settings, asked: Asked, rehearsed: Rehearsed) -> None:
     if (swap := document.get("swap")) is not None:
         facts.add_row("sells", str(swap["sold"]))
     facts.add_row("worth", f"{usd(decision.amount_usd)} USD")
+    if asked.usd8 is not None and (cut := _cut(asked.usd8, found)) is not None:
+        facts.add_row(
+            "asked for", Text(f"{usd(asked.usd8 / 1e8)} USD, cut: {cut}", style="bold yellow")
+        )
     after = decision.predicted_health
     facts.add_row(
         "health",
@@ -199,6 +205,16 @@ def _show(settings: Settings, asked: Asked, rehearsed: Rehearsed) -> None:
         facts.add_row("calldata", transaction["data"])
     show(facts)
     _tell_of_pause(settings)
+
+
+def _cut(usd8: int, found: Explanation) -> str | None:
+    """Why it is less than was asked for; None where it is not."""
+    if (found.decision.amount_usd or 0.0) >= ALL_OF_IT * usd8 / 1e8:
+        return None
+    if (part := found.document.get("costs", {}).get("slice")) is not None:
+        return str(part)
+    chosen = (each for each in found.document["options"] if each["verdict"] == "chosen")
+    return next((each["ends_at"] for each in chosen), None)
 
 
 def _tell_of_pause(settings: Settings) -> None:

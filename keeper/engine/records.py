@@ -203,6 +203,7 @@ def _considered(item: Considered, chosen: Plan | None) -> dict[str, Any]:
         else str(item.slice.action and item.slice.action.amount),
         "health_after": None if item.health_after is None else float_from_wad(item.health_after),
         "reaches_target": item.reaches_target,
+        "ends_at": item.ends_at,
         "verdict": "chosen"
         if taken
         else item.rejected or "another costs less, does more or comes first",

@@ -31,6 +31,7 @@ from keeper.model.values import (
     Unwind,
     Way,
 )
+from keeper.policy import ends
 from keeper.policy.costs import Costs, GasPrice, payment_costs, reduction_costs, swap_costs
 from keeper.policy.settings import Policy
 from keeper.policy.size import comparable, greatest_within, least_reaching, raw_down, usd8_up
@@ -41,9 +42,6 @@ Predict = Callable[[Action], PositionState]
 """The position after an action, in exact integers."""
 Objection = Callable[[Action], str | None]
 """Why the protocol would refuse an action of its size; None where it might not."""
-
-DUST_USD8 = 10**8
-"""A protocol may round less than this to nothing, and anybody can send it to a wallet."""
 
 PAYMENTS: Mapping[PaymentKind, type[Payment]] = {
     "AddCollateral": AddCollateral,
@@ -72,6 +70,8 @@ class Considered:
     rejected: str | None
     not_worth: bool = False
     """Rejected because it would cost too much for what it spares, and for nothing else."""
+    ends_at: str | None = None
+    """What keeps it from being larger, to the owner; None where it is rejected."""
     slice: "Considered | None" = None
     """What to begin with where that is cheaper than all at once."""
 
@@ -133,16 +133,19 @@ def _payment(option: Option, scope: Scope) -> Considered:
     most = min(option.available.raw, raw_down(scope.budget_usd8, option.price, unit))
     if most <= 0:
         return _rejected(option, None, "the limits leave nothing to move")
-    if usd8_up(most, option.price, unit) < DUST_USD8:
+    if usd8_up(most, option.price, unit) < ends.DUST_USD8:
         return _rejected(option, None, f"the reserve holds less than a dollar of {symbol}")
 
     def action(raw: int) -> Payment:
         amount = Amount(raw=raw, token=option.token)
         return PAYMENTS[option.kind](position=scope.position.id, amount=amount)
 
-    chosen = action(_least(action, scope, most))
-    gas_usd8 = scope.gas_price.usd8(option.gas)
-    return _judged(option, None, chosen, payment_costs(chosen, option.price, gas_usd8), scope)
+    raw = _least(action, scope, most)
+    chosen = action(raw)
+    costs = payment_costs(chosen, option.price, scope.gas_price.usd8(option.gas))
+    return _judged(
+        option, None, chosen, costs, scope, ends.of_payment(option, scope.position, raw, most)
+    )
 
 
 def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
@@ -164,7 +167,7 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
     if most <= 0:
         return _rejected(unwind, depth.route, "the limits leave nothing to move")
     most = greatest_within(within, most)
-    if usd8_up(most, unwind.price, unwind.token.unit) < DUST_USD8:
+    if usd8_up(most, unwind.price, unwind.token.unit) < ends.DUST_USD8:
         return _rejected(
             unwind,
             depth.route,
@@ -185,7 +188,8 @@ def _swap(unwind: Unwind, depth: Depth, scope: Scope) -> Considered:
     def judged(raw: int) -> Considered:
         chosen = action(raw)
         costs = swap_costs(chosen, unwind, depth.fee(chosen.sold.raw), gas_usd8)
-        return _judged(unwind, depth.route, chosen, costs, scope)
+        end = ends.of_swap(unwind, raw, most, budget=budget, deepest=depth.deepest)
+        return _judged(unwind, depth.route, chosen, costs, scope, end)
 
     whole = _least(action, scope, most)
     found, part = judged(whole), _slice(whole, depth, unwind, gas_usd8)
@@ -220,6 +224,7 @@ def _reduction(reduction: Reduction, scope: Scope) -> Considered:
     def at_mark(raw: int) -> ReducePosition:
         return action(raw, reduction.mark_price, 0)
 
+    whole = most
     most = _least(at_mark, scope, most, target=reduction.guardian_target)
     chosen = at_worst(_least(at_worst, scope, most))
     paid = action(chosen.amount.raw, reduction.pool_price, 0)
@@ -231,7 +236,8 @@ def _reduction(reduction: Reduction, scope: Scope) -> Considered:
             "are allowed now, fee included",
         )
     costs = reduction_costs(paid, reduction, scope.gas_price.usd8(reduction.gas))
-    return _judged(reduction, None, chosen, costs, scope)
+    end = ends.of_reduction(reduction, chosen.amount.raw, whole)
+    return _judged(reduction, None, chosen, costs, scope, end)
 
 
 def _worse(quoted: ReducePosition, bound: ReducePosition, *, is_long: bool) -> bool:
@@ -278,7 +284,12 @@ def _least(
 
 
 def _judged(
-    option: Way, route: Route | None, action: Action, costs: Costs, scope: Scope
+    option: Way,
+    route: Route | None,
+    action: Action,
+    costs: Costs,
+    scope: Scope,
+    ends_at: str,
 ) -> Considered:
     after = scope.predict(action).health
     moved = usd8_up(action.amount.raw, option.price, option.token.unit)
@@ -314,6 +325,7 @@ def _judged(
         health_after=after,
         reaches_target=reaches,
         rejected=None,
+        ends_at=ends_at,
     )
     reason = not_worth(costs, scope.loss_usd8, scope.policy, scope.position.health)
     return found if reason is None else replace(found, rejected=reason, not_worth=True)

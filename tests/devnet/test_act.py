@@ -91,6 +91,27 @@ async def test_act__keeper_running__is_done_by_it(ground: Ground) -> None:
     assert ground.flaws() == []
 
 
+@pytest.mark.parametrize(
+    ("wallet", "limit", "said"),
+    [
+        (300, 100_000, "the reserve holds no more USDC"),
+        (100_000, 400, "the limits leave no more (max_per_action_usd"),
+        (100_000, 100_000, "no more USDC is owed"),
+    ],
+)
+async def test_act__more_than_can_be_done__tells_what_cut_it(
+    ground: Ground, wallet: int, limit: int, said: str
+) -> None:
+    ground.guard(health="1.50", wallet={"USDC": wallet}, max_per_action_usd=limit)
+    ground.config(ground.chain.rpc_url, None)
+    done = await ground.ask("act", "repay", "--usd", "90000", "--simulate")
+    assert done.exit_code == 0, done.text
+    shown = " ".join(done.output.split())
+    assert f"asked for 90,000.00 USD, cut: {said}" in shown
+    done = await ground.ask("act", "repay", "--usd", "100", "--simulate")
+    assert "cut:" not in done.output
+
+
 async def test_act__nobody_agrees__sends_nothing(ground: Ground) -> None:
     one = ground.guard(health="1.50")
     ground.config(ground.chain.rpc_url, None)
