@@ -13,6 +13,7 @@ from keeper.engine.outlook import Outlook
 from keeper.engine.records import decision_record, observation, shown
 from keeper.engine.watch import Snapshot, Watched
 from keeper.model.reading import ReadingError
+from keeper.model.records import Observation
 from keeper.model.values import PositionState
 from keeper.storage.store import Store
 
@@ -41,6 +42,7 @@ class Scribe:
         # What was last said of a row, so that the same words are not written at every block.
         self._said: dict[int, str] = {}
         self._unreadable: dict[int, str] = {}
+        self._introduced: set[int] = set()
 
     def begin(self) -> None:
         """A new pass. A row of which the last one had nothing to note may be spoken of again."""
@@ -136,17 +138,17 @@ class Scribe:
                 unreadable[row] = str(position)
                 continue
             cold = bool(outlook.forecast.cold[row])
-            seen.append(
-                observation(
-                    head=snapshot.head,
-                    row=row,
-                    watched=watched,
-                    position=position,
-                    outlook=outlook,
-                    armed=armed[row],
-                    note=self._note(row, position, cold=cold, busy=busy[row], armed=armed[row]),
-                )
+            found = observation(
+                head=snapshot.head,
+                row=row,
+                watched=watched,
+                position=position,
+                outlook=outlook,
+                armed=armed[row],
+                note=self._note(row, position, cold=cold, busy=busy[row], armed=armed[row]),
             )
+            seen.append(found)
+            self._introduce(row, found)
         await self._store.run(self._store.journal.observe, seen)
         for row, reason in unreadable.items():
             if self._unreadable.get(row) != reason:
@@ -158,6 +160,22 @@ class Scribe:
                     f"NOT PROTECTED since block {snapshot.head.number}: it cannot be read: {reason}",
                 )
         self._unreadable = unreadable
+
+    def _introduce(self, row: int, found: Observation) -> None:
+        """Say once how a position stands: where all is well, nothing else does."""
+        if row in self._introduced:
+            return
+        self._introduced.add(row)
+        probability = found.breach_probability
+        log.info(
+            "position.watched",
+            position=found.label,
+            block=found.head_number,
+            health=shown(found.health),
+            floor=shown(found.floor),
+            breach_probability=None if probability is None else round(probability, 6),
+            now=found.note,
+        )
 
     def _note(
         self, row: int, position: PositionState, *, cold: bool, busy: bool, armed: bool

@@ -91,6 +91,11 @@ async def test_run__once_and_nothing_to_do__ends(ground: Ground) -> None:
     ):
         assert await running.ended() == 0
         assert len(running.all("pass.done")) == 1
+    (told,) = running.all("position.watched", level="info")
+    assert (told["position"], told["floor"]) == ("main", 1.25)
+    assert told["health"] == pytest.approx(1.50, abs=1e-3)
+    assert 0 <= told["breach_probability"] < 1
+    assert told["now"].startswith("watched: health is above its floor")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
@@ -101,6 +106,9 @@ async def test_run__sigterm__ends_with_0_and_leaves_no_process(ground: Ground) -
         ground.keeper(proxy, "--live") as running,
     ):
         await running.said("pass.done")
+        assert len(running.all("position.watched")) == 1
+        await ground.pass_block(running)
+        assert len(running.all("position.watched")) == 1
         assert children_of(running.pid) == ""
         assert await running.stop() == 0
         assert running.all("keeper.stopped")
