@@ -15,6 +15,7 @@ from rich.text import Text
 from keeper.cli.history import outcome
 from keeper.cli.output import ConfigOption, JsonOption, narrow, print_json, show, usd, utc
 from keeper.cli.status import journal_path
+from keeper.cli.words import named, valued
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.storage.views import DecisionView, Explanation, TransactionView
@@ -76,13 +77,16 @@ def _decided(decision: DecisionView) -> Mapping[str, Any]:
             f"{decision.kind} {decision.amount} {decision.token} ({usd(decision.amount_usd)} USD)"
         )
     if decision.predicted_health is not None:
-        facts["predicted health"] = decision.predicted_health
+        facts["predicted health"] = (
+            f"{decision.predicted_health:,.6g}, at the prices of block {decision.block}"
+        )
     if decision.health_after is not None:
-        facts["health after"] = decision.health_after
+        later = decision.block + (decision.latency_blocks or 0)
+        facts["health after"] = f"{decision.health_after:,.6g}, at the prices of block {later}"
     # What was reverted or expired changed nothing that could be compared.
     if decision.as_predicted is not None and decision.outcome == "done":
         facts["as predicted"] = (
-            "yes, to the last unit, at the block's own prices"
+            "yes, to the last unit: what the prediction comes to at that block's own prices"
             if decision.as_predicted
             else "no, or it could not be read again: see the end"
         )
@@ -91,7 +95,7 @@ def _decided(decision: DecisionView) -> Mapping[str, Any]:
 
 
 def _section(name: str) -> Text:
-    return Text(f"\n{name.replace('_', ' ')}", style="bold cyan")
+    return Text(f"\n{named(name)}", style="bold cyan")
 
 
 def _shown(value: Any) -> RenderableType:
@@ -113,7 +117,8 @@ def _facts(facts: Mapping[str, Any]) -> RenderableType:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         nested = isinstance(value, dict | list) and value
-        table.add_row(name.replace("_", " "), _shown(value) if nested else _scalar(value))
+        said = _shown(value) if nested else _scalar(valued(name, value))
+        table.add_row(named(name), said)
     return Padding(table, (0, 2))
 
 
@@ -123,9 +128,9 @@ def _rows(rows: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=box.ROUNDED)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(named(name), overflow="fold")
     for row in rows:
-        table.add_row(*(_scalar(row.get(name)) for name in names))
+        table.add_row(*(_scalar(valued(name, row.get(name))) for name in names))
     return Padding(table, (0, 2))
 
 
@@ -133,6 +138,9 @@ def _scalar(value: Any) -> Text:
     match value:
         case Text():
             return value
+        case dict() if value:
+            said = (f"{named(key)}: {_scalar(valued(key, inner))}" for key, inner in value.items())
+            return Text("\n".join(said))
         case None | [] | {}:
             return Text("–", style="dim")
         case bool():

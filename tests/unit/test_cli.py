@@ -17,6 +17,7 @@ from keeper import __version__
 from keeper.chain.kill_file import Confirmation, Order, confirm, order
 from keeper.cli import errors, main
 from keeper.cli.root import app
+from keeper.cli.words import named, valued
 from keeper.model.errors import ConfigurationError, Problem, TemporaryError
 from keeper.model.lifecycle import State, Urgency
 from keeper.model.records import (
@@ -136,7 +137,7 @@ def _decision(*, approved: bool, reason: str) -> DecisionRecord:
         document={
             "forecast": {"breach_probability": 0.062, "distance": float("inf")},
             "options": [
-                {"kind": "Repay", "symbol": "USDC", "rejected": None},
+                {"kind": "Repay", "symbol": "USDC", "rejected": None, "costs": {"gas_usd": 1.5}},
                 {
                     "kind": "AddCollateral",
                     "symbol": "WETH",
@@ -487,7 +488,13 @@ def test_explain__decision__tells_inputs_options_and_transactions(
         "breach probability",
         "0.062",
         "the reserve holds no WETH",
-        "moved today usd",
+        "moved today, USD",
+        "gas, USD: 1.5",
+        "distance to liquidation (log of the price move)",
+        "1.4, at the prices of block 100",
+        "1.4, at the prices of block 102",
+        "as predicted",
+        "what the prediction comes to at that block's own prices",
         TX_HASH,
         "3.000",
     ):
@@ -495,6 +502,26 @@ def test_explain__decision__tells_inputs_options_and_transactions(
     told = keeper_json("explain", "1", "--config", config)
     assert told["decision"]["id"] == 1
     assert told["document"]["forecast"] == {"breach_probability": 0.062, "distance": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("horizon_s", 86_400, ("horizon", "24 h")),
+        ("cooldown_s", 300, ("cooldown", "5 min")),
+        ("since_round_s", 133, ("since its last round", "133 s")),
+        ("cold", {}, ("prices with too little history", "none")),
+        ("oracle_gap", 0.0, ("of it on the market, not yet in the oracle", 0.0)),
+        ("max_per_day_usd", 100.0, ("max per day, USD", 100.0)),
+        ("timestamp", 1_584_010_800, ("timestamp", "2020-03-12 11:00:00 UTC")),
+        ("trigger_probability", None, ("trigger probability", None)),
+        ("reaches_target", True, ("reaches target", True)),
+    ],
+)
+def test_words__field_of_a_decision__is_called_and_shown_as_people_do(
+    name: str, value: Any, said: tuple[str, Any]
+) -> None:
+    assert (named(name), valued(name, value)) == said
 
 
 def test_explain__unknown_id__is_one_line_and_1(config: Path, journal: Journal) -> None:
