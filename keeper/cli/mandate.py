@@ -177,20 +177,30 @@ def verify(
 ) -> None:
     """Check that the guardian can do what the configuration means it to.
 
-    Ends with 1 if anything fails.
+    Without a name all mandates are. Ends with 1 if anything fails.
     """
+    from keeper.cli.mandate_ground import look_at_all
     from keeper.mandate.verify import findings
 
-    ground = _looked(name, config)
-    lines = list(findings(ground.name, ground.intended, ground.found))
+    grounds = (look_at_all(config) if name is None else []) or [_looked(name, config)]
+    found = [
+        (each, [*findings(each.name, each.intended, each.found), *each.unnamed()])
+        for each in grounds
+    ]
     if as_json:
-        print_json({"guardian": ground.intended.guardian, "findings": lines})
-    else:
+        told = [
+            {"name": each.name, "guardian": each.intended.guardian, "findings": lines}
+            for each, lines in found
+        ]
+        print_json(told[0] if len(told) == 1 else {"mandates": told})
+    for each, lines in () if as_json else found:
+        if len(found) > 1:
+            show(Text(each.name, style="bold"))
         for line in lines:
             show(Text.assemble((f"{line.verdict:<5}", STYLES[line.verdict]), line.what))
             if line.fix:
                 show(Text(f"     fix: {line.fix}", style="dim"))
-    if any(line.verdict == "fail" for line in lines):
+    if any(line.verdict == "fail" for _, lines in found for line in lines):
         raise typer.Exit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
 from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
 from keeper.mandate.owner import allowing_move
 from keeper.mandate.survey import survey
-from keeper.mandate.verify import Found, pool_flaw
+from keeper.mandate.verify import Finding, Found, pool_flaw
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.reading import ReadingError
 from keeper.model.units import Address
@@ -29,6 +29,7 @@ from keeper.watching import guardian_code
 if TYPE_CHECKING:
     from keeper.config.settings import MandateSettings, Settings
     from keeper.mandate.owner import Intended
+    from keeper.model.values import Head, Unwind
     from keeper.protocols.aave_v3 import AaveMarket
     from keeper.protocols.perp_v2 import PerpVenue
 
@@ -78,6 +79,25 @@ class MandateGround:
                 "revoked by `keeper approvals`",
             )
 
+    def unnamed(self) -> Iterator[Finding]:
+        """A warning where no position of the configuration is acted for through the guardian."""
+        market, guardian = self.settings.mandates[self.name].market, self.intended.guardian
+        own = [
+            each
+            for each in self.settings.positions
+            if (each.market, each.account) == (market, self.owner)
+        ]
+        if any(each.guardian == guardian for each in own):
+            return
+        line = f'guardian = "{guardian}"'
+        yield Finding(
+            verdict="warn",
+            what="no position of the configuration names the guardian: keeper does not act through it",
+            fix=f'add {line} to the [[positions]] "{own[0].label}"'
+            if own
+            else f'add [[positions]] of {self.owner} in market "{market}" with {line}',
+        )
+
 
 def look(name: str | None, config: Path | None) -> MandateGround:
     """Read the configuration and the chain.
@@ -86,6 +106,11 @@ def look(name: str | None, config: Path | None) -> MandateGround:
     settings = load_settings(config or default_path())
     configure_logging("warning", secrets=settings.secrets)
     return asyncio.run(_look(settings, named(settings, name)))
+
+
+def look_at_all(config: Path | None) -> list[MandateGround]:
+    """As `look`, of every mandate of the configuration."""
+    return [look(name, config) for name in load_settings(config or default_path()).mandates]
 
 
 def named(settings: Settings, name: str | None) -> MandateSettings:
@@ -157,11 +182,34 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
                 survey=around,
                 keeper_wei=int(await rpc.read("eth_getBalance", chosen.mandate.keeper, at), 16),
                 timestamp=head.timestamp,
+                unwinds=await _unwinds(reader, settings, chosen, market, head),
             ),
             at=at,
         )
     finally:
         await rpc.close()
+
+
+async def _unwinds(
+    reader: Reader,
+    settings: Settings,
+    chosen: MandateSettings,
+    market: AaveMarket | PerpVenue,
+    head: Head,
+) -> tuple[Unwind, ...] | None:
+    """What the account could sell on the mandate's pools. None where it cannot be read: what is asked
+    may be to revoke."""
+    if not chosen.mandate.pools:
+        return ()
+    protocol = PROTOCOLS[settings.markets[chosen.market].protocol]
+    reading = protocol.snapshot(market, (chosen.account,), timestamp=head.timestamp)
+    (snapshot,), _ = await reader.read([reading], at=head.hash)
+    if isinstance(snapshot, ReadingError):
+        return None
+    try:
+        return tuple(protocol.unwinds(snapshot.position(chosen.account)))
+    except ReadingError:
+        return None
 
 
 async def market_of(

@@ -9,6 +9,8 @@ from keeper.mandate.owner import Intended
 from keeper.mandate.survey import Survey, SurveyedPool
 from keeper.model.mandate import Mandate
 from keeper.model.units import SECONDS_PER_DAY, Address
+from keeper.model.values import Unwind
+from keeper.venues.uniswap_v3 import Pool, routes
 
 EXPIRES_SOON_S = 14 * SECONDS_PER_DAY
 LOW_ALLOWANCE = 2
@@ -36,6 +38,8 @@ class Found:
     survey: Survey
     keeper_wei: int
     timestamp: int
+    unwinds: tuple[Unwind, ...] | None = ()
+    """What the account could sell for which of its debts now; None if it could not be read."""
 
 
 def findings(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
@@ -62,6 +66,8 @@ def findings(name: str, intended: Intended, found: Found) -> Iterator[Finding]:
         yield from _delegation(name, intended, delegated=found.survey.delegated)
     for address, pool in zip(intended.mandate.pools, found.survey.pools, strict=True):
         yield _pool(address, pool)
+    if intended.mandate.pools:
+        yield from _routes(name, intended.mandate, found)
 
 
 def _code(guardian: Address, *, is_ours: bool) -> Finding:
@@ -185,6 +191,40 @@ def _move(name: str, intended: Intended, charter: Charter) -> Iterator[Finding]:
         else "what margin may be moved differs from the configuration",
         fix=f"correct the configuration, or keeper mandate set {name}",
     )
+
+
+def _routes(name: str, mandate: Mandate, found: Found) -> Iterator[Finding]:
+    """Whether the pools lead from what may be sold to each debt of the account."""
+    if found.unwinds is None:
+        yield Finding(
+            verdict="warn",
+            what="the account's position could not be read: whether the pools lead to its debts is not known",
+        )
+        return
+    usable = [
+        Pool(address=pool.address, token0=pool.token0, token1=pool.token1, fee_ppm=pool.fee_ppm)
+        for pool in found.survey.pools
+        if pool is not None and pool_flaw(pool.address, pool) is None
+    ]
+    debts: dict[str, list[str]] = {}
+    for each in found.unwinds:
+        sellers = debts.setdefault(each.token.symbol, [])
+        sells, buys = each.sells.address, each.token.address
+        if sells in mandate.collaterals and routes(
+            usable, sells=sells, buys=buys, max_hops=mandate.max_hops
+        ):
+            sellers.append(each.sells.symbol)
+    for debt, sellers in debts.items():
+        if sellers:
+            what = f"its pools lead from {' and '.join(sellers)} to the account's debt of {debt}"
+            yield Finding(verdict="ok", what=what)
+        else:
+            yield Finding(
+                verdict="warn" if any(debts.values()) else "fail",
+                what=f"none of its pools leads from collateral that it may sell to the account's debt of "
+                f"{debt}, over {mandate.max_hops} at most",
+                fix=f"keeper mandate pools {name} tells which would",
+            )
 
 
 def _pool(address: Address, pool: SurveyedPool | None) -> Finding:

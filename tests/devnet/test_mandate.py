@@ -46,11 +46,12 @@ class Owner(Commands):
     def pool(self) -> Address:
         return self.chain.contracts.uniswap.pools[POOL].address
 
-    def write(self, **changes: str | None) -> None:
+    def write(self, **changes: str | None) -> Path:
         terms = {key: value for key, value in {**self.terms, **changes}.items() if value}
         path = self.ground.config(self.chain.rpc_url, None)
         section = "\n".join(f"{key} = {value}" for key, value in terms.items())
         path.write_text(f"{path.read_text()}\n[mandates.main]\n{section}\n{self.sections}\n")
+        return path
 
     async def charter(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(await self.done("show", "--json"))["charter"]
@@ -74,7 +75,42 @@ async def test_mandate__set_on_a_new_chain__deploys_allows_and_verifies(owner: O
     usdc = owner.chain.contracts.tokens["USDC"]
     allowance = owner.chain.read(usdc, "allowance", owner.one.account.address, guardian)
     assert allowance == 1_000_500_000
+    verdicts = await owner.verdicts()
+    assert "ok: its pools lead from WETH to the account's debt of USDC" in verdicts
+    # Keeper would act with the account's own key: the configuration does not name the guardian yet.
+    (unnamed,) = [line for line in verdicts if not line.startswith("ok")]
+    assert unnamed.startswith("warn: no position of the configuration names the guardian")
+    shown = await owner.done("verify")
+    assert f'fix: add guardian = "{guardian}" to the [[positions]] "main"' in shown
+    path = owner.write()
+    named = f'signer = "main"\nguardian = "{guardian}"\n'
+    path.write_text(path.read_text().replace('signer = "main"\n', named))
     assert not [line for line in await owner.verdicts() if not line.startswith("ok")]
+
+
+async def test_mandate__pools_that_lead_nowhere__fail_verification(owner: Owner) -> None:
+    astray = owner.chain.contracts.uniswap.pools["WBTC", "USDC", 3000].address
+    owner.write(pools=f'["{astray}"]')
+    await owner.done("set", "--yes")
+    assert (
+        "fail: none of its pools leads from collateral that it may sell to the account's debt of USDC, "
+        "over 2 at most"
+    ) in await owner.verdicts()
+
+
+async def test_mandate__several_and_no_name__verifies_all(owner: Owner) -> None:
+    other = "\n".join(f"{k} = {v}" for k, v in owner.terms.items() if k != "reserve_tokens")
+    provider = owner.chain.contracts.aave.pool_addresses_provider.address
+    owner.sections = (
+        f'[markets.again]\nprotocol = "aave_v3"\npool_addresses_provider = "{provider}"\n'
+        f"[mandates.other]\n" + other.replace('"aave"', '"again"')
+    )
+    owner.write()
+    await owner.done("set", "main", "--yes")
+    said = await owner.ground.ask("mandate", "verify", "--json")
+    told = {each["name"]: each["findings"] for each in json.loads(said.output)["mandates"]}
+    assert told.keys() == {"main", "other"}
+    assert not [each for each in told["main"] if each["verdict"] == "fail"]
 
 
 async def test_mandate__set_again__replaces_it_and_moves_the_hash(owner: Owner) -> None:
