@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.table import Table
@@ -11,20 +12,30 @@ from rich.text import Text
 UNBOUNDED = 10_000
 INDENT = "  "
 BETWEEN = " · "
+PROSE = 30
+"""Columns that wrapped words are given at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncut:
-    """The table where it fits, its columns no narrower than their longest words; else each row by
-    itself: the first cell, and below it the others with their heads. Cells are words or `Text`."""
+    """The table where it fits; else each row by itself: the first cell, and below it the others with
+    their heads. Cells are words or `Text`. It takes the table over."""
 
     table: Table
     least: int = 0
     """Columns of a terminal below which it is never a table."""
+    prose: str | None = None
+    """The head of the one column that may be wrapped."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        # rich narrows every column that may wrap, however short its words are.
+        for column in self.table.columns:
+            column.no_wrap = column.header != self.prose
         whole = options.update(max_width=UNBOUNDED)
-        needed = Measurement.get(console, whole, self.table).minimum
+        needed = Measurement.get(console, whole, self.table).maximum
+        for column in self.table.columns:
+            if column.header == self.prose:
+                needed -= max(0, max(cell_len(str(cell)) for cell in column.cells) - PROSE)
         if options.max_width >= max(needed, self.least):
             yield self.table
             return

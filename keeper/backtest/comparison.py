@@ -15,6 +15,7 @@ from keeper.backtest.replay_pictures import costs_and_paths
 from keeper.backtest.sheet import day, image, table, write_page
 from keeper.backtest.tally import POOLED, Difference, Row, by_year, difference, tail_mean
 from keeper.forecast.realised import DAY_S
+from keeper.policy.worth import GUARD_SHARE
 
 RIVAL: Final = "fixed_guard_1.25_1.40"
 PICTURED: Final = 5
@@ -94,6 +95,14 @@ HEADS: Final = (
 )  # fmt: skip
 
 
+LEGEND: Final = (
+    "p95, p99: what the dearest twentieth and hundredth of the episodes cost at least. CVaR99: what the "
+    "dearest hundredth cost on average. economic: liquidated among the positions worth protecting, whose "
+    f"gas in calm is at most {GUARD_SHARE:g} of what a liquidation takes. worsened: episodes in which an action "
+    "lowered health, or that were liquidated and would have survived untouched. needless: actions in episodes that would have survived untouched."
+)
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """A row as people read it, in the order of `HEADS`."""
     return (
@@ -126,6 +135,7 @@ def write(path: Path, found: Comparison) -> None:
         ),
         image(found.picture(), "Cost distributions, and health through the deepest crash"),
         "<h2>All positions together</h2>",
+        f"<p>{LEGEND}</p>",
         table(HEADS, ((row.default, cells(row)) for row in pooled)),
         *_against(found),
         "<h2>Lowest starting health that lives through each crash</h2>",

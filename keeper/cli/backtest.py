@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from keeper.cli.output import ConfigOption, JsonOption, print_json, show_lines
+from keeper.cli.output import ConfigOption, JsonOption, print_json, show, show_lines
 from keeper.cli.own_position import OwnPosition, own_positions, rows_of
 from keeper.cli.scoring import check_can_be_written
 from keeper.model.errors import ConfigurationError, Problem
@@ -291,10 +291,11 @@ def _within(rows: Sequence[PositionRow], begin: float, stop: float) -> list[Posi
 
 
 def _show(scored: Sequence[Row]) -> None:
-    from keeper.backtest.comparison import HEADS, cells
+    from keeper.backtest.comparison import HEADS, LEGEND, cells
 
     show_lines(
         [dict(zip(HEADS, cells(row), strict=True)) for row in scored],
         left=("policy", "group"),
         bold=[number for number, row in enumerate(scored) if row.default],
     )
+    show(LEGEND)

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from keeper.cli.output import ConfigOption, JsonOption, health_text, percent, print_json, show, utc
 from keeper.cli.scoring import check_can_be_written, fit, score
+from keeper.layout import Uncut
 from keeper.model.errors import ConfigurationError, Problem
 from keeper.model.units import float_from_wad
 
@@ -158,7 +159,8 @@ def _shown(seen: Seen, told: Sequence[dict[str, Any]]) -> RenderableType:
         elif one["health"] is None:
             parts.append(Padding(Text("no debt: nothing can be liquidated"), (0, 2)))
         else:
-            parts += [Padding(table, (0, 2)) for table in (_horizons(one), "", _assets(one))]
+            tables = (Uncut(_horizons(one)), "", Uncut(_assets(one)))
+            parts += [Padding(table, (0, 2)) for table in tables]
             parts += [
                 Padding(Text(f"{name}: {why}", "yellow"), (0, 2))
                 for name, why in one["cold"].items()
@@ -188,9 +190,9 @@ def _joint(joint: Together | None) -> list[RenderableType]:
         "",
         Text.assemble(("together", "bold"), f" · {', '.join(joint.legs)}"),
         Padding(Text("as far as what is spare on one side can help the other", "dim"), (0, 2)),
-        Padding(_horizons({"horizons": joint.chances}), (0, 2)),
+        Padding(Uncut(_horizons({"horizons": joint.chances})), (0, 2)),
         Padding(Text(f"delta: {deltas}"), (0, 2)),
-        Padding(shocks, (0, 2)),
+        Padding(Uncut(shocks), (0, 2)),
     ]
     return parts + [
         Padding(

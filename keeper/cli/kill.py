@@ -9,7 +9,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def kill(config: ConfigOption = None) -> None:
-    """Have nothing more signed, and end the keeper.
+    """Stop signing, and end the keeper.
 
     It does not start again before `keeper resume`. What was signed before may still be mined; it is
     listed, and the keeper that starts next goes on with it.

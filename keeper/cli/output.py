@@ -104,16 +104,20 @@ def show(said: RenderableType) -> None:
 
 
 def show_lines(
-    lines: Sequence[Mapping[str, str]], *, left: Collection[str], bold: Collection[int] = ()
+    lines: Sequence[Mapping[str, str]],
+    *,
+    left: Collection[str],
+    bold: Collection[int] = (),
+    prose: str | None = None,
 ) -> None:
     """A table of these lines, by column; stacked where its cells would be cut. `left` are the columns of
-    words, `bold` the lines to be seen first."""
+    words, `bold` the lines to be seen first, `prose` the column that may be wrapped."""
     table = Table(box=box.ROUNDED)
     for name in lines[0]:
         table.add_column(name, justify="left" if name in left else "right")
     for number, line in enumerate(lines):
         table.add_row(*line.values(), style="bold" if number in bold else None)
-    show(Uncut(table, least=NARROW))
+    show(Uncut(table, least=NARROW, prose=prose))
 
 
 def print_json(document: Any) -> None:

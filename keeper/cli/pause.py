@@ -9,7 +9,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def pause(config: ConfigOption = None) -> None:
-    """Have nothing more signed; watching and alerts go on.
+    """Stop signing; watching and alerts go on.
 
     Effective before the next signature, with a keeper running or not, and until `keeper resume`.
     Ends with 0 once the running keeper has confirmed it.

@@ -44,6 +44,7 @@ def show(as_json: JsonOption = False) -> None:
         [_described(each) for each in policies],
         left=("id", "guard", "fitted until", "what it does"),
         bold=[number for number, each in enumerate(policies) if each.default],
+        prose="what it does",
     )
 
 

@@ -146,7 +146,9 @@ def _read(path: Path) -> str:
             "there is no such file",
             "name one with --config, write one with `keeper init`, or copy ",
         )
-        fix += "config/keeper.example.toml in the source, `keeper devnet up` prints a ready one"
+        fix += (
+            "config/keeper.example.toml from the source; `keeper devnet up` names one that is ready"
+        )
     except UnicodeDecodeError:
         what, fix = "this is not UTF-8 text", "save the file as UTF-8"
     except IsADirectoryError:

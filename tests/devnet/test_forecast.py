@@ -30,6 +30,7 @@ async def test_forecast__positions_of_the_chain__are_told_as_the_daemon_sees_the
     assert (ether["sensitivity"], dollars["sensitivity"]) == pytest.approx((1.0, -1.0))
     assert main["forecast_from"] == "table ETH/USD"
     assert free["health"] is None
+    assert f"{tmp_path / 'fan.png'} is written" in asked.log()
     assert (tmp_path / "fan.png").read_bytes().startswith(b"\x89PNG")
     assert not ground.journal.exists()
 
@@ -48,6 +49,12 @@ async def test_forecast__positions_of_the_chain__are_told_as_the_daemon_sees_the
     in_words = await ground.ask("forecast", "--position", "main")
     assert "distance in σ" in in_words.output
     assert "alice" not in in_words.output
+    ground.environ["COLUMNS"] = "60"
+    narrow = (await ground.ask("forecast", "--position", "main")).output
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 60
+    for said in ("7 d", "health per +1 %", "-1.00 %", f"{ether['liquidation_price']:,.6g}"):
+        assert said in narrow
 
 
 async def test_forecast__what_cannot_be__is_told_with_its_exit_code(

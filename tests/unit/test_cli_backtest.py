@@ -94,6 +94,9 @@ def test_backtest__terminal_of_any_width__cuts_no_figure(
     for said in ("fixed_guard_at_once_1.25_1.40", "pooled", "0.00%", "liquidated", "needless"):
         assert said in told
     assert "…" not in told
+    words = " ".join(told.split())
+    for term in ("CVaR99", "economic", "worsened", "needless"):
+        assert f"{term}: " in words
 
 
 def test_backtest__one_price_file_and_no_positions__draws_a_thousand_of_its_pair(
