@@ -233,6 +233,8 @@ async def test_pause_and_resume__with_a_keeper_and_without__hold_and_are_confirm
             for _ in range(3):
                 await ground.pass_block(running)
             assert ground.nonce(one, "pending") == before
+            told = json.loads((await ground.ask("status", "--json")).output)
+            assert (told["running"], told["live"], told["order"]) == (True, True, "pause")
             for command in ("resume", "pause", "pause", "resume"):
                 done = await ground.ask(command)
                 assert done.exit_code == 0, done.text
@@ -253,6 +255,9 @@ async def test_kill__keeper_is_running__it_ends_and_starts_only_after_resume(
             assert "confirmed: the keeper has ended" in killed.output
             assert "signed before, and may still be mined:" in killed.output
             assert await running.ended() == 0
+        shown = " ".join((await ground.ask("status")).output.split())
+        assert "KILLED since" in shown
+        assert "no keeper starts before `keeper resume`" in shown
         sent = ground.nonce(one, "pending")
         async with ground.keeper(proxy, "--live") as again:
             assert await again.ended() == 78
