@@ -182,7 +182,9 @@ def consent_of(market: address, reserve: address) -> (Consent, uint256):
     @return The consent, and the value that may be pulled now if it has not expired
     """
     given: Consent = self._read_consent(market, reserve)
-    return given, self._left_of_reserve(market, reserve, given)
+    return given, self._left(
+        self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
+    )
 
 
 # -- what the owner, a freezer and a reserve may do
@@ -264,9 +266,7 @@ def _consent(
         refusals._refuse(refusals.EXPIRY_OUT_OF_RANGE, expiry, block.timestamp)
     old: Consent = self._read_consent(market, reserve)
     bucket: uint256 = self._reserve_buckets[market][reserve]
-    self._reserve_buckets[market][reserve] = self._bucket(
-        self._spent(bucket, old.limit_per_second), bucket >> 192
-    )
+    self._reserve_buckets[market][reserve] = self._settled(bucket, old.limit_per_second)
     self._consents[market][reserve] = (
         limit_max | (limit_per_second << 112) | (expiry << 208)
     )
@@ -394,12 +394,6 @@ def _available_of_reserve(market: address, reserve: address) -> uint256:
     given: Consent = self._read_consent(market, reserve)
     if block.timestamp > given.expiry:
         refusals._refuse_address(refusals.CONSENT_MISSING, reserve, given.expiry)
-    return self._left_of_reserve(market, reserve, given)
-
-
-@internal
-@view
-def _left_of_reserve(market: address, reserve: address, given: Consent) -> uint256:
     return self._left(
         self._reserve_buckets[market][reserve], given.limit_max, given.limit_per_second
     )
@@ -562,6 +556,15 @@ def _bucket(spent: uint256, last_action_at: uint256) -> uint256:
 
 
 @internal
+@view
+def _settled(bucket: uint256, limit_per_second: uint256) -> uint256:
+    """
+    @dev What is spent now, from which time gives back by another slope.
+    """
+    return self._bucket(self._spent(bucket, limit_per_second), bucket >> 192)
+
+
+@internal
 def _settle_bucket(market: address, charter: uint256):
     """
     @dev Closes the account of the mandate that ends: what was spent under it stays, less what its
@@ -571,4 +574,4 @@ def _settle_bucket(market: address, charter: uint256):
     slope: uint256 = 0
     if self._code_of(charter) != empty(address):
         slope = self._read_mandate(market, charter).limit_per_second
-    self._buckets[market] = self._bucket(self._spent(bucket, slope), bucket >> 192)
+    self._buckets[market] = self._settled(bucket, slope)

@@ -171,7 +171,9 @@ def source_of(market: address) -> (Source, core.Consent, uint256, uint256):
     return (
         source,
         given,
-        core._left_of_reserve(market, self, given),
+        core._left(
+            core._reserve_buckets[market][self], given.limit_max, given.limit_per_second
+        ),
         min(
             aave._spare(aave._account(at, core.OWNER), lent, source.floor),
             min(

@@ -127,7 +127,7 @@ HOW_MUCH: Final = (
     Defect(
         name="limit-refilled-when-set-again",
         file=CORE,
-        old="self._buckets[market] = self._bucket(self._spent(bucket, slope), bucket >> 192)",
+        old="self._buckets[market] = self._settled(bucket, slope)",
         new="self._buckets[market] = self._bucket(0, bucket >> 192)",
         tests=("test_limits.py::test_limit__mandate_set_again__is_not_refilled", THIEF),
     ),
@@ -197,15 +197,18 @@ HOW_MUCH: Final = (
     Defect(
         name="reserves-limit-refilled-when-given-again",
         file=CORE,
-        old="self._spent(bucket, old.limit_per_second), bucket >> 192",
-        new="0, bucket >> 192",
+        old="[reserve] = self._settled(bucket, old.limit_per_second)",
+        new="[reserve] = self._bucket(0, bucket >> 192)",
         tests=("test_limits.py::test_reserve__with_consent__gives_up_to_its_own_limit",),
     ),
     Defect(
         name="reserves-limit-refilled-when-ended",
         file=CORE,
-        old="self._spent(bucket, old.limit_per_second), bucket >> 192",
-        new="min(self._spent(bucket, old.limit_per_second), limit_max), bucket >> 192",
+        old="[reserve] = self._settled(bucket, old.limit_per_second)",
+        new=(
+            "[reserve] = self._bucket("
+            "min(self._spent(bucket, old.limit_per_second), limit_max), bucket >> 192)"
+        ),
         tests=("test_limits.py::test_reserve__consent_ended_and_given_again__is_not_refilled",),
     ),
     Defect(
