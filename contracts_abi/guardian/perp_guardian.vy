@@ -148,7 +148,8 @@ def allow_move(
         lent: aave.Asset = self._lent(aave._open(source), source, venue._open(market))
         core._consent(market, self, limit_max, limit_per_second, expiry)
         self._sources[market] = Source(market=source, floor=floor_health)
-    log SourceSet(market=market, source=source, floor=floor_health)
+    kept: Source = self._sources[market]
+    log SourceSet(market=market, source=kept.market, floor=kept.floor)
 
 
 @external
@@ -158,8 +159,8 @@ def source_of(market: address) -> (Source, core.Consent, uint256, uint256):
     @notice Where margin may be moved from. All zeros where nothing may.
     @param market The ClearingHouse of a Perp v2 venue
     @return The Aave v3 market and the health to be left there; the limit and its expiry; the value
-            that it leaves now; and how much of the settlement token the health, the collateral and its
-            allowance leave, in its smallest units
+            that it leaves now; and how much of the settlement token the health, the collateral, its
+            allowance and the pool's liquidity leave, in its smallest units
     """
     source: Source = self._sources[market]
     if source.market == empty(address):
@@ -167,7 +168,9 @@ def source_of(market: address) -> (Source, core.Consent, uint256, uint256):
     given: core.Consent = core._read_consent(market, self)
     at: aave.Market = aave._open(source.market)
     lent: aave.Asset = self._lent(at, source.market, venue._open(market))
-    a_token: IERC20 = IERC20(lent.a_token)
+    balance: uint256 = 0
+    allowance: uint256 = 0
+    balance, allowance = self._takeable(at, lent)
     return (
         source,
         given,
@@ -176,10 +179,7 @@ def source_of(market: address) -> (Source, core.Consent, uint256, uint256):
         ),
         min(
             aave._spare(aave._account(at, core.OWNER), lent, source.floor),
-            min(
-                staticcall a_token.balanceOf(core.OWNER),
-                staticcall a_token.allowance(core.OWNER, self),
-            ),
+            min(balance, allowance),
         ),
     )
 
@@ -246,19 +246,22 @@ def move(market: address, mandate_hash: bytes32, max_amount: uint256) -> uint256
     lent: aave.Asset = self._lent(lender, source.market, at)
     lending: aave.Account = aave._account(lender, core.OWNER)
     spare: uint256 = aave._spare(lending, lent, source.floor)
-    if spare == 0:
+    worth: uint256 = funds._value(min(spare, core.AMOUNT_MASK), DOLLAR, lent.unit)
+    if spare == 0 or worth < terms.min_action:
         refusals._refuse(refusals.SOURCE_BELOW_FLOOR, lending.health, source.floor)
-    a_token: IERC20 = IERC20(lent.a_token)
+    balance: uint256 = 0
+    allowance: uint256 = 0
+    balance, allowance = self._takeable(lender, lent)
     amount: uint256 = funds._sized(
         DOLLAR,
         lent.unit,
         terms.min_action,
         min(min(self._needed(before, terms.target, lent.unit), max_amount), spare),
-        staticcall a_token.balanceOf(core.OWNER),
-        staticcall a_token.allowance(core.OWNER, self),
+        balance,
+        allowance,
         limit,
     )
-    worth: uint256 = funds._value(amount, DOLLAR, lent.unit)
+    worth = funds._value(amount, DOLLAR, lent.unit)
     core._spend(market, terms, worth)
     core._spend_of_reserve(market, self, worth)
 
@@ -378,6 +381,22 @@ def _lent(lender: aave.Market, source: address, at: venue.Venue) -> aave.Asset:
     """
     asset: address = staticcall venue.Vault(at.vault).getSettlementToken()
     return aave._asset(lender, source, asset, core.OWNER)
+
+
+@internal
+@view
+def _takeable(lender: aave.Market, lent: aave.Asset) -> (uint256, uint256):
+    """
+    @dev What the owner has there and the pool can pay out now; and what the allowance leaves of it, less
+         what a transfer that arrives short has to be made good with.
+    """
+    balance: uint256 = min(
+        staticcall IERC20(lent.a_token).balanceOf(core.OWNER),
+        staticcall IERC20(lent.token).balanceOf(lent.a_token),
+    )
+    index: uint256 = staticcall aave.Pool(lender.pool).getReserveNormalizedIncome(lent.token)
+    allowance: uint256 = staticcall IERC20(lent.a_token).allowance(core.OWNER, self)
+    return balance, allowance - min(allowance, 1 + index // (2 * aave.RAY))
 
 
 @internal

@@ -18,7 +18,7 @@ from keeper.model.units import WAD
 if TYPE_CHECKING:  # the chain's modules take their second when the command runs, not in its help
     from keeper.cli.mandate_ground import MandateGround
     from keeper.cli.mandate_pools import Offers
-    from keeper.mandate.charter import Charter, MoveSource
+    from keeper.mandate.charter import Charter
     from keeper.model.units import Address
     from keeper.model.values import Transaction
 
@@ -110,7 +110,7 @@ def revoke(
     from keeper.mandate.owner import revoking
 
     ground = _deployed(name, config)
-    shared = ground.shared_reserve_tokens
+    shared = ground.shared
     transactions = list(
         revoking(ground.intended, ground.found.survey, ground.found.charter, shared)
     )
@@ -118,8 +118,8 @@ def revoke(
         print("there is no mandate and no allowance to end")
         return
     _carry_out(ground, transactions, ground.owner, safe_batch, yes=yes)
-    if shared:
-        print(f"left, since another mandate lives on it: the allowance of {', '.join(shared)}")
+    if left := shared.reserve | shared.collateral:
+        print(f"left, since another mandate lives on it: the allowance of {', '.join(left)}")
 
 
 @app.command()
@@ -260,7 +260,10 @@ def _looked(name: str | None, config: Path | None) -> MandateGround:
 
 
 def _deployed(name: str | None, config: Path | None) -> MandateGround:
-    ground = _looked(name, config)
+    from keeper.cli.mandate_ground import look
+
+    # What stops or ends something must not hang on a market that does not answer.
+    ground = look(name, config, whole=False)
     ground.check_deployed()
     return ground
 
@@ -315,7 +318,7 @@ def _charter_table(ground: MandateGround, charter: Charter) -> Table:
         **(
             {"on pools": "\n".join(terms.pools) or "none"}
             if loans
-            else {"may move into the margin": _movable(charter.source)}
+            else {"may move into the margin": _movable(charter)}
         ),
         "last action": utc(charter.last_action_at) if charter.last_action_at else "none",
         "mandate hash": "0x" + charter.mandate_hash.hex(),
@@ -325,9 +328,10 @@ def _charter_table(ground: MandateGround, charter: Charter) -> Table:
     return table
 
 
-def _movable(source: MoveSource | None) -> str:
+def _movable(charter: Charter) -> str:
+    source = charter.source
     if source is None:
-        return "nothing"
+        return "cannot be read now" if charter.source_unread else "nothing"
     return (
         f"from {source.market}, down to health {source.floor / WAD:.4f} there\n"
         f"{usd(source.limit_max / 1e8)} USD, of which now {usd(source.available / 1e8)}, "

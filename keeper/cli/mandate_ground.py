@@ -16,7 +16,7 @@ from keeper.config import default_path, load_settings
 from keeper.config.checks import check_chain_id
 from keeper.mandate.charter import NoGuardianError, read_charter, set_mandate
 from keeper.mandate.deployment import DEPLOYMENT_PROXY, GuardianCode
-from keeper.mandate.owner import allowing_move
+from keeper.mandate.owner import Shared, allowing_move
 from keeper.mandate.survey import survey
 from keeper.mandate.verify import Finding, Found, pool_flaw
 from keeper.model.errors import ConfigurationError, Problem
@@ -51,19 +51,30 @@ class MandateGround:
         return self.intended.owner
 
     @property
-    def shared_reserve_tokens(self) -> frozenset[Address]:
-        """Reserve tokens that another mandate of the owner's with the same guardian names as well."""
+    def shared(self) -> Shared:
+        """What another mandate of the owner's with the same guardian lives on as well."""
         mandates, markets = self.settings.mandates, self.settings.markets
-        protocol = markets[mandates[self.name].market].protocol
-        others = (
+        own = mandates[self.name]
+        others = [
             each
             for each in mandates.values()
             if each.name != self.name
-            and each.account == self.owner == each.mandate.reserve
-            and markets[each.market].protocol == protocol
+            and each.account == self.owner
+            and markets[each.market].protocol == markets[own.market].protocol
+        ]
+        named = {
+            token
+            for each in others
+            if each.mandate.reserve == self.owner
+            for token in each.reserve_tokens
+        }
+        lent = any(
+            each.move and own.move and each.move.market == own.move.market for each in others
         )
-        named = frozenset(token for each in others for token in each.reserve_tokens)
-        return named & self.intended.from_reserve.keys()
+        return Shared(
+            reserve=frozenset(named & self.intended.from_reserve.keys()),
+            collateral=frozenset(self.intended.takeable if lent else ()),
+        )
 
     def check_deployed(self) -> None:
         """A call to an address without code succeeds and does nothing: nobody is to believe that it
@@ -99,13 +110,14 @@ class MandateGround:
         )
 
 
-def look(name: str | None, config: Path | None) -> MandateGround:
-    """Read the configuration and the chain.
+def look(name: str | None, config: Path | None, *, whole: bool = True) -> MandateGround:
+    """Read the configuration and the chain. Not `whole`: without the market that margin may be moved
+    from, where that cannot be read.
 
     Raises `ConfigurationError` for a mandate that is not there or cannot be meant on this chain."""
     settings = load_settings(config or default_path())
     configure_logging("warning", secrets=settings.secrets)
-    return asyncio.run(_look(settings, named(settings, name)))
+    return asyncio.run(_look(settings, named(settings, name), whole=whole))
 
 
 def look_at_all(config: Path | None) -> list[MandateGround]:
@@ -132,7 +144,7 @@ def named(settings: Settings, name: str | None) -> MandateSettings:
     )
 
 
-async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
+async def _look(settings: Settings, chosen: MandateSettings, *, whole: bool) -> MandateGround:
     rpc = Rpc(settings.chain.rpc_url)
     try:
         check_chain_id(settings, int(await rpc.read("eth_chainId"), 16))
@@ -142,11 +154,8 @@ async def _look(settings: Settings, chosen: MandateSettings) -> MandateGround:
         provider = settings.markets[chosen.market].entry
         market = await market_of(reader, settings, chosen.market, provider, head.hash)
         code = guardian_code(settings.markets[chosen.market].protocol)
-        lending = None if chosen.move is None else chosen.move.market
-        source = lending and await market_of(
-            reader, settings, lending, settings.markets[lending].entry, head.hash
-        )
-        meant = intended(settings, chosen, market, code.address(chosen.account), source or None)
+        source = await _source(reader, settings, chosen, head.hash, whole=whole)
+        meant = intended(settings, chosen, market, code.address(chosen.account), source)
         (charter, around), _ = await reader.read(
             [
                 read_charter(meant.guardian, provider, moves=meant.delegation is not None),
@@ -209,6 +218,21 @@ async def _unwinds(
     try:
         return tuple(protocol.unwinds(snapshot.position(chosen.account)))
     except ReadingError:
+        return None
+
+
+async def _source(
+    reader: Reader, settings: Settings, chosen: MandateSettings, at: str, *, whole: bool
+) -> AaveMarket | PerpVenue | None:
+    """Where margin is to be moved from."""
+    if chosen.move is None:
+        return None
+    name = chosen.move.market
+    try:
+        return await market_of(reader, settings, name, settings.markets[name].entry, at)
+    except ReadingError:
+        if whole:
+            raise
         return None
 
 

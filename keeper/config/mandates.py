@@ -102,18 +102,24 @@ def mandate_contradictions(tables: Tables) -> Iterator[tuple[KeyPath, WrongValue
 
 def _shared_allowances(tables: Tables) -> Iterator[tuple[KeyPath, WrongValueError]]:
     """An owner has one guardian for each protocol, and a token one allowance for it."""
-    seen: dict[tuple[str, Address, Address, Address], tuple[str, Decimal]] = {}
+    seen: dict[tuple[str, Address, Address, str], tuple[str, Decimal]] = {}
     for name, table in tables.mandates.items():
         market = tables.markets.get(table.market)
         if market is None:
             continue
         payer = table.reserve or table.account
-        for token, amount in table.reserve_tokens.items():
+        named: list[tuple[KeyPath, str, Decimal]] = [
+            (("reserve_tokens",), token, amount) for token, amount in table.reserve_tokens.items()
+        ]
+        if table.move is not None:
+            lent = f"what is lent at {table.move.market}"
+            named.append((("move", "allowance"), lent, table.move.allowance))
+        for path, token, amount in named:
             key = (market.protocol, table.account, payer, token)
             first, already = seen.setdefault(key, (name, amount))
             if already != amount:
                 yield (
-                    ("mandates", name, "reserve_tokens"),
+                    ("mandates", name, *path),
                     WrongValueError(
                         f"{amount} of {token}, and {already} in [mandates.{first}]",
                         "both markets have one guardian, and so one allowance of the token: the one "
@@ -155,6 +161,15 @@ def _move_contradictions(
 ) -> Iterator[tuple[KeyPath, WrongValueError]]:
     if table.move is None:
         return
+    if table.move.max_per_day_usd < table.min_action_usd:
+        yield (
+            (*path, "move", "max_per_day_usd"),
+            WrongValueError(
+                "max_per_day_usd is below min_action_usd",
+                "no move could be large enough and small enough",
+                "raise it, or lower min_action_usd",
+            ),
+        )
     source = tables.markets.get(table.move.market)
     if source is None or source.protocol != "aave_v3":
         lending = [name for name, market in tables.markets.items() if market.protocol == "aave_v3"]

@@ -12,7 +12,7 @@ so the reserve is used up at x = floor · (D − R) / (h·D + A). A perp account
 of its row of the book, every price moving against it by the same factor. To be read by people: floats.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import exp, inf, isfinite, log, nan, sqrt
@@ -20,7 +20,6 @@ from typing import Literal
 
 from keeper.engine.watch import Adapter, Watched
 from keeper.mandate.charter import Charter
-from keeper.mandate.perp_guardian import moves
 from keeper.model.book import Book, against, distance
 from keeper.model.units import float_from_wad
 from keeper.model.values import AddCollateral, AddMargin, Option, PositionState
@@ -93,13 +92,11 @@ def runway(
 ) -> Runway | None:
     """None without debt or position. Volatility as the forecast has it, nan where it knows none;
     `book` holds the position's row, and none where it could not be read. What a guardian may bring over
-    from a loan, as its `charter` says, counts with the reserve."""
+    from a loan is not counted: what is spare there changes with the same prices."""
     if position.health is None or position.debt_usd8 <= 0:
         return None
     if any(each.kind == "AddMargin" for each in adapter.options(position)):
-        own = adapter.options(position)
-        moved = () if charter is None else moves(charter, own, until=position.timestamp)
-        left = _of_margin(position, watched, adapter, (*own, *moved), volatility_per_year, book)
+        left = _of_margin(position, watched, adapter, volatility_per_year, book)
         unwinds = _unwinds(position, watched, adapter, charter)
         return None if left is None else replace(left, unwinds=unwinds)
     debt = position.debt_usd8 / 1e8
@@ -139,7 +136,6 @@ def _of_margin(
     position: PositionState,
     watched: Watched,
     adapter: Adapter,
-    options: Sequence[Option],
     volatility_per_year: float,
     book: Book,
 ) -> Runway | None:
@@ -147,7 +143,7 @@ def _of_margin(
     guarded = watched.guard is not None
     adds = [
         each
-        for each in options
+        for each in adapter.options(position)
         if each.blocked is None and not (guarded and each.guardian_gas is None)
     ]
     if len(book.C) == 0:

@@ -84,6 +84,8 @@ class Charter:
     """Of the reserve that was asked for."""
     source: MoveSource | None = None
     """None where nothing may be moved, or it was not asked for."""
+    source_unread: bool = False
+    """Something may be moved, but its market or oracle does not answer now: how much, nobody knows."""
 
 
 class NoGuardianError(ReadingError):
@@ -107,7 +109,7 @@ def read_charter(
         OWNER(guardian),
         MANDATE(guardian, market),
         STATUS(guardian, market),
-        *((SOURCE_OF(guardian, market),) if moves else ()),
+        *((SOURCE_OF(guardian, market), CONSENT_OF(guardian, market, guardian)) if moves else ()),
         *(() if reserve is None else (CONSENT_OF(guardian, market, reserve),)),
     )
     try:
@@ -115,9 +117,10 @@ def read_charter(
         status = decode([_STATUS], returns.output(2))[0]
         terms = decode([_TERMS], returns.output(1))[0] if returns.ok(1) else None
         source = _source(returns.output(3)) if moves and returns.ok(3) else None
+        allowed = decode([_CONSENT, "uint256"], returns.output(4))[0][0] if moves else 0
         consent = None
         if reserve is not None:
-            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3 + moves))
+            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3 + 2 * moves))
             consent = Consent(expiry=expiry, available=available)
     except (ReadingError, DecodingError) as error:
         raise NoGuardianError(guardian) from error
@@ -132,6 +135,7 @@ def read_charter(
         last_action_at=last_action_at,
         consent=consent,
         source=source,
+        source_unread=source is None and allowed > 0,
     )
 
 

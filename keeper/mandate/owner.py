@@ -64,15 +64,15 @@ def setting(
     the guardian says now."""
     if code is not None:
         yield code.deploy(intended.owner)
+    if intended.move is not None:
+        yield allowing_move(intended, intended.move)
+    elif _may_move(charter):
+        yield _ending_move(intended)
     yield Transaction(
         to=intended.guardian,
         data=set_mandate(intended.market, intended.mandate),
         purpose="set the mandate",
     )
-    if intended.move is not None:
-        yield allowing_move(intended, intended.move)
-    elif charter is not None and charter.source is not None:
-        yield _ending_move(intended)
     for collateral, amount in intended.takeable.items():
         yield from _allowing(
             intended.a_tokens[collateral],
@@ -134,13 +134,25 @@ def _ending_move(intended: Intended) -> Transaction:
     )
 
 
+def _may_move(charter: Charter | None) -> bool:
+    return charter is not None and (charter.source is not None or charter.source_unread)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Tokens whose allowance another mandate with the same guardian lives on, too."""
+
+    reserve: frozenset[Address] = frozenset()
+    collateral: frozenset[Address] = frozenset()
+    """What is lent of them."""
+
+
 def revoking(
-    intended: Intended, survey: Survey, charter: Charter | None, shared: frozenset[Address]
+    intended: Intended, survey: Survey, charter: Charter | None, shared: Shared
 ) -> Iterator[Transaction]:
-    """End what is in force of the mandate, and every allowance of the owner's that it lived on: by
-    the owner. A guardian refuses to revoke what is revoked already. `shared`: reserve tokens whose
-    allowance another mandate lives on, too."""
-    if charter is not None and (charter.source is not None or intended.move is not None):
+    """End what is in force of the mandate, and every allowance of the owner's that it lived on, but
+    for those that are shared: by the owner. A guardian refuses to revoke what is revoked already."""
+    if _may_move(charter):
         yield _ending_move(intended)
     if charter is not None and charter.mandate is not None:
         yield Transaction(
@@ -149,7 +161,7 @@ def revoking(
             purpose="revoke the mandate",
         )
     for collateral, left in survey.a_token_allowances.items():
-        if left:
+        if left and collateral not in shared.collateral:
             yield _approval(
                 intended.a_tokens[collateral], intended.guardian, 0, "end the use of collateral"
             )
@@ -161,7 +173,7 @@ def revoking(
         )
     if intended.mandate.reserve == intended.owner:
         for token, left in survey.reserve_allowances.items():
-            if left and token not in shared:
+            if left and token not in shared.reserve:
                 yield _approval(token, intended.guardian, 0, "end the use of the reserve")
 
 

@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 
 from keeper.abi.words import Function
 from keeper.mandate.charter import Charter, MoveSource
-from keeper.model.units import WAD, Amount, Wad, mul_div_down
+from keeper.model.units import SECONDS_PER_DAY, WAD, Amount, Wad, mul_div_down
 from keeper.model.values import Option, Reduction
 
 ADD_MARGIN: Final = Function("add_margin(address,bytes32,uint256)")
@@ -43,35 +43,50 @@ def moves(charter: Charter, payments: Sequence[Option], *, until: int) -> tuple[
     """What the owner lets be moved into the margin, at the latest at `until`; nothing where there is
     no such allowance. `payments` are those that a guardian may make of the reserve: of the same token,
     under the same caps."""
-    source = charter.source
-    if source is None:
+    own = next((each for each in payments if each.guardian_gas is not None), None)
+    if own is None or (charter.source is None and not charter.source_unread):
         return ()
-    return tuple(_move(source, own, until) for own in payments if own.guardian_gas is not None)
+    if charter.source is None:
+        why = "how much margin may be moved cannot be read: its market or oracle does not answer"
+        return (_moving(own, 0, blocked=why),)
+    return (_move(charter.source, own, until),)
 
 
 def _move(source: MoveSource, own: Option, until: int) -> Option:
-    token = own.token
     blocked = own.blocked
-    if blocked is None and (source.available <= 0 or source.expiry < until):
+    if blocked is None and source.expiry < until:
         blocked = (
-            "the owner lets no more margin be moved now (LimitReached, ConsentMissing): its limit "
-            f"leaves {source.available / 1e8:,.2f} USD until {source.expiry}"
+            f"the owner's leave to move margin ends at {source.expiry} (ConsentMissing): "
+            "`keeper mandate set` gives it anew"
+        )
+    if blocked is None and source.available <= 0:
+        blocked = (
+            "the limit of what may be moved is used up (LimitReached): it grows by "
+            f"{source.limit_per_second * SECONDS_PER_DAY / 1e8:,.0f} USD a day"
         )
     if blocked is None and source.spare <= 0:
         blocked = (
             f"nothing is spare above health {source.floor / WAD:g} at {source.market} "
-            "(SourceBelowFloor), or the guardian has no allowance of what is lent there"
+            "(SourceBelowFloor), the guardian has no allowance of what is lent there, or its pool "
+            "has lent everything out"
         )
-    spare = Amount(raw=source.spare, token=token)
     within = mul_div_down(
-        source.available, 10**own.price.decimals * token.unit, 10**8 * own.price.value
+        source.available, 10**own.price.decimals * own.token.unit, 10**8 * own.price.value
     )
+    room = source.spare if own.room is None else own.room
+    option = _moving(own, source.spare, blocked=blocked)
+    most = min(source.spare, within, room)
+    return replace(option, available=Amount(raw=most, token=own.token))
+
+
+def _moving(own: Option, spare_raw: int, *, blocked: str | None) -> Option:
+    spare = Amount(raw=spare_raw, token=own.token)
     return replace(
         own,
         kind="MoveMargin",
         source="spare",
         held=spare,
-        available=Amount(raw=min(source.spare, within), token=token),
+        available=spare,
         allowance=spare,
         gas=MOVE_GAS,
         blocked=blocked,

@@ -169,6 +169,13 @@ def _delegation(name: str, intended: Intended, *, delegated: bool) -> Iterator[F
 
 def _move(name: str, intended: Intended, charter: Charter) -> Iterator[Finding]:
     move, source = intended.move, charter.source
+    if charter.source_unread:
+        yield Finding(
+            verdict="fail",
+            what="how much margin may be moved cannot be read: its market or oracle does not answer",
+            fix=f"look again later, or end it: keeper mandate revoke {name}",
+        )
+        return
     if move is None and source is None:
         return
     wanted = move and (

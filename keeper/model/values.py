@@ -162,6 +162,8 @@ class Option:
     guardian_gas: int | None
     """The same through a guardian; None where it makes no such payment: the one of a perp venue pays
     in its settlement token alone."""
+    room: int | None = None
+    """How much more the protocol takes of anybody, in raw units; None where `available` says it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,7 @@ def options(position: PerpPosition) -> tuple[Option, ...]:
         gas=_PAYMENT_GAS,
         blocked=paused or full,
         guardian_gas=_GUARDIAN_PAYMENT_GAS,
+        room=terms.settlement_room,
     )
     return (own, *(_deposit(position, holding, paused) for holding in position.holdings))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keeper.devnet.artifacts import Contract
 from keeper.devnet.perp_market import PerpMarket
 from keeper.model.units import WAD, Address
 from tests.devnet.keeping.commands import Commands
@@ -158,7 +159,7 @@ async def test_approvals__what_is_configured_is_no_venue__is_named(owner: PerpOw
         ("slippage_urgent_bps", "126", "SlippageAboveHalfBonus"),
         (
             "move",
-            '{{ market = "aave", floor = 1.6, max_per_day_usd = 9, allowance = 0.00000001 }}',
+            '{{ market = "aave", floor = 1.6, max_per_day_usd = 900, allowance = 0.00000001 }}',
             "has more than 6 decimals",
         ),
     ],
@@ -212,3 +213,47 @@ async def test_mandate__margin_from_a_loan__is_allowed_shown_changed_and_ended(
     assert guardian not in {each["spender"] for each in left["allowances"]}
     charter = json.loads(await owner.done("mandate", "show", "--json"))["charter"]
     assert (charter["mandate"], charter["source"]) == (None, None)
+
+
+async def test_mandate__source_that_cannot_be_read__is_told_and_ended_all_the_same(
+    owner: PerpOwner,
+) -> None:
+    owner.lend()
+    owner.write()
+    await owner.done("mandate", "set", "--yes")
+    # An oracle without a price: the guardian can reckon nothing.
+    owner.chain.set_price("USDC", 0)
+    owner.write(move=None)
+    charter = json.loads(await owner.done("mandate", "show", "--json"))["charter"]
+    assert (charter["source"], charter["source_unread"]) == (None, True)
+    assert "cannot be read now" in await owner.done("mandate", "show")
+    assert any(
+        one.startswith("fail: how much margin may be moved cannot be read")
+        for one in await owner.verdicts()
+    )
+    await owner.done("mandate", "revoke", "--yes")
+    owner.chain.set_price("USDC", 10**8)
+    found = json.loads(await owner.done("mandate", "show", "--json"))["charter"]
+    assert (found["source"], found["source_unread"]) == (None, False)
+
+
+async def test_mandate__two_venues_that_share_what_is_lent__one_revoked_leaves_the_allowance(
+    owner: PerpOwner,
+) -> None:
+    owner.lend()
+    owner.write()
+    said = await owner.done("mandate", "set", "--yes")
+    guardian = Address(said.split("guardian: ")[1].split()[0])
+    other = {**owner.terms, "market": '"again"'}
+    section = "\n".join(f"{key} = {value}" for key, value in other.items())
+    venue = owner.perp.toml().replace("[markets.perp]", "[markets.again]")
+    owner.ground.sections += [f"{venue}[mandates.other]\n{section}\n"]
+    owner.ground.config(owner.chain.rpc_url, None)
+    said = await owner.done("mandate", "revoke", "main", "--yes")
+    assert "another mandate lives on it" in said
+    aave = owner.chain.contracts.aave
+    lent = owner.chain.read(aave.pool, "getReserveData", owner.token("USDC"))[8]
+    usdc = owner.chain.contracts.tokens["USDC"]
+    a_token = Contract(address=lent, interface=usdc.interface)
+    left = owner.chain.read(a_token, "allowance", owner.account.address, guardian)
+    assert left == 3_000 * USDC

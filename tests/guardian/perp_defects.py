@@ -209,4 +209,27 @@ PERP_DEFECTS: Final = (
         new="    if left > 0:\n        extcall IERC20(a_token).transfer(owner, left)",
         tests=("test_move.py::test_move__what_was_given_to_the_guardian__stays_there",),
     ),
+    Defect(
+        name="move-rest-to-the-keeper",
+        file=GUARDIAN,
+        old="at, terms, before, lent.token, amount, held, core.OWNER",
+        new="at, terms, before, lent.token, amount, held, msg.sender",
+        tests=(
+            "test_perp_lies.py::test_move__venue_takes_less_than_was_brought__rest_goes_to_the_owner",
+        ),
+    ),
+    Defect(
+        name="move-of-the-whole-allowance",
+        file=GUARDIAN,
+        old="    return balance, allowance - min(allowance, 1 + index // (2 * aave.RAY))",
+        new="    return balance, allowance",
+        tests=("test_move.py::test_move__allowance_that_binds__is_enough_at_any_index",),
+    ),
+    Defect(
+        name="move-of-what-was-lent-out",
+        file=GUARDIAN,
+        old="        staticcall IERC20(lent.token).balanceOf(lent.a_token),",
+        new="        max_value(uint256),",
+        tests=("test_move.py::test_move__pool_that_lent_nearly_all__moves_what_is_left",),
+    ),
 )

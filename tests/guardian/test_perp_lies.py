@@ -11,7 +11,8 @@ from keeper.devnet.perp_market import PerpMarket
 from keeper.model.units import WAD
 from tests.guardian.ground import DOLLAR, USDC, Mandate, Refusal, deploy
 from tests.guardian.mocks import mock
-from tests.guardian.perp_ground import GUARDIAN, PerpGround
+from tests.guardian.perp_ground import GUARDIAN, NEVER, PerpGround
+from tests.guardian.test_callbacks import WORD
 
 LOCKED = "eth_call: execution reverted (code 3)"
 """The compiler's lock reverts without a reason."""
@@ -106,6 +107,21 @@ def test_deposit__venue_takes_less_than_it_was_given__rest_goes_back_to_the_rese
     assert lying.held(made.owner) == 907 * USDC
     assert lying.held(guardian) == 0
     assert made.chain.read(lying.token, "allowance", guardian, lying.venue.address) == 0
+
+
+def test_move__venue_takes_less_than_was_brought__rest_goes_to_the_owner(lying: Lying) -> None:
+    made, source = lying.made, mock(lying.made.chain, "FakeMarket")
+    loan = (14_000 * DOLLAR, 5_000 * DOLLAR, 0, 8_000, 0, 224 * WAD // 100)
+    lying.do(source, "tell", loan, loan, DOLLAR, WORD, 10_000 * USDC, 0)
+    lying.do(lying.token, "mint", source.address, 10_000 * USDC)
+    terms = (made.market, source.address, 160 * WAD // 100, 10_000 * DOLLAR, 0, NEVER)
+    made.send(made.owner, "allow_move", *terms)
+    lying.tell(DEPOSITED)
+    lying.do(lying.venue, "take", 7 * USDC, 0)
+    held = lying.held(made.owner)
+    made.send(made.keeper, *made.bring(100 * USDC))
+    assert lying.held(made.owner) == held + 7 * USDC
+    assert lying.held(made.keeper) == lying.held(made.guardian.address) == 0
 
 
 def test_deposit__something_takes_what_lay_there_before__is_refused(lying: Lying) -> None:

@@ -128,6 +128,12 @@ def test_settings__perp_with_a_guardian__may_use_what_is_spare_in_a_loan(tmp_pat
             "write at least 1.4",
         ),
         ("floor = 1.60", "floor = 1.0", "mandates.perp.move.floor: 1.0 is not above 1.0", "1.15"),
+        (
+            "max_per_day_usd = 20_000",
+            "max_per_day_usd = 49",
+            "mandates.perp.move.max_per_day_usd: max_per_day_usd is below min_action_usd",
+            "lower min_action_usd",
+        ),
         ("50_000.5", "0", "mandates.perp.move.allowance: 0 is not above zero", "above zero"),
         ("50_000.5", "5e4", "is in scientific notation", "write it out: 50000"),
         ("floor = 1.60\n", "", "`floor` is missing", "floor = 1.60"),

@@ -182,13 +182,25 @@ def test_moves__owner_allows_none__there_is_no_such_way() -> None:
     ("changes", "why"),
     [
         ({"spare": 0}, "nothing is spare above health 1.6 at 0x"),
-        ({"available": 0}, "its limit leaves 0.00 USD"),
+        ({"available": 0}, "the limit of what may be moved is used up"),
         ({"expiry": SOON - 1}, "ConsentMissing"),
     ],
 )
 def test_moves__not_now__are_blocked_with_the_reason(changes: dict[str, Any], why: str) -> None:
     (found,) = moved(replace(SOURCE, **changes))
     assert why in str(found.blocked)
+
+
+def test_moves__venues_cap_nearly_reached__ask_for_no_more_than_it_takes() -> None:
+    (found,) = moved(position=replace(LONG, terms=replace(LONG.terms, settlement_room=50 * 10**6)))
+    assert found.available.raw == 50 * 10**6
+    assert found.blocked is None
+
+
+def test_moves__source_that_cannot_be_read__is_a_way_that_is_blocked() -> None:
+    charter = replace(CHARTER, source=None, source_unread=True)
+    (found,) = perp_guardian.moves(charter, perp_v2.options(LONG), until=SOON)
+    assert "cannot be read" in str(found.blocked)
 
 
 def test_moves__paused_vault__are_blocked_as_deposits_are() -> None:

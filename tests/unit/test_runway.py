@@ -5,17 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keeper.engine.runway import Against, Runway, held_until, runway
+from keeper.engine.runway import Against, held_until, runway
 from keeper.engine.watch import Watched
-from keeper.mandate.charter import MoveSource
 from keeper.model.units import WAD, Wad
 from keeper.protocols import perp_v2
 from keeper.protocols.perp_v2_position import PerpPosition
 from tests.unit.perp_values import BITCOIN, ETHER, account, leg, snapshot, weth
 from tests.unit.test_guardian import CHARTER, GUARD, MANDATE, POOL
 from tests.unit.test_perp_guardian import SOURCE
-from tests.unit.test_plan import LOAN, POLICY, TOY
-from tests.unit.toy_protocol import ETHER as ETHER_TOKEN
+from tests.unit.test_plan import POLICY
 
 YEARLY = 0.1 * 365**0.5
 """A tenth a day."""
@@ -91,55 +89,22 @@ def test_runway__ether_of_the_reserve__counts_after_the_venues_haircut() -> None
     assert found.held_down_to < bare
 
 
-def test_runway__spare_in_a_loan__does_what_as_much_in_the_wallet_would() -> None:
-    # 1,000 of margin and 1,000 to bring over are the first case above.
+def test_runway__spare_in_a_loan__is_not_counted() -> None:
+    """It changes with the same prices: where both legs lose, it is gone when it is needed."""
     position = account(leg(ETHER, "5", 2_000, 1_950), margin=1_000)
     watched = Watched(
-        id=position.id,
-        label="perp",
-        policy=replace(POLICY, floor=Wad(13 * WAD // 10)),
-        guard=replace(GUARD, sources=("spare",)),
+        id=position.id, label="perp", policy=POLICY, guard=replace(GUARD, sources=("spare",))
     )
-
-    def held(source: MoveSource) -> Runway:
-        found = runway(
-            position,
-            watched,
-            perp_v2,
-            volatility_per_year=YEARLY,
-            book=perp_v2.book_rows(snapshot(position)).book.take(np.array([0])),
-            charter=replace(CHARTER, source=source),
-        )
-        assert found is not None
-        return found
-
-    plenty = replace(
-        SOURCE, expiry=position.timestamp, spare=1_000 * 10**6, available=9_000 * 10**8
+    found = runway(
+        position,
+        watched,
+        perp_v2,
+        volatility_per_year=YEARLY,
+        book=perp_v2.book_rows(snapshot(position)).book.take(np.array([0])),
+        charter=replace(CHARTER, source=replace(SOURCE, expiry=position.timestamp)),
     )
-    found = held(plenty)
-    assert found.reserve_usd == 1_000
-    assert found.held_down_to == pytest.approx(8_000 / (9_750 * 0.91875))
-    assert held(replace(plenty, expiry=0)).reserve_usd == 0
-
-
-@pytest.mark.parametrize("sells", [True, False])
-def test_runway__loan__collateral_is_sold_after_it_only_where_the_mandate_says_so(
-    sells: bool,
-) -> None:
-    whole = replace(MANDATE, collaterals=(ETHER_TOKEN.address,), pools=(POOL,))
-    only_pays = [
-        replace(CHARTER, mandate=replace(whole, collaterals=())),
-        replace(CHARTER, mandate=replace(whole, pools=())),
-        replace(CHARTER, mandate=replace(whole, collaterals=(POOL,))),
-        replace(CHARTER, mandate=None),
-        None,
-    ]
-    for charter in [replace(CHARTER, mandate=whole)] if sells else only_pays:
-        watched = Watched(id=LOAN.id, label="loan", policy=POLICY, guard=GUARD)
-        book = perp_v2.book_rows(snapshot(account(margin=0))).book
-        found = runway(LOAN, watched, TOY, volatility_per_year=YEARLY, book=book, charter=charter)
-        assert found is not None
-        assert found.unwinds is sells
+    assert found is not None
+    assert found.reserve_usd == 0
 
 
 def test_runway__perp__is_made_smaller_after_it_only_where_the_mandate_lists_it() -> None:
