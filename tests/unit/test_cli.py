@@ -480,8 +480,9 @@ def test_history__decisions__show_outcome_and_reason(config: Path, journal: Jour
 
 
 def test_explain__decision__tells_inputs_options_and_transactions(
-    config: Path, journal: Journal
+    config: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     shown = keeper("explain", "1", "--config", config)
     for expected in (
         "#1 main, approved: fewest USD to the target",
