@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from keeper.cli.output import ConfigOption, JsonOption, print_json, show_lines, utc
-from keeper.model.errors import ConfigurationError, Problem
+from keeper.cli.price_fetch import fetch_candles, fetch_feeds, span
+from keeper.cli.price_keeping import progress_bar, rows_by_source, store_to_add, tell_added, wrong
 
 if TYPE_CHECKING:  # the database takes its second when the command runs, not in its help
     from keeper.backtest.history import PriceFile
-    from keeper.chain.feed_history import FetchedRounds
     from keeper.model.candles import PriceSource
-    from keeper.model.units import Address
-    from keeper.storage.price_store import PriceStore, StoredPrices
+    from keeper.storage.price_store import StoredPrices
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,8 +27,6 @@ app = typer.Typer(
     help="Keep the price history that forecasts are fitted on.",
 )
 _DATE = {"formats": ["%Y-%m-%d"], "show_default": False}
-SINCE_S = 365 * 24 * 3600
-"""How far back is fetched where nobody says: the forecast's longest window and time to fit on."""
 NOTHING = "No prices yet: `keeper prices fetch` or `keeper prices import`."
 
 
@@ -124,16 +111,16 @@ def import_prices(
     """
     files = [file for path in paths for file in _files(path, pair, step, venue)]
     checked = [(file, file.candles()) for file in files]
-    with _store(config) as store:
-        before = _rows(store)
-        with _bar() as bar:
+    with store_to_add(config) as store:
+        before = rows_by_source(store)
+        with progress_bar() as bar:
             task = bar.add_task("keeping", total=sum(len(candles) for _, candles in checked))
             for file, candles in checked:
                 bar.update(task, description=file.name)
                 for kept in store.candles.add(file.source, candles):
                     bar.advance(task, kept)
-        after = _rows(store)
-    _tell_added(before, after, as_json=as_json)
+        after = rows_by_source(store)
+    tell_added(before, after, as_json=as_json)
 
 
 @app.command(name="export")
@@ -168,7 +155,7 @@ def export_prices(
                     rows[str(into)] = write(into, held)
         except OSError as error:
             fix = "name a folder that you may write to"
-            raise _wrong(str(directory), f"it cannot be written: {error.strerror}", fix) from None
+            raise wrong(str(directory), f"it cannot be written: {error.strerror}", fix) from None
         finally:
             store.close()
     if as_json:
@@ -216,88 +203,16 @@ def fetch(
     What has come is kept at once: a fetch that was broken off goes on where it stopped.
     """
     now = int(time.time())
-    begin, end = _span(since, until, now)
+    begin, end = span(since, until, now)
     if exchange is None:
         for name, given in (("--symbol", symbol), ("--until", until)):
             if given is not None:
-                raise _wrong(name, "it goes with --exchange", "leave it out, or add --exchange")
-        _fetch_feeds(config, feed, None if since is None else begin, as_json=as_json)
+                raise wrong(name, "it goes with --exchange", "leave it out, or add --exchange")
+        fetch_feeds(config, feed, None if since is None else begin, as_json=as_json)
     elif feed:
-        raise _wrong(
-            "--feed", "a feed is on the chain, not on an exchange", "leave one of both out"
-        )
+        raise wrong("--feed", "a feed is on the chain, not on an exchange", "leave one of both out")
     else:
-        _fetch_candles(config, exchange, symbol, step, begin, end, as_json=as_json)
-
-
-def _fetch_candles(
-    config: Path | None,
-    name: str,
-    symbol: str | None,
-    step: str,
-    begin: int,
-    end: int,
-    *,
-    as_json: bool,
-) -> None:
-    from keeper.backtest.ccxt_exchange import opened
-    from keeper.backtest.exchange import fetched, missing, wanted
-    from keeper.backtest.history import step_seconds
-
-    step_s = step_seconds(step)
-    if step_s is None:
-        raise _wrong("--step", f"{step} is no step", "write it as in 5m or 1h")
-    if symbol is None:
-        raise _wrong("--symbol", "which of the exchange's markets is not said", "add one: ETH/USDT")
-    asked = wanted(opened(name), symbol, step, step_s, since=begin, until=end)
-    with _store(config) as store:
-        before = _rows(store)
-        spans = missing(store.candles.of(asked.source), asked)
-        with _bar() as bar:
-            total = sum(stop - start for start, stop in spans) // step_s
-            task = bar.add_task(f"{name} {symbol}", total=total)
-            done = 0
-            for start, stop in spans:
-                for at, candles in fetched(asked, (start, stop)):
-                    for _ in store.candles.add(asked.source, candles):
-                        pass
-                    bar.update(task, completed=done + (at - start) // step_s)
-                done += (stop - start) // step_s
-        after = _rows(store)
-    _tell_added(before, after, as_json=as_json)
-
-
-def _fetch_feeds(
-    config: Path | None, feeds: list[str] | None, since: int | None, *, as_json: bool
-) -> None:
-    import asyncio
-
-    from keeper.config import default_path, load_settings
-    from keeper.service.logging import configure_logging
-
-    settings = load_settings(config or default_path())
-    configure_logging("warning", secrets=settings.secrets)
-    wanted = [_address(text) for text in feeds or ()]
-    from keeper.inquiry import fetch_rounds  # its libraries take their second
-
-    with _store(config) as store:
-        before = _rows(store)
-        with _bar() as bar:
-            tasks: dict[Address, TaskID] = {}
-
-            def told(progress: FetchedRounds, begin: int) -> None:
-                span = max(1, progress.latest - begin)
-                if progress.feed not in tasks:
-                    named = progress.pair or progress.feed
-                    tasks[progress.feed] = bar.add_task(named, total=span)
-                come = min(span, progress.latest - progress.oldest)
-                bar.update(tasks[progress.feed], completed=come)
-
-            asyncio.run(fetch_rounds(settings, store.rounds, wanted, since, told))
-            for task in tasks.values():  # feeds that are younger than the first day have no more
-                bar.update(task, completed=bar.tasks[task].total)
-        after = _rows(store)
-    _tell_added(before, after, as_json=as_json)
+        fetch_candles(config, exchange, symbol, step, begin, end, as_json=as_json)
 
 
 def _files(path: Path, pair: str | None, step: str | None, venue: str) -> Sequence[PriceFile]:
@@ -307,7 +222,7 @@ def _files(path: Path, pair: str | None, step: str | None, venue: str) -> Sequen
         return price_files(path)
     source = named_source(path) if pair is None else _source(pair, step, venue)
     if source is None:
-        raise _wrong(
+        raise wrong(
             str(path),
             "its name does not say of which pair these prices are",
             "add --pair ETH/USD --step 5m, or name it like ETHUSDT-5m-2023.csv.gz",
@@ -321,84 +236,15 @@ def _source(pair: str, step: str | None, venue: str) -> PriceSource:
 
     step_s = ROUNDS if step == "rounds" else step_seconds(step or "")
     if step_s is None:
-        raise _wrong("--step", f"{step or 'nothing'} is no step", "write it as in 5m, 1h or rounds")
+        raise wrong("--step", f"{step or 'nothing'} is no step", "write it as in 5m, 1h or rounds")
     _check_pair(pair)
     if rank(venue) is None:
         kinds = ", ".join(KINDS)
-        raise _wrong("--venue", f"{venue} is unknown", f"begin it with one of {kinds}")
+        raise wrong("--venue", f"{venue} is unknown", f"begin it with one of {kinds}")
     return PriceSource(pair=pair, venue=venue, step_s=step_s)
 
 
 def _check_pair(pair: str) -> None:
     base, _, quote = pair.partition("/")
     if not (base.isalnum() and quote.isalnum()):
-        raise _wrong("--pair", f"{pair} is no pair", "write it as in ETH/USD")
-
-
-def _span(since: datetime | None, until: datetime | None, now: int) -> tuple[int, int]:
-    begin = now - SINCE_S if since is None else int(since.replace(tzinfo=UTC).timestamp())
-    last = None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1)
-    end = now if last is None else min(now, int(last.timestamp()))
-    if begin >= end:
-        raise _wrong(
-            "--since",
-            f"nothing lies between {utc(begin)} and {utc(end)}",
-            "give an earlier --since, or a later --until that is not in the future",
-        )
-    return begin, end
-
-
-def _address(text: str) -> Address:
-    from keeper.config.fields import address
-    from keeper.config.written import WrongValueError
-
-    try:
-        return address(text)
-    except WrongValueError as error:
-        raise ConfigurationError(
-            Problem(where="--feed", what=error.what, why=error.why, fix=error.fix)
-        ) from None
-
-
-def _wrong(where: str, what: str, fix: str) -> ConfigurationError:
-    why = "prices are kept by pair, venue, step and time"
-    return ConfigurationError(Problem(where=where, what=what, why=why, fix=fix))
-
-
-@contextmanager
-def _store(config: Path | None) -> Iterator[PriceStore]:
-    from keeper.cli.status import journal_path
-    from keeper.storage.price_store import PriceStore
-
-    store = PriceStore.to_add(journal_path(config))
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _bar() -> Progress:
-    """On standard error, so that the answer stays alone on standard output."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def _rows(store: PriceStore) -> dict[str, int]:
-    return {one.name: one.rows for one in store.held()}
-
-
-def _tell_added(before: dict[str, int], after: dict[str, int], *, as_json: bool) -> None:
-    added = {name: rows - before.get(name, 0) for name, rows in after.items()}
-    if as_json:
-        print_json({"added": added})
-        return
-    for name, rows in added.items():
-        if rows:
-            print(f"{name}: {rows:,} rows more, {after[name]:,} in all")
-    if not any(added.values()):
-        print("nothing was missing")
+        raise wrong("--pair", f"{pair} is no pair", "write it as in ETH/USD")
