@@ -126,16 +126,16 @@ class Endpoint:
         """Most of the others said otherwise at the same block."""
         self._turn(standing.contradicted(self.state, now_s=self._clock()))
 
-    def lacked_state(self) -> None:
+    def put_last(self) -> None:
         """It refused, or did not tell, what another may: it is asked after the others for a while."""
-        if not self.lacks_state:
-            log.warning("endpoint.without_state", endpoint=self.name)
-        self.state = standing.lacked_state(self.state, now_s=self._clock())
+        if not self.comes_last:
+            log.warning("endpoint.put_last", endpoint=self.name)
+        self.state = standing.put_last(self.state, now_s=self._clock())
 
     @property
-    def lacks_state(self) -> bool:
-        """Whether it did of late."""
-        return self._clock() < self.state.without_state_until_s
+    def comes_last(self) -> bool:
+        """Whether it was put last of late."""
+        return self._clock() < self.state.after_others_until_s
 
     @property
     def posted(self) -> int:
@@ -233,7 +233,7 @@ class Pool:
             self.readers,
             key=lambda each: (
                 each.state.standing,
-                each.lacks_state,
+                each.comes_last,
                 each.state.head_number < newest,
             ),
         )
@@ -276,7 +276,7 @@ class Pool:
             if not refused:
                 for asked, without in refusals:
                     if _lacks_state(_refused(requests, asked)):
-                        without.lacked_state()
+                        without.put_last()
                 return answers, endpoint
             refusals.append((answers, endpoint))
         if not refusals:

@@ -9,7 +9,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 300.0
 """An endpoint that asks for more is asked again after this."""
-WITHOUT_STATE_S = 60.0
+AFTER_OTHERS_S = 60.0
 """An endpoint that lacked a block's state, or refused what another may allow, is asked after the others
 for so long."""
 OUTVOTED_S = 600.0
@@ -42,7 +42,7 @@ class EndpointState:
     """Before it only what cannot wait is asked."""
     head_number: int = 0
     """The highest that it has shown; 0 before the first."""
-    without_state_until_s: float = 0.0
+    after_others_until_s: float = 0.0
     """Before it, others are asked first for what depends on the state of a block."""
 
 
@@ -94,9 +94,9 @@ def showed_head(state: EndpointState, number: int, *, pool_head: int) -> Endpoin
     return seen
 
 
-def lacked_state(state: EndpointState, *, now_s: float) -> EndpointState:
+def put_last(state: EndpointState, *, now_s: float) -> EndpointState:
     """It refused, or did not tell, what another may."""
-    return replace(state, without_state_until_s=now_s + WITHOUT_STATE_S)
+    return replace(state, after_others_until_s=now_s + AFTER_OTHERS_S)
 
 
 def contradicted(state: EndpointState, *, now_s: float) -> EndpointState:

@@ -125,7 +125,7 @@ def _judged(
     verdict, prepared = judged(tries, seen)
     reader = snapshot.reader
     if isinstance(verdict, str) and reader is not None and not reader.alone:
-        reader.lacked_state()
+        reader.put_last()
     return verdict, prepared
 
 

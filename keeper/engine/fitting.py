@@ -26,7 +26,7 @@ def suited(
     """A row's policy by a rule, for a position that started at this health; and the pair that it was
     taken for. None where nothing tells what a price does to a perp account: it has no position, or its
     row was not read."""
-    perp = outlook.book_of(row) if position.terms_shown else None
+    perp = outlook.perp_of(row, position)
     if perp is not None and not perp.D[:, 1:].any():
         return None
     pair = outlook.pair_of(row, known_pairs(rule))
@@ -57,10 +57,8 @@ def in_force(
 def _exposure(position: PositionState, outlook: Outlook, row: int) -> tuple[Hashable, ...]:
     """What a fit goes by beside the start, of a perp account the sizes and sides of its positions."""
     found = pegged_by_terms(position), outlook.exposure(row)
-    if not position.terms_shown:
-        return found
-    perp = outlook.book_of(row)
-    return (*found, perp.D.tobytes(), np.sign(perp.C).tobytes())
+    perp = outlook.perp_of(row, position)
+    return found if perp is None else (*found, perp.D.tobytes(), np.sign(perp.C).tobytes())
 
 
 class Fitting:

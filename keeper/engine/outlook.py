@@ -16,7 +16,7 @@ from keeper.forecast.scales import Scales, named
 from keeper.forecast.volatility import RoundSeries, covariance
 from keeper.model.book import QUOTE, Book, Column, health, stack
 from keeper.model.units import SECONDS_PER_YEAR, Address, Wad, float_from_wad
-from keeper.model.values import PositionId
+from keeper.model.values import PositionId, PositionState
 from keeper.policy.tailoring import PEGGED, UNKNOWN
 
 Ints = NDArray[np.intp]
@@ -63,6 +63,11 @@ class Outlook:
     def book_of(self, row: int) -> Book:
         """A watched row alone; empty where it was not read."""
         return self.book.take(np.flatnonzero(self.rows == row))
+
+    def perp_of(self, row: int, position: PositionState) -> Book | None:
+        """The rows of a perp account, in which health is not the factor by which prices may move; None
+        for a loan. Only perps have terms of their own to show."""
+        return self.book_of(row) if position.terms_shown else None
 
     def exposure(self, row: int) -> Hashable:
         """What a watched row is exposed to: changes only when that does, and is cheap."""

@@ -183,7 +183,7 @@ class Planner:
             surviving=surviving_health(
                 float(outlook.forecast.volatility_per_year[row]),
                 RESPONSE_S,
-                outlook.book_of(row) if read.terms_shown else None,
+                outlook.perp_of(row, read),
             )
             if wish is None
             else Wad(WAD),

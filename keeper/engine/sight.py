@@ -197,7 +197,7 @@ class Sight:
 def _ask_last(reader: Endpoint | None) -> None:
     """For a while; None where none has answered."""
     if reader is not None:
-        reader.lacked_state()
+        reader.put_last()
 
 
 def _block(head: Head, told: Any, reader: str) -> Head:

@@ -105,13 +105,14 @@ def read_charter(
 ) -> Reading[Charter]:
     """With the consent of a reserve other than the owner, and where margin may be moved from if
     `moves`; a guardian that cannot tell that moves none. Raises `NoGuardianError`."""
-    returns = yield (
+    calls = (
         OWNER(guardian),
         MANDATE(guardian, market),
         STATUS(guardian, market),
         *((SOURCE_OF(guardian, market), CONSENT_OF(guardian, market, guardian)) if moves else ()),
         *(() if reserve is None else (CONSENT_OF(guardian, market, reserve),)),
     )
+    returns = yield calls
     try:
         (owner,) = decode(["address"], returns.output(0))
         status = decode([_STATUS], returns.output(2))[0]
@@ -120,7 +121,9 @@ def read_charter(
         allowed = decode([_CONSENT, "uint256"], returns.output(4))[0][0] if moves else 0
         consent = None
         if reserve is not None:
-            (_, _, expiry), available = decode([_CONSENT, "uint256"], returns.output(3 + 2 * moves))
+            (_, _, expiry), available = decode(
+                [_CONSENT, "uint256"], returns.output(len(calls) - 1)
+            )
             consent = Consent(expiry=expiry, available=available)
     except (ReadingError, DecodingError) as error:
         raise NoGuardianError(guardian) from error

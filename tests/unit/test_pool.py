@@ -156,7 +156,7 @@ async def test_batch__refuses_all_state_but_not_what_rides_along__another_is_ask
     posts = len(one.posts)
     assert await pool.batch([ASKED, ride]) == ["0x2", None]
     assert len(one.posts) == posts
-    clock.now_s += standing.WITHOUT_STATE_S
+    clock.now_s += standing.AFTER_OTHERS_S
     one.answers["eth_getBalance"] = lambda: "0x1"
     assert await pool.batch([ASKED, ride]) == ["0x1", None]
 
@@ -173,7 +173,7 @@ async def test_batch__nobody_has_the_state__what_rides_along_is_told_by_the_firs
     balance, receipt = await pool.batch([ASKED, ride])
     assert isinstance(balance, RpcError)
     assert receipt == 0
-    assert not any(each.lacks_state for each in pool.endpoints)
+    assert not any(each.comes_last for each in pool.endpoints)
 
 
 @pytest.mark.parametrize(
