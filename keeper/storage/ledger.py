@@ -131,7 +131,7 @@ def _days(
 ) -> list[DayView]:
     """Between its samples a position was also seen whenever something was decided about it, and at
     the last pass."""
-    seen = _seen(connection, told)
+    seen = _seen(connection, since, until, told)
     first, last = since // SECONDS_PER_DAY, (until - 1) // SECONDS_PER_DAY
     query = select(days).where(days.c.day.between(first, last)).order_by(days.c.label, days.c.day)
     return [
@@ -167,13 +167,15 @@ class _Glance:
 
 
 def _seen(
-    connection: Connection, told: Sequence[views.DecisionView]
+    connection: Connection, since: int, until: int, told: Sequence[views.DecisionView]
 ) -> Mapping[tuple[str, int], list[_Glance]]:
     """By label and day."""
     found: defaultdict[tuple[str, int], list[_Glance]] = defaultdict(list)
+    # Not taken out of the document by the database: SQLite reads no JSON that holds a NaN.
+    within = decisions.c.timestamp.between(since, until)
     forecast = {
         row.id: row.document.get("forecast", {}).get("breach_probability")
-        for row in connection.execute(select(decisions.c.id, decisions.c.document))
+        for row in connection.execute(select(decisions.c.id, decisions.c.document).where(within))
     }
     for each in told:
         glance = _Glance(health=each.health_before, probability=forecast[each.id])
