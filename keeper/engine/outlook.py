@@ -111,8 +111,10 @@ class Outlook:
         place = int(self.forecast.source[row])
         return self.forecast.sources[place]
 
-    def chances(self, row: int, healths: Sequence[Wad | None], horizon_s: int) -> list[float]:
-        """Of a watched row's breach if its health were these, in one question: 0 without debt, nan
+    def chances(
+        self, row: int, position: PositionState, healths: Sequence[Wad | None], horizon_s: int
+    ) -> list[float]:
+        """Of a watched position's breach if its health were these, in one question: 0 without debt, nan
         where there is no forecast.
 
         A book that must cover h/H times as much has health H where it had h. Exact for what keeps
@@ -126,7 +128,7 @@ class Outlook:
         wanted = np.array([float_from_wad(each) for each in healths if each is not None])
         one = self.book.take(places)
         now, book = health(one)[0], one.take(np.zeros(len(owing), dtype=np.intp))
-        if _margined(one):
+        if self.perp_of(row, position) is not None:
             C = book.C.copy()
             C[:, 0] += (wanted - now) * (book.D @ book.p)
             book = replace(book, C=C)
@@ -148,13 +150,6 @@ class Outlook:
             near, sigma, -0.5 * sigma**2, horizon_s=horizon_s, monitored_every_s=0.0
         )
         return float(found[0])
-
-
-def _margined(one: Book) -> bool:
-    """Whether a row is a perp account's: all that it must cover is a lesser share of the very sizes that
-    cover it. A loan of which that holds has twice its debt in the same token and is in no danger."""
-    owed = one.D != 0.0
-    return bool(owed.any() and (2.0 * np.abs(one.D[owed]) < np.abs(one.C[owed])).all())
 
 
 def nothing_known(count: int) -> Outlook:

@@ -19,7 +19,7 @@ from keeper.engine.watch import Snapshot, Watched, WatchedMarket
 from keeper.model.lifecycle import Urgency
 from keeper.model.reading import ReadingError
 from keeper.model.units import WAD, Address, Amount, Wad, Wei
-from keeper.model.values import Cause, Head, Own, PositionId
+from keeper.model.values import Cause, Head, Own, PositionId, PositionState
 from keeper.model.wishes import Wish
 from keeper.policy.costs import GasPrice
 from keeper.policy.decide import Decisions
@@ -171,7 +171,7 @@ class Planner:
                 # What is wished is done at once, not in slices.
                 urgency=stake.urgency if wish is None else Urgency.URGENT,
                 terms=adapter.liquidation_terms,
-                chances=lambda healths: _chances(outlook, row, healths, horizon_s),
+                chances=lambda healths: _chances(outlook, row, read, healths, horizon_s),
             ),
             gas_price=GasPrice(
                 fee_wei=Wei(head.base_fee_wei + self._fees.min_priority_fee_wei),
@@ -246,10 +246,14 @@ class Planner:
 
 
 def _chances(
-    outlook: Outlook, row: int, healths: Sequence[Wad | None], horizon_s: int
+    outlook: Outlook,
+    row: int,
+    position: PositionState,
+    healths: Sequence[Wad | None],
+    horizon_s: int,
 ) -> list[float]:
     try:
-        return outlook.chances(row, healths, horizon_s)
+        return outlook.chances(row, position, healths, horizon_s)
     except Exception:
         # They rank what can be done: whatever breaks them must not stop it.
         log.exception("forecast.failed", row=row)

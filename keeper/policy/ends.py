@@ -22,6 +22,8 @@ def of_payment(option: Option, position: PositionState, raw: int, most: int) -> 
         return TARGET
     if most < option.available.raw:
         return LIMITS
+    if option.source == "spare":
+        return f"no more {symbol} is spare elsewhere, or the venue takes no more"
     if option.available.raw == option.held.raw:
         return f"the reserve holds no more {symbol}"
     owed = "owed" if option.kind == "Repay" else "taken by the protocol"

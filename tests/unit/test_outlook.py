@@ -89,7 +89,7 @@ def test_chances__margin_added_to_a_perp__is_the_forecast_of_the_account_that_ha
     # Leverage 10 and, after 4,000 more of margin, 3.3.
     before = account(leg(ETHER, size, 2_000), margin=2_000)
     after = account(leg(ETHER, size, 2_000), margin=6_000)
-    (now, then) = outlook(before).chances(0, [before.health, after.health], 86_400)
+    (now, then) = outlook(before).chances(0, before, [before.health, after.health], 86_400)
     assert now == pytest.approx(outlook(before).forecast.probability[0], rel=1e-6)
     assert then == pytest.approx(outlook(after).forecast.probability[0], rel=1e-6)
     assert then < now / 10
